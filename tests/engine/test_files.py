@@ -1,0 +1,135 @@
+"""Files are whole or refused; states are plain and come back equal."""
+
+import json
+import os
+import stat
+
+import pytest
+import torch
+from torch import nn
+
+from diffuprompt.engine import files
+from diffuprompt.errors import CheckpointError, DataError
+
+STATE = {
+    "step": 3,
+    "lr": 0.5,
+    "name": "ctx",
+    "done": False,
+    "nothing": None,
+    "nested": {0: [torch.arange(4), {"x": torch.ones(2, 2, dtype=torch.bfloat16)}]},
+}
+
+
+def test_state_round_trip(tmp_path):
+    files.save_state(tmp_path / "deep" / "state.pt", STATE)
+    back = files.load_state(tmp_path / "deep" / "state.pt")
+    tensors = back["nested"][0]
+    assert torch.equal(tensors[0], torch.arange(4))
+    assert tensors[1]["x"].dtype == torch.bfloat16
+    assert {k: back[k] for k in back if k != "nested"} == {
+        k: STATE[k] for k in STATE if k != "nested"
+    }
+
+
+def test_state_is_made_plain(tmp_path):
+    base = torch.arange(100_000.0)
+    state = {"view": base[:2], "parameter": nn.Parameter(torch.ones(1)), "pair": (1, 2)}
+    files.save_state(tmp_path / "s.pt", state)
+    back = files.load_state(tmp_path / "s.pt")
+    assert type(back["parameter"]) is torch.Tensor
+    assert not back["parameter"].requires_grad
+    assert back["pair"] == [1, 2]
+    assert (tmp_path / "s.pt").stat().st_size < 10_000  # the view's base would take 400,000 bytes
+
+
+def test_other_objects_are_refused_by_place(tmp_path):
+    with pytest.raises(TypeError, match=r"state\['a'\]\[1\].*object"):
+        files.save_state(tmp_path / "s.pt", {"a": [1, object()]})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flip", "text", "pickle"])
+def test_damaged_state_is_refused_by_name(tmp_path, damage):
+    path = tmp_path / "state.pt"
+    weights = torch.arange(1000.0)
+    files.save_state(path, {"weights": weights})
+    data = bytearray(path.read_bytes())
+    if damage == "empty":
+        data = bytearray()
+    elif damage == "cut":
+        data = data[: len(data) // 2]
+    elif damage == "flip":
+        data[data.index(weights.numpy().tobytes()) + 2001] ^= 1  # one bit of one weight
+    elif damage == "text":
+        data = bytearray(b"hello")
+    else:
+        torch.save(nn.Linear(1, 1), path)  # a whole module needs code to be read
+        data = bytearray(path.read_bytes())
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        files.load_state(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"gone\.pt: no such file"):
+        files.load_state(tmp_path / "gone.pt")
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors: no such file"):
+        files.read_tensors(tmp_path / "gone.safetensors")
+    with pytest.raises(CheckpointError, match=r"gone\.json: no such file"):
+        files.read_json(tmp_path / "gone.json")
+
+
+def test_tensors_round_trip(tmp_path):
+    path = tmp_path / "x.safetensors"
+    tensors = {
+        "a": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).T,
+        "b": torch.ones(1),
+    }
+    tensors["c"] = tensors["b"]  # shared storage is written twice, not refused
+    files.write_tensors(path, tensors, {"spec": "1"})
+    back, metadata = files.read_tensors(path)
+    assert metadata == {"spec": "1"}
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+        files.read_tensors(path)
+
+
+def test_json(tmp_path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"é": [1, 2.5, None]})
+    assert files.read_json(path) == {"é": [1, 2.5, None]} == json.loads(path.read_text())
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(path, {"a": float("nan")})
+    path.write_text('{"a": 1,\n oops}')
+    with pytest.raises(DataError, match=r"x\.json.*line 2"):
+        files.read_json(path, error=DataError)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.txt"
+    files.write_text(path, "old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    files.write_text(tmp_path / "ours", "x")
+    (tmp_path / "usual").write_text("x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "usual")}
+    assert len(modes) == 1
+
+
+def test_remove_parts_takes_only_leftovers_of_that_file(tmp_path):
+    for name in (".state.pt.ab12.part", ".other.pt.ab12.part", "state.pt"):
+        (tmp_path / name).touch()
+    files.remove_parts(tmp_path / "state.pt")
+    assert {p.name for p in tmp_path.iterdir()} == {".other.pt.ab12.part", "state.pt"}
