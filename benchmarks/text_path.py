@@ -1,0 +1,191 @@
+"""Compare the three text paths in one run: plain 77 tokens, truncated at the longest EOT, ours.
+
+    python -m benchmarks.text_path [--json] [--repeats 3] [--quick]
+
+A 12-layer, 512-wide text tower with random weights, 100 classes whose names have 1 to 6 tokens (mean
+2.1), 4 samples with prompts of their own, 4 prompt tokens. Seconds are CPU seconds on one thread, so
+that other load does not matter much; wall seconds on all cores stand beside them. All paths are the
+package's own and use the same blocks; the plain one uses PyTorch's fused attention.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip.config import TextConfig
+from diffuprompt.clip.text import TextPlan, TextTower
+from diffuprompt.clip.tokens import PromptedTokens, class_tokens
+
+SAMPLES, NUM_CTX, WIDTH, LAYERS = 4, 4, 512, 12
+NAME_LENGTHS = [1] * 42 + [2] * 30 + [3] * 14 + [4] * 8 + [5] * 4 + [6] * 2
+PATHS = {
+    "plain": TextPlan(path="plain", memory_mib=10**6),
+    "truncated": TextPlan(path="truncated", memory_mib=10**6),
+    "ours": TextPlan(memory_mib=10**6),
+}
+
+
+class _Ids:
+    """Names are lists of ids; a tokenizer is not what is measured."""
+
+    sot, eot, pad = 49406, 49407, 0
+
+    def encode(self, text: str) -> list[int]:
+        words = text.replace(".", " 269").split()
+        return [int(word) for word in words]
+
+
+def setting() -> tuple[TextTower, PromptedTokens, Tensor]:
+    """Return the tower, the tokenised classes and prompts ``(4, 1, 4, 512)``."""
+    torch.manual_seed(0)
+    config = TextConfig(
+        width=WIDTH, layers=LAYERS, heads=8, mlp_width=4 * WIDTH, vocab_size=49408,
+        context_length=77, sot=49406, eot=49407, pad=0,
+    )  # fmt: skip
+    tower = TextTower(config, embed_dim=512).requires_grad_(False).eval()
+    ids = torch.randint(1000, 40000, (100, 6)).tolist()
+    names = [" ".join(map(str, row[:n])) for row, n in zip(ids, NAME_LENGTHS, strict=True)]
+    tokens = class_tokens(_Ids(), names, prefix=None, num_ctx=NUM_CTX)
+    return tower, tokens, torch.randn(SAMPLES, 1, NUM_CTX, WIDTH) * 0.02
+
+
+def forward(tower: TextTower, tokens: PromptedTokens, prompts: Tensor, path: str) -> Tensor:
+    """Features without a graph."""
+    with torch.inference_mode():
+        return tower(tokens, {0: prompts}, PATHS[path])
+
+
+def train(tower: TextTower, tokens: PromptedTokens, prompts: Tensor, path: str) -> Tensor:
+    """Forward and backward to the prompts; returns their gradient."""
+    leaf = prompts.clone().requires_grad_()
+    out = tower(tokens, {0: leaf}, PATHS[path])
+    (out * torch.cos(torch.arange(out.numel()).view_as(out))).sum().backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def clock(run: Callable[[], object], repeats: int, timer: Callable[[], float]) -> float:
+    """Median seconds of ``repeats`` runs."""
+    seconds = []
+    for _ in range(repeats):
+        start = timer()
+        run()
+        seconds.append(timer() - start)
+    return statistics.median(seconds)
+
+
+def matmul_flops(threads_seconds: Callable[[], float] = time.process_time) -> float:
+    """This machine's own fp32 throughput in floating point operations a second, best of 5."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    best = min(clock(lambda: a @ b, 1, threads_seconds) for _ in range(5))
+    return 2 * 2048**3 / best
+
+
+def forward_flops(tower: TextTower, tokens: PromptedTokens) -> float:
+    """Multiplications and additions of our path's matrix products, attention included."""
+    packing = tokens.packing
+    assert packing is not None
+    size, classes = packing.num_tokens, len(tokens)
+    hidden = tower.config.mlp_width
+    prefix = len(packing.prefix_ids)
+    attended = prefix * prefix + sum(
+        b.count * b.length * (prefix + b.length) for b in packing.buckets
+    )
+    block = size * (4 * WIDTH * WIDTH + 2 * WIDTH * hidden) + 2 * attended * WIDTH
+    last = size * 2 * WIDTH * WIDTH + classes * (2 * WIDTH * WIDTH + 2 * WIDTH * hidden)
+    return 2.0 * SAMPLES * ((LAYERS - 1) * block + last + classes * WIDTH * 512)
+
+
+def _peak(path: str, queue: multiprocessing.Queue[float]) -> None:
+    torch.set_num_threads(1)
+    tower, tokens, prompts = setting()
+    forward(tower, tokens, prompts[:1], "ours")
+    with open("/proc/self/statm") as statm:
+        before = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+    train(tower, tokens, prompts, path)
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def peak_memory_mib(path: str) -> float:
+    """Peak memory of forward and backward above what the process held before, own process."""
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[float] = context.Queue()
+    process = context.Process(target=_peak, args=(path, queue))
+    process.start()
+    value = queue.get()
+    process.join()
+    return value
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    """Largest difference as a share of the largest entry."""
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="last line is one JSON object")
+    parser.add_argument("--repeats", type=int, default=3, help="of the short runs; plain runs once")
+    args = parser.parse_args()
+    tower, tokens, prompts = setting()
+    cores = torch.get_num_threads()
+    result: dict[str, float] = {}
+    cpu: dict[tuple[str, str], float] = {}
+    wall: dict[tuple[str, str], float] = {}
+    errors = []
+    reference = {"forward": forward(tower, tokens, prompts, "plain"),
+                 "train": train(tower, tokens, prompts, "plain")}  # fmt: skip
+    for kind, run in (("forward", forward), ("train", train)):
+        for path in ("ours", "truncated"):
+            errors.append(relative(run(tower, tokens, prompts, path), reference[kind]))
+        for path in PATHS:
+            repeats = 1 if path == "plain" else args.repeats
+
+            def job(run: Callable[..., Tensor] = run, path: str = path) -> Tensor:
+                return run(tower, tokens, prompts, path)
+
+            torch.set_num_threads(1)
+            cpu[kind, path] = clock(job, repeats, time.process_time)
+            torch.set_num_threads(cores)
+            wall[kind, path] = clock(job, repeats, time.perf_counter)
+            print(
+                f"{kind:8} {path:10} {cpu[kind, path]:8.2f} CPU s  {wall[kind, path]:8.2f} wall s"
+            )
+    torch.set_num_threads(1)
+    peak = matmul_flops()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for kind, run in (("forward", forward), ("train", train)):
+            seconds = clock(
+                lambda run=run: run(tower, tokens, prompts, "ours"), args.repeats, time.process_time
+            )  # type: ignore[misc]  # noqa: E501
+            result[f"bf16_{kind}_speedup"] = cpu[kind, "ours"] / seconds
+    memory = {path: peak_memory_mib(path) for path in PATHS}
+    for path, mib in memory.items():
+        print(f"memory   {path:10} {mib:8.0f} MiB above the process, forward and backward")
+    for kind in ("forward", "train"):
+        result[f"{kind}_ratio"] = cpu[kind, "plain"] / cpu[kind, "ours"]
+        result[f"{kind}_vs_truncated"] = cpu[kind, "truncated"] / cpu[kind, "ours"]
+        result[f"{kind}_wall_ratio"] = wall[kind, "plain"] / wall[kind, "ours"]
+    result["memory_ratio"] = memory["ours"] / memory["plain"]
+    result["max_rel_error"] = max(errors)
+    result["peak_share"] = forward_flops(tower, tokens) / cpu["forward", "ours"] / peak
+    result["matmul_gflops"] = peak / 1e9
+    for key, value in result.items():
+        print(f"{key:24} {value:.4g}")
+    if args.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The transformer block both towers are made of (Radford et al. 2021; pre-norm, GPT-2 style).
+
+Legend: B batch, S sequence, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffuprompt.clip.config import Activation, TowerConfig
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return ``x * sigmoid(1.702 x)``, the activation of OpenAI's weights.
+
+    Written with SiLU, whose backward keeps one tensor instead of two.
+    """
+    return functional.silu(1.702 * x) / 1.702
+
+
+def _tanh_gelu(x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": quick_gelu,
+    "gelu": functional.gelu,
+    "gelu_pytorch_tanh": _tanh_gelu,
+}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def split_heads(self, x_BSD: Tensor) -> Tensor:
+        """``(B, S, D)`` to ``(B, H, S, K)``."""
+        return x_BSD.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def merge_heads(self, x_BHSK: Tensor) -> Tensor:
+        """``(B, H, S, K)`` to ``(B, S, D)``."""
+        return x_BHSK.transpose(-3, -2).flatten(-2)
+
+    def project(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, each ``(B, S, D)``."""
+        q, k, v = self.qkv(x_BSD).chunk(3, dim=-1)
+        return q, k, v
+
+    def forward(self, x_BSD: Tensor, *, causal: bool) -> Tensor:
+        """Attend over the sequence; ``(B, S, D)`` to ``(B, S, D)``."""
+        q, k, v = (self.split_heads(t) for t in self.project(x_BSD))
+        return self.out(
+            self.merge_heads(functional.scaled_dot_product_attention(q, k, v, is_causal=causal))
+        )
+
+    def project_query(self, query_BQD: Tensor, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Like `project`, with queries for a few positions only."""
+        weight, bias, width = self.qkv.weight, self.qkv.bias, query_BQD.shape[-1]
+        q = functional.linear(query_BQD, weight[:width], bias[:width])
+        k, v = functional.linear(x_BSD, weight[width:], bias[width:]).chunk(2, dim=-1)
+        return q, k, v
+
+
+class Block(nn.Module):
+    """``x += attention(ln_1(x)); x += mlp(ln_2(x))``."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.ln_1 = nn.LayerNorm(width, eps=config.eps)
+        self.attn = Attention(width, config.heads)
+        self.ln_2 = nn.LayerNorm(width, eps=config.eps)
+        self.fc1 = nn.Linear(width, config.mlp_width)
+        self.fc2 = nn.Linear(config.mlp_width, width)
+        self.act = ACTIVATIONS[config.activation]
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """Residual branch of the MLP, its norm included; any leading shape."""
+        return self.fc2(self.act(self.fc1(self.ln_2(x))))
+
+    def forward(self, x_BSD: Tensor, *, causal: bool) -> Tensor:
+        """``(B, S, D)`` to ``(B, S, D)``."""
+        x = x_BSD + self.attn(self.ln_1(x_BSD), causal=causal)
+        return x + self.mlp(x)
+
+    def pooled(self, x_BSD: Tensor, position: int) -> Tensor:
+        """Output at one position only, ``(B, D)``, which attends to the whole sequence.
+
+        In a last layer nothing reads the other positions; their keys and values are all it needs.
+        """
+        normed = self.ln_1(x_BSD)
+        at = slice(position, position + 1)
+        heads = (self.attn.split_heads(t) for t in self.attn.project_query(normed[:, at], normed))
+        mixed = self.attn.merge_heads(functional.scaled_dot_product_attention(*heads))
+        x = x_BSD[:, at] + self.attn.out(mixed)
+        return (x + self.mlp(x))[:, 0]
+
+
+def init_transformer(blocks: nn.ModuleList, width: int, layers: int) -> None:
+    """Initialise blocks as CLIP does (Radford et al. 2021, appendix; GPT-2 scaling of outputs)."""
+    attn_std, proj_std, fc_std = (
+        width**-0.5,
+        (width**-0.5) * (2 * layers) ** -0.5,
+        (2 * width) ** -0.5,
+    )
+    for block in blocks:
+        assert isinstance(block, Block)
+        nn.init.normal_(block.attn.qkv.weight, std=attn_std)
+        nn.init.normal_(block.attn.out.weight, std=proj_std)
+        nn.init.normal_(block.fc1.weight, std=fc_std)
+        nn.init.normal_(block.fc2.weight, std=proj_std)
+        for linear in (block.attn.qkv, block.attn.out, block.fc1, block.fc2):
+            nn.init.zeros_(linear.bias)

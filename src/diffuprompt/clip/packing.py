@@ -1,0 +1,86 @@
+"""The layout of the fast text path: one shared prefix, then every class's suffix without padding.
+
+Legend: C class, S context length, M prompt tokens, P prefix, T all suffix tokens together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """``count`` classes with suffixes of ``length`` tokens, standing at ``start`` of the packing."""
+
+    length: int
+    count: int
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """End of the bucket's tokens."""
+        return self.start + self.length * self.count
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Ids of the prefix ``(P,)`` and of all suffixes ``(T,)`` in order of length.
+
+    ``positions`` ``(T,)`` are the suffix tokens' places in the text; ``ends`` ``(C,)`` the
+    end-of-text tokens' places in the packing; ``restore`` ``(C,)`` undoes the sorting.
+    """
+
+    prefix_ids: Tensor
+    num_ctx: int
+    suffix_ids: Tensor
+    positions: Tensor
+    ends: Tensor
+    restore: Tensor
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """P + T, the tokens that pass the tower for one image."""
+        return len(self.prefix_ids) + len(self.suffix_ids)
+
+    @classmethod
+    def of(cls, ids_CS: Tensor, eot_C: Tensor, slots_CM: Tensor) -> Packing | None:
+        """Lay out ``ids``; None unless all prompts stand at positions 1..M of every class."""
+        device, num_ctx = ids_CS.device, slots_CM.shape[1]
+        ids, eot = ids_CS.cpu(), eot_C.cpu()
+        if num_ctx and not (slots_CM.cpu() == torch.arange(1, 1 + num_ctx)).all():
+            return None
+        prefix = _common_prefix(ids, 1 + num_ctx, int(eot.min()))
+        lengths = eot + 1 - prefix
+        order = torch.argsort(lengths, stable=True)
+        rows, buckets, start = [], [], 0
+        for length, count in zip(*torch.unique(lengths, return_counts=True), strict=True):
+            buckets.append(Bucket(int(length), int(count), start))
+            start = buckets[-1].stop
+        for i in order.tolist():
+            rows.append(torch.arange(prefix, int(eot[i]) + 1))
+        positions = torch.cat(rows)
+        owners = order.repeat_interleave(lengths[order])
+        return cls(
+            prefix_ids=ids[0, :prefix].to(device),
+            num_ctx=num_ctx,
+            suffix_ids=ids[owners, positions].to(device),
+            positions=positions.to(device),
+            ends=(lengths[order].cumsum(0) - 1).to(device),
+            restore=torch.argsort(order).to(device),
+            buckets=tuple(buckets),
+        )
+
+
+def _common_prefix(ids: Tensor, at_least: int, at_most: int) -> int:
+    """Length of the longest prefix that all rows share; what stands in prompts' places is free.
+
+    At least one token (end-of-text) stays in every suffix.
+    """
+    same = (ids == ids[:1]).all(0)
+    same[:at_least] = True
+    first_difference = int(torch.argmin(same.to(torch.uint8))) if not same.all() else len(same)
+    return min(first_difference, at_most)

@@ -1,0 +1,156 @@
+"""The causal text tower and the one door to its paths.
+
+Legend: B image, C class, L prompt token, S sequence, D width, E embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from diffuprompt.clip.config import TextConfig
+from diffuprompt.clip.layers import Block, init_transformer
+from diffuprompt.clip.text_fast import encode_grouped, encode_shared
+from diffuprompt.clip.text_plain import encode_plain, encode_truncated
+from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.errors import PromptShapeError
+
+TextPrompts = Mapping[int, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPlan:
+    """How to compute text features; every choice gives the same numbers.
+
+    Attributes:
+        path: "fast" (shared prefix, packed suffixes; grouped by length where prompts cannot be
+            shared), or the references "truncated" and "plain".
+        memory_mib: activations above this are computed in chunks over images and classes.
+        recompute: activation checkpointing: chunks are computed again in the backward pass.
+    """
+
+    path: Literal["fast", "truncated", "plain"] = "fast"
+    memory_mib: int = 2048
+    recompute: bool = False
+
+
+class TextTower(nn.Module):
+    """CLIP's text tower (Radford et al. 2021) with prompt vectors as arguments."""
+
+    def __init__(self, config: TextConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        self.positions = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_final = nn.LayerNorm(width, eps=config.eps)
+        self.projection = nn.Linear(width, embed_dim, bias=False)
+        init_transformer(self.blocks, width, config.layers)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.projection.weight, std=width**-0.5)
+
+    def forward(
+        self,
+        tokens: PromptedTokens,
+        prompts: TextPrompts | None = None,
+        plan: TextPlan | None = None,
+    ) -> Tensor:
+        """Return text features ``(B|1, C, E)``, not normalised.
+
+        Args:
+            tokens: C texts with places for M prompt vectors.
+            prompts: layer -> ``(B|1, C|1, M, D)``; layer 0 replaces the embeddings (a position is
+                added), deeper layers replace the states at the same places.
+            plan: which path, how much memory.
+
+        Raises:
+            PromptShapeError: prompts do not fit the tower or the texts.
+        """
+        plan, prompts = plan or TextPlan(), prompts or {}
+        batch = self._check(tokens, prompts)
+        images, classes, recompute = self._chunks(tokens, prompts, plan, batch)
+        rows = []
+        for start in range(0, batch, images):
+            at = slice(start, start + images)
+            own = {k: p if p.shape[0] == 1 else p[at] for k, p in prompts.items()}
+            columns = []
+            for first, part in zip(
+                range(0, len(tokens), classes), tokens.split(classes), strict=True
+            ):
+                cut = slice(first, first + classes)
+                own_part = {k: p if p.shape[1] == 1 else p[:, cut] for k, p in own.items()}
+                args = (part, own_part, plan.path, min(images, batch - start))
+                columns.append(
+                    checkpoint(self._encode, *args, use_reentrant=False)
+                    if recompute
+                    else self._encode(*args)
+                )
+            rows.append(torch.cat(columns, dim=1))
+        return torch.cat(rows)
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Final norm and projection: ``(..., D)`` to ``(..., E)``."""
+        return self.projection(self.ln_final(pooled))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Frozen token embeddings ``(..., D)`` of ids ``(...,)``: initial values of prompts."""
+        return self.token_embedding(ids)
+
+    def _encode(
+        self, tokens: PromptedTokens, prompts: TextPrompts, path: str, batch: int
+    ) -> Tensor:
+        if path == "plain":
+            return encode_plain(self, tokens, prompts, batch)
+        if path == "truncated":
+            return encode_truncated(self, tokens, prompts, batch)
+        if tokens.packing is not None and all(p.shape[1] == 1 for p in prompts.values()):
+            return encode_shared(self, tokens.packing, prompts)
+        return encode_grouped(self, tokens, prompts, batch)
+
+    def _chunks(
+        self, tokens: PromptedTokens, prompts: TextPrompts, plan: TextPlan, batch: int
+    ) -> tuple[int, int, bool]:
+        """Return images and classes a chunk, and whether chunks are recomputed in the backward."""
+        width, layers = self.config.width, self.config.layers
+        if plan.path != "fast":
+            per_class = tokens.ids.shape[1]
+        elif tokens.packing is not None:
+            per_class = -(-tokens.packing.num_tokens // len(tokens))
+        else:
+            per_class = int(tokens.eot.max()) + 1
+        # Bytes a token holds at once in a block, and what a block keeps for its backward pass.
+        size = next(iter(prompts.values())).element_size() if prompts else 4
+        working, kept = 14 * width * size, 20 * width * size * layers
+        budget = plan.memory_mib * 2**20
+        graph = torch.is_grad_enabled() and any(p.requires_grad for p in prompts.values())
+        whole = batch * len(tokens) * per_class
+        recompute = graph and (plan.recompute or whole * kept > budget)
+        if graph and not recompute:
+            return batch, len(tokens), False
+        fit = max(1, budget // ((kept if recompute else working) * per_class))
+        if fit >= len(tokens):
+            return min(batch, fit // len(tokens)), len(tokens), recompute
+        return 1, fit, recompute
+
+    def _check(self, tokens: PromptedTokens, prompts: TextPrompts) -> int:
+        """Return the number of images B; every misfit is a `PromptShapeError`."""
+        problems, batches = [], {1}
+        want = f"(B|1, {len(tokens)}|1, {tokens.num_ctx}, {self.config.width})"
+        for layer, p in prompts.items():
+            if not 0 <= layer < self.config.layers:
+                problems.append(f"layer {layer} is outside 0..{self.config.layers - 1}")
+            tail = (tokens.num_ctx, self.config.width)
+            if p.ndim != 4 or p.shape[1] not in (1, len(tokens)) or tuple(p.shape[2:]) != tail:
+                problems.append(f"layer {layer}: expected {want}, got {tuple(p.shape)}")
+            batches.add(p.shape[0])
+        if len(batches) > 2:
+            problems.append(f"layers disagree on the number of images: {sorted(batches)}")
+        if problems:
+            raise PromptShapeError("text prompts: " + "; ".join(problems))
+        return max(batches)

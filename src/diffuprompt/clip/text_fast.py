@@ -1,0 +1,135 @@
+"""The fast, exact text path.
+
+CLIP's text tower is causal and pools at end-of-text, so (1) nothing after it is computed, (2) keys
+and values of the prefix ``[SOT, v1..vM, common words]`` are computed once an image and shared by
+all classes, (3) suffixes are packed without padding, (4) in the last layer only the pooled position
+is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead of ``S * C``. Prompts of deeper
+layers only replace states of the prefix, so all of this stays exact with them, and for gradients.
+
+Legend: B image, C class, L prompt token, D width, E embedding, P prefix, T all suffix tokens,
+H heads, K head width, G classes of one length, N their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffuprompt.clip.layers import Attention, Block
+from diffuprompt.clip.packing import Packing
+from diffuprompt.clip.text_plain import place
+from diffuprompt.clip.tokens import PromptedTokens
+
+if TYPE_CHECKING:
+    from diffuprompt.clip.text import TextTower
+
+
+def encode_shared(tower: TextTower, packing: Packing, prompts: Mapping[int, Tensor]) -> Tensor:
+    """Return features ``(B|1, C, E)``; ``prompts`` are ``(B|1, 1, L, D)`` at positions 1..M."""
+    size = len(packing.prefix_ids)
+    prefix = tower.token_embedding(packing.prefix_ids)[None]
+    suffix = tower.token_embedding(packing.suffix_ids) + tower.positions[packing.positions]
+    prefix = _replace(prefix, prompts.get(0), packing.num_ctx) + tower.positions[:size]
+    x = torch.cat([prefix, suffix.expand(prefix.shape[0], -1, -1)], dim=1)
+    for layer, block in enumerate(tower.blocks):
+        if layer:
+            x = _replace(x, prompts.get(layer), packing.num_ctx)
+        if layer < len(tower.blocks) - 1:
+            x = x + _attend(block.attn, block.ln_1(x), packing, size)
+            x = x + block.mlp(x)
+        else:
+            x = _last(block, x, packing, size)
+    return tower.project(x)[:, packing.restore]
+
+
+def encode_grouped(
+    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+) -> Tensor:
+    """Return features ``(B, C, E)`` for prompts that cannot be shared: no padding, no sharing.
+
+    Class-specific contexts and prompts behind the name take this path. Classes of one length are
+    computed together, up to their end-of-text, and only that position in the last layer.
+    """
+    order, out = [], []
+    for end in torch.unique(tokens.eot).tolist():
+        index = torch.nonzero(tokens.eot == end)[:, 0]
+        order.append(index)
+        group = tokens.select(index)
+        own = {k: p if p.shape[1] == 1 else p[:, index] for k, p in prompts.items()}
+        x = place(tower.token_embedding(group.ids[:, : end + 1]), group, own.get(0), batch)
+        x = x + tower.positions[: end + 1]
+        for layer, block in enumerate(tower.blocks):
+            if layer:
+                x = place(x, group, own.get(layer), batch)
+            flat = x.flatten(0, 1)
+            last = layer == len(tower.blocks) - 1
+            flat = block.pooled(flat, end) if last else block(flat, causal=True)
+            x = flat.unflatten(0, (batch, len(group)))
+        out.append(tower.project(x))
+    features = torch.cat(out, dim=1)
+    return features[:, torch.argsort(torch.cat(order))]
+
+
+def _replace(x_BSD: Tensor, prompt_B1LD: Tensor | None, num_ctx: int) -> Tensor:
+    """Put prompt vectors at positions 1..M, for all classes at once."""
+    if prompt_B1LD is None:
+        return x_BSD
+    prompt = prompt_B1LD[:, 0].to(x_BSD.dtype)
+    batch = max(prompt.shape[0], x_BSD.shape[0])
+    parts = (x_BSD[:, :1], prompt, x_BSD[:, 1 + num_ctx :])
+    return torch.cat([p.expand(batch, -1, -1) for p in parts], dim=1)
+
+
+def _attend(attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
+    """Causal attention of the packed sequence: the prefix to itself, suffixes to it and themselves."""
+    q, k, v = (attn.split_heads(t) for t in attn.project(x_BSD))
+    k_prefix, v_prefix = k[:, :, :prefix], v[:, :, :prefix]
+    out = [
+        functional.scaled_dot_product_attention(
+            q[:, :, :prefix], k_prefix, v_prefix, is_causal=True
+        )
+    ]
+    q = q[:, :, prefix:] * q.shape[-1] ** -0.5
+    k, v = k[:, :, prefix:], v[:, :, prefix:]
+    to_prefix = q @ k_prefix.transpose(-2, -1)
+    for bucket in packing.buckets:
+        at = slice(bucket.start, bucket.stop)
+        shape = (bucket.count, bucket.length)
+        qb, kb, vb = (t[:, :, at].unflatten(2, shape) for t in (q, k, v))
+        within = qb @ kb.transpose(-2, -1)
+        within = within + _causal(bucket.length, within)
+        both = torch.cat([to_prefix[:, :, at].unflatten(2, shape), within], dim=-1).softmax(-1)
+        # One product with the prefix's values for all classes, one with each class's own.
+        shared = both[..., :prefix].flatten(2, 3) @ v_prefix
+        out.append(shared + (both[..., prefix:] @ vb).flatten(2, 3))
+    return attn.out(attn.merge_heads(torch.cat(out, dim=2)))
+
+
+def _last(block: Block, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
+    """The last block at the end-of-text positions only: ``(B, P + T, D)`` to ``(B, C, D)``."""
+    attn, normed, ends = block.attn, block.ln_1(x_BSD), packing.ends + prefix
+    q, k, v = (attn.split_heads(t) for t in attn.project_query(normed[:, ends], normed))
+    q = q * q.shape[-1] ** -0.5
+    k_prefix, v_prefix = k[:, :, :prefix], v[:, :, :prefix]
+    k, v = k[:, :, prefix:], v[:, :, prefix:]
+    to_prefix = q @ k_prefix.transpose(-2, -1)
+    out, first = [], 0
+    for bucket in packing.buckets:
+        classes, at = slice(first, first + bucket.count), slice(bucket.start, bucket.stop)
+        first += bucket.count
+        kb, vb = (t[:, :, at].unflatten(2, (bucket.count, bucket.length)) for t in (k, v))
+        within = (kb @ q[:, :, classes, :, None])[..., 0]
+        both = torch.cat([to_prefix[:, :, classes], within], dim=-1).softmax(-1)
+        own = (both[..., None, prefix:] @ vb)[..., 0, :]
+        out.append(both[..., :prefix] @ v_prefix + own)
+    x = x_BSD[:, ends] + attn.out(attn.merge_heads(torch.cat(out, dim=2)))
+    return x + block.mlp(x)
+
+
+def _causal(length: int, like: Tensor) -> Tensor:
+    """Additive mask, minus infinity above the diagonal."""
+    return like.new_full((length, length), float("-inf")).triu(1)

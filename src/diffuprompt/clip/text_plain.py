@@ -1,0 +1,53 @@
+"""The plain text path: every class over the whole context, as everybody computes it.
+
+It is the reference that tests and benchmarks hold the fast path against.
+
+Legend: B image, C class, L prompt token, S sequence, D width, E embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip.tokens import PromptedTokens
+
+if TYPE_CHECKING:
+    from diffuprompt.clip.text import TextTower
+
+
+def encode_plain(
+    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+) -> Tensor:
+    """Return features ``(B, C, E)`` from all S positions of all classes."""
+    x = place(tower.token_embedding(tokens.ids), tokens, prompts.get(0), batch)
+    x = x + tower.positions[: x.shape[2]]
+    for layer, block in enumerate(tower.blocks):
+        if layer:
+            x = place(x, tokens, prompts.get(layer), batch)
+        x = block(x.flatten(0, 1), causal=True).unflatten(0, (-1, len(tokens)))
+    pooled = x[:, torch.arange(len(tokens), device=x.device), tokens.eot]
+    return tower.project(pooled)
+
+
+def encode_truncated(
+    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+) -> Tensor:
+    """The plain path cut at the longest end of text: exact under a causal mask, and well known."""
+    longest = int(tokens.eot.max()) + 1
+    short = PromptedTokens(ids=tokens.ids[:, :longest], eot=tokens.eot, slots=tokens.slots)
+    return encode_plain(tower, short, prompts, batch)
+
+
+def place(x: Tensor, tokens: PromptedTokens, prompt_BCLD: Tensor | None, batch: int) -> Tensor:
+    """Put prompt vectors at their positions: ``(C|B C, S, D)`` to ``(B, C, S, D)``."""
+    x = x.expand(batch, *x.shape[-3:])
+    if prompt_BCLD is None:
+        return x
+    x = x.clone()
+    rows = torch.arange(len(tokens), device=x.device)[:, None]
+    x[:, rows, tokens.slots] = prompt_BCLD.expand(batch, len(tokens), -1, -1).to(x.dtype)
+    return x

@@ -1,0 +1,160 @@
+"""From class names to token ids with places for prompt vectors.
+
+Legend: C class (or sentence), S context length, M prompt tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip.packing import Packing
+from diffuprompt.errors import ConfigError, DataError
+
+Position = Literal["end", "middle", "front"]
+
+
+class Encoder(Protocol):
+    """What is needed of a tokenizer here."""
+
+    sot: int
+    eot: int
+    pad: int
+
+    def encode(self, text: str) -> list[int]:
+        """Return token ids without special tokens."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PromptedTokens:
+    """Token ids ``(C, S)``, end-of-text positions ``(C,)`` and prompt positions ``(C, M)``.
+
+    Prompt vectors replace the embeddings at ``slots``; M is 0 for plain sentences.
+    """
+
+    ids: Tensor
+    eot: Tensor
+    slots: Tensor
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def num_ctx(self) -> int:
+        """M, the number of prompt tokens."""
+        return self.slots.shape[1]
+
+    @cached_property
+    def packing(self) -> Packing | None:
+        """How classes share a prefix, or None when the prompts do not stand in one (computed once)."""
+        return Packing.of(self.ids, self.eot, self.slots)
+
+    @cached_property
+    def _splits(self) -> dict[int, tuple[PromptedTokens, ...]]:
+        return {}
+
+    def split(self, size: int) -> tuple[PromptedTokens, ...]:
+        """Return consecutive parts of at most ``size`` texts; remembered, so their packing is too."""
+        if size >= len(self):
+            return (self,)
+        if size not in self._splits:
+            starts = range(0, len(self), size)
+            index = torch.arange(len(self), device=self.ids.device)
+            self._splits[size] = tuple(self.select(index[i : i + size]) for i in starts)
+        return self._splits[size]
+
+    def select(self, index: Tensor) -> PromptedTokens:
+        """Return the rows ``index``."""
+        return PromptedTokens(ids=self.ids[index], eot=self.eot[index], slots=self.slots[index])
+
+    def to(self, device: torch.device | str) -> PromptedTokens:
+        """Move all tensors."""
+        ids, eot, slots = (t.to(device) for t in (self.ids, self.eot, self.slots))
+        return PromptedTokens(ids=ids, eot=eot, slots=slots)
+
+
+def class_tokens(
+    tokenizer: Encoder,
+    names: Sequence[str],
+    *,
+    prefix: str | None,
+    num_ctx: int,
+    position: Position = "end",
+    context_length: int = 77,
+) -> PromptedTokens:
+    """Tokenise ``[SOT, v1..vM, name, ".", EOT]`` for every class (CoOp, Zhou et al. 2022).
+
+    Args:
+        tokenizer: gives ids of text pieces.
+        names: class names; "_" counts as a space.
+        prefix: initial words, e.g. "a photo of a"; its first ``num_ctx`` tokens become prompts and
+            the rest stays as fixed words before the name (MaPLe with two tokens). None: ``num_ctx``
+            placeholders.
+        num_ctx: M.
+        position: where the prompts stand. "middle": half of them after the name, before the full
+            stop; "front": the name comes first. Needs a prefix of exactly M tokens or none.
+        context_length: S.
+
+    Raises:
+        DataError: a name is empty or does not fit into the context.
+        ConfigError: the prefix has fewer tokens than ``num_ctx``.
+    """
+    words = tokenizer.encode(prefix) if prefix else []
+    if prefix is not None and len(words) < num_ctx:
+        raise ConfigError(
+            f"initial words {prefix!r} have {len(words)} tokens, fewer than {num_ctx}"
+        )
+    fixed = words[num_ctx:]
+    if fixed and position != "end":
+        raise ConfigError(f"position {position!r} needs initial words of exactly {num_ctx} tokens")
+    ctx = words[:num_ctx] if prefix is not None else [tokenizer.pad] * num_ctx
+    rows, slots = [], []
+    for raw in names:
+        name = tokenizer.encode(raw.replace("_", " "))
+        if not name:
+            raise DataError(f"class name {raw!r} has no tokens; give it a name in words")
+        full = tokenizer.encode(raw.replace("_", " ") + ".")
+        ahead = {"end": num_ctx, "middle": num_ctx // 2, "front": 0}[position]
+        body = ctx[:ahead] + fixed + full[: len(name)] + ctx[ahead:] + full[len(name) :]
+        start = 1 + ahead + len(name)
+        rows.append(body)
+        slots.append([*range(1, 1 + ahead), *range(start, start + num_ctx - ahead)])
+    return _assemble(tokenizer, rows, slots, list(names), num_ctx, context_length)
+
+
+def sentence_tokens(
+    tokenizer: Encoder, texts: Sequence[str], context_length: int = 77
+) -> PromptedTokens:
+    """Tokenise plain sentences; raises `DataError` for one that does not fit."""
+    rows = [tokenizer.encode(text) for text in texts]
+    return _assemble(tokenizer, rows, [[] for _ in rows], list(texts), 0, context_length)
+
+
+def _assemble(
+    tokenizer: Encoder,
+    rows: list[list[int]],
+    slots: list[list[int]],
+    labels: list[str],
+    num_ctx: int,
+    context_length: int,
+) -> PromptedTokens:
+    if not rows:
+        raise DataError("the class list is empty; give at least one class name")
+    long = [label for label, row in zip(labels, rows, strict=True) if len(row) + 2 > context_length]
+    if long:
+        raise DataError(
+            f"{len(long)} text(s) with {num_ctx} prompt tokens do not fit into {context_length} "
+            f"tokens, the first is {long[0]!r}; shorten them or use fewer prompt tokens"
+        )
+    ids = torch.full((len(rows), context_length), tokenizer.pad, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row) + 2] = torch.tensor([tokenizer.sot, *row, tokenizer.eot])
+    eot = torch.tensor([len(row) + 1 for row in rows])
+    places = torch.tensor(slots, dtype=torch.long).reshape(len(rows), num_ctx)
+    return PromptedTokens(ids=ids, eot=eot, slots=places)

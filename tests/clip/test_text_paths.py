@@ -1,0 +1,186 @@
+"""The gate of the fast text path: equal to the plain path over the whole context, always."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from diffuprompt.clip.config import TextConfig
+from diffuprompt.clip.text import TextPlan, TextTower
+from diffuprompt.clip.tokens import PromptedTokens, class_tokens, sentence_tokens
+from diffuprompt.errors import DataError, PromptShapeError
+
+VOCABULARY = 60
+PLAIN = TextPlan(path="plain")
+
+
+class WordTokenizer:
+    """One token a letter; enough to make names of any length."""
+
+    sot, eot, pad = VOCABULARY - 2, VOCABULARY - 1, 0
+
+    def encode(self, text: str) -> list[int]:
+        return [1 + (ord(ch) - ord(".")) % (VOCABULARY - 4) for ch in text if ch != " "]
+
+
+def tower(dtype: torch.dtype = torch.float64, *, layers: int = 3, seed: int = 0) -> TextTower:
+    torch.manual_seed(seed)
+    config = TextConfig(
+        width=16, layers=layers, heads=2, mlp_width=32, vocab_size=VOCABULARY, context_length=77,
+        sot=VOCABULARY - 2, eot=VOCABULARY - 1, pad=0,
+    )  # fmt: skip
+    model = TextTower(config, embed_dim=12).to(dtype)
+    for name, p in model.named_parameters():  # biases and norms must not hide mistakes
+        if "bias" in name or "ln_" in name:
+            torch.nn.init.normal_(p, mean=float("weight" in name), std=0.3)
+    return model.requires_grad_(False)
+
+
+def names(rng: random.Random, count: int, longest: int = 40) -> list[str]:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return ["".join(rng.choices(letters, k=rng.randint(1, longest))) for _ in range(count)]
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    """Largest difference as a share of the largest entry."""
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def features_and_gradients(
+    model: TextTower, tokens: PromptedTokens, prompts: dict[int, Tensor], plan: TextPlan
+) -> list[Tensor]:
+    leaves = {k: p.clone().requires_grad_() for k, p in prompts.items()}
+    out = model(tokens, leaves, plan)
+    weights = torch.cos(torch.arange(out[0].numel(), dtype=out.dtype)).view_as(out[0])
+    grads = torch.autograd.grad((out * weights).sum(), list(leaves.values())) if leaves else ()
+    return [out.detach(), *grads]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    batch=st.sampled_from([1, 2, 3]),
+    classes=st.sampled_from([1, 2, 7, 20]),
+    num_ctx=st.integers(1, 6),
+    deep=st.sets(st.integers(1, 2)),
+    kind=st.sampled_from(["static", "sample", "mixed", "class"]),
+    position=st.sampled_from(["end", "middle", "front"]),
+)
+def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, position):
+    rng = random.Random(seed)
+    tokens = class_tokens(
+        WordTokenizer(), names(rng, classes), prefix=None, num_ctx=num_ctx, position=position
+    )
+    generator = torch.Generator().manual_seed(seed)
+
+    def prompt(layer: int) -> Tensor:
+        b = 1 if kind == "static" or (kind == "mixed" and layer == 0) else batch
+        c = classes if kind == "class" else 1
+        return torch.randn(b, c, num_ctx, 16, generator=generator, dtype=torch.float64)
+
+    prompts = {layer: prompt(layer) for layer in {0, *deep}}
+    model = tower()
+    plain = features_and_gradients(model, tokens, prompts, PLAIN)
+    for path in ("fast", "truncated"):
+        ours = features_and_gradients(model, tokens, prompts, TextPlan(path=path))
+        for a, b in zip(ours, plain, strict=True):
+            # fp64 rounding through three layers; a wrong mask or position is 1e-2 and more.
+            assert relative(a, b) < 1e-11
+
+
+@pytest.mark.parametrize("classes", [1, 1000])
+def test_fast_path_equals_plain_in_fp32(classes):
+    rng = random.Random(classes)
+    tokens = class_tokens(WordTokenizer(), names(rng, classes), prefix=None, num_ctx=4)
+    assert classes == 1 or tokens.packing.buckets[-1].length >= 40
+    prompts = {layer: torch.randn(1, 1, 4, 16) * 0.5 for layer in (0, 1)}
+    model = tower(torch.float32)
+    plain = features_and_gradients(model, tokens, prompts, PLAIN)
+    ours = features_and_gradients(model, tokens, prompts, TextPlan())
+    for a, b in zip(ours, plain, strict=True):
+        assert relative(a, b) < 1e-4  # the gate of the issue
+
+
+@pytest.mark.parametrize("memory_mib", [1, 2])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("position", ["end", "front"])
+def test_chunking_changes_nothing(memory_mib, recompute, position):
+    tokens = class_tokens(
+        WordTokenizer(), names(random.Random(3), 40), prefix=None, num_ctx=3, position=position
+    )
+    prompts = {layer: torch.randn(5, 1, 3, 16, dtype=torch.float64) for layer in (0, 2)}
+    model = tower()
+    small = TextPlan(memory_mib=memory_mib, recompute=recompute)
+    leaves = {k: p.clone().requires_grad_() for k, p in prompts.items()}
+    images, classes, _ = model._chunks(tokens, leaves, small, 5)
+    assert images < 5 or classes < 40, "the budget must force chunks for this test to mean anything"
+    whole = features_and_gradients(model, tokens, prompts, TextPlan(memory_mib=10**6))
+    parts = features_and_gradients(model, tokens, prompts, small)
+    for a, b in zip(parts, whole, strict=True):
+        assert relative(a, b) < 1e-12
+    with torch.no_grad():
+        assert relative(model(tokens, prompts, small), whole[0]) < 1e-12
+
+
+def test_batch_is_the_same_as_one_at_a_time():
+    tokens = class_tokens(WordTokenizer(), names(random.Random(1), 6), prefix=None, num_ctx=2)
+    prompts = torch.randn(4, 1, 2, 16, dtype=torch.float64)
+    model = tower()
+    together = model(tokens, {0: prompts})
+    alone = torch.cat([model(tokens, {0: prompts[i : i + 1]}) for i in range(4)])
+    assert relative(together, alone) < 1e-12
+
+
+def test_class_order_permutes_features():
+    rng = random.Random(2)
+    labels = names(rng, 9)
+    shuffled = rng.sample(range(9), 9)
+    tokenizer, model = WordTokenizer(), tower()
+    prompts = {0: torch.randn(2, 1, 2, 16, dtype=torch.float64)}
+    a = model(class_tokens(tokenizer, labels, prefix=None, num_ctx=2), prompts)
+    b = model(
+        class_tokens(tokenizer, [labels[i] for i in shuffled], prefix=None, num_ctx=2), prompts
+    )
+    assert relative(a[:, shuffled], b) < 1e-12
+
+
+def test_words_as_prompts_are_plain_clip():
+    """Initial words given as vectors equal the same words as tokens."""
+    tokenizer, model = WordTokenizer(), tower()
+    tokens = class_tokens(tokenizer, ["cat", "owl"], prefix="abcd", num_ctx=4)
+    words = model.embed(tokens.ids[0, 1:5])[None, None]
+    sentences = sentence_tokens(tokenizer, ["abcd cat.", "abcd owl."])
+    assert relative(model(tokens, {0: words}), model(sentences)) < 1e-12
+    assert relative(model(tokens), model(sentences)) < 1e-12
+
+
+def test_two_prompts_keep_the_other_words():
+    """MaPLe with M=2: ``[SOT][v1][v2] of a {class}.``; the fixed words join the shared prefix."""
+    tokens = class_tokens(WordTokenizer(), ["cat", "owl"], prefix="abcd", num_ctx=2)
+    assert tokens.ids[0, :8].tolist() == [58, *WordTokenizer().encode("abcdcat")]
+    assert len(tokens.packing.prefix_ids) == 5
+
+
+def test_prefix_states_never_depend_on_the_class_count():
+    tokens = class_tokens(WordTokenizer(), ["ab", "ac", "b"], prefix=None, num_ctx=4)
+    assert tokens.packing.num_tokens == 5 + 4 + 4 + 3
+
+
+def test_errors_name_the_text_and_the_shape():
+    with pytest.raises(DataError, match="do not fit into 77 tokens, the first is 'aaaa"):
+        class_tokens(WordTokenizer(), ["a" * 80], prefix=None, num_ctx=4)
+    with pytest.raises(DataError, match="has no tokens"):
+        class_tokens(WordTokenizer(), ["  "], prefix=None, num_ctx=4)
+    tokens = class_tokens(WordTokenizer(), ["cat", "owl"], prefix=None, num_ctx=4)
+    model = tower()
+    with pytest.raises(PromptShapeError, match=r"layer 0: expected \(B\|1, 2\|1, 4, 16\)"):
+        model(tokens, {0: torch.zeros(1, 1, 3, 16)})
+    with pytest.raises(PromptShapeError, match=r"layer 7 is outside 0\.\.2"):
+        model(tokens, {0: torch.zeros(1, 1, 4, 16), 7: torch.zeros(1, 1, 4, 16)})
+    with pytest.raises(PromptShapeError, match="disagree on the number of images"):
+        model(tokens, {0: torch.zeros(2, 1, 4, 16), 1: torch.zeros(3, 1, 4, 16)})
