@@ -1,0 +1,145 @@
+"""Captions are grammatical and true; referring expressions fit exactly one object."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import pytest
+
+from diffuprompt.data.scenes import (
+    COLOURS,
+    FILLS,
+    SHAPES,
+    Look,
+    Query,
+    Scene,
+    caption,
+    compose,
+    matches,
+    referring,
+    scene,
+)
+from diffuprompt.data.scenes.captions import plural, with_article
+
+
+def _row(*looks: Look) -> Scene:
+    return compose(looks, ["small"] * len(looks), size=64, style="clean", rng=Random(0))
+
+
+@pytest.mark.parametrize("detail", [None, 0.0, 0.5, 1.0])
+def test_captions_are_grammatical(detail: float | None) -> None:
+    for index in range(150):
+        text = caption(scene(0, index), Random(index), detail)
+        assert not re.search(r"\ba [aeio]|\ban [^aeiou]|  |\{|\}| \.| ,", text), text
+        assert not re.search(r"there is (two|three|four|five|six)", text), text
+        assert not re.search(r"\b(two|three|four|five|six) (\w+ )*(circle|star|cross)\b", text), (
+            text
+        )
+
+
+def test_a_full_caption_says_everything_and_nothing_false() -> None:
+    for index in range(100):
+        made = scene(1, index, num_objects=2)
+        text = caption(made, Random(index), 1.0)
+        said = [colour for colour in COLOURS if re.search(rf"\b{colour}\b", text)]
+        assert set(said) <= {o.colour for o in made.objects}, text
+        for shape in SHAPES:
+            if re.search(rf"(?<!half ){shape}", text) and shape not in (
+                "circle",
+                "ring",
+                "drop",
+                "bolt",
+            ):
+                assert shape in {o.shape for o in made.objects}, text
+
+
+def test_equal_objects_are_counted() -> None:
+    made = _row(Look("cross", "blue"), Look("cross", "blue"))
+    texts = {caption(made, Random(k), 1.0) for k in range(20)}
+    assert any("two" in t and ("blue crosses" in t or "plus signs" in t) for t in texts)
+
+
+def test_captions_depend_on_the_given_randomness_only() -> None:
+    made = scene(0, 4)
+    assert caption(made, Random(1)) == caption(made, Random(1))
+    assert len({caption(made, Random(k)) for k in range(30)}) > 15
+
+
+def test_articles_and_plurals() -> None:
+    assert with_article("orange star") == "an orange star"
+    assert with_article("red star") == "a red star"
+    assert [plural(w) for w in ("cross", "star")] == ["crosses", "stars"]
+
+
+def _reading(text: str, made: Scene) -> set[int]:
+    """An independent reader of the wording: which objects does the phrase fit?"""
+    found = re.match(
+        r"(?:the )?(.*?)(?: (?:to the )?(left of|right of|above|below) the (.*))?$", text
+    )
+    assert found is not None
+    words, relation, rest = found.group(1).split(), found.group(2), found.group(3)
+    objects = made.objects
+    centre = [((o.box[0] + o.box[2]) / 2, (o.box[1] + o.box[3]) / 2) for o in objects]
+    fits = set(range(len(objects)))
+    extremes = {
+        "leftmost": (0, min),
+        "rightmost": (0, max),
+        "topmost": (1, min),
+        "bottommost": (1, max),
+    }
+    known = {*COLOURS, *FILLS, *SHAPES, "small", "large"}
+    for word in words:
+        if word in known:
+            traits = [(o.shape, o.colour, o.fill, o.size) for o in objects]
+            fits = {i for i in fits if word in traits[i]}
+    for word in words:
+        if word in extremes:
+            axis, best = extremes[word]
+            fits = {best(fits, key=lambda i: centre[i][axis])}
+        if word in ("largest", "smallest"):
+            order = ["small", "medium", "large"]
+            ranks = {i: order.index(objects[i].size) for i in fits}
+            edge = max(ranks.values()) if word == "largest" else min(ranks.values())
+            fits = {i for i in fits if ranks[i] == edge}
+    if relation:
+        (anchor,) = _reading(rest, made)
+        axis, sign = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}[
+            relation
+        ]
+        fits = {
+            i for i in fits if i != anchor and sign * (centre[i][axis] - centre[anchor][axis]) > 0
+        }
+    return fits
+
+
+def test_expressions_are_unique_by_an_independent_reader() -> None:
+    kinds = set()
+    made_any = 0
+    for index in range(120):
+        made = scene(2, index)
+        for target in range(len(made.objects)):
+            found = referring(made, Random(index), target)
+            if found is None:
+                continue
+            made_any += 1
+            assert matches(made, found.query) == (target,)
+            assert _reading(found.text, made) == {target}, found.text
+            kinds.add((found.query.extreme, found.query.relation))
+    assert made_any > 300
+    assert len(kinds) == 11  # plain, six extremes, four relations
+
+
+def test_ambiguity_gives_no_expression() -> None:
+    made = _row(Look("star", "red"), Look("star", "red"))
+    assert matches(made, Query(shape="star")) == (0, 1)
+    assert matches(made, Query(shape="ring")) == ()
+    assert matches(made, Query(shape="star", relation="above", anchor=Query(shape="star"))) == ()
+    for k in range(10):
+        found = referring(made, Random(k))
+        assert found is None or found.query.extreme in (
+            "leftmost",
+            "rightmost",
+            "topmost",
+            "bottommost",
+        )
