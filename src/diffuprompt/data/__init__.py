@@ -1,0 +1,1 @@
+"""Data room: manifests, the catalog, official splits, few-shot selection, images, the scenes."""

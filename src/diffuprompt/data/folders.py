@@ -1,0 +1,161 @@
+"""Data sets that are folders: one sub folder a class, or train/[val/]test with such sub folders."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from diffuprompt.data.decode import SUFFIXES
+from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.errors import DataError, near_miss
+
+log = logging.getLogger(__name__)
+
+# people mean these as training images: leaving them out in silence would be wrong
+UNREADABLE = (
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
+CLUTTER = {"thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files likewise
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+def read_folder(root: Path) -> Manifest:
+    """Read a folder with one sub folder a class, or with train/[val/]test sub folders of those.
+
+    It has splits when it holds ``train`` and ``test`` (any case; ``valid`` and ``validation``
+    mean val), or nothing but split folders. Without splits, `hash_split` makes them. Classes are
+    the sub folders in sorted order, images in deeper folders belong to the class above them.
+    Raises `DataError` for images outside any class folder, image formats that cannot be read,
+    a missing test folder and a class that train does not have.
+    """
+    folders = {entry.name: entry for entry in _sub_folders(root)}
+    as_split = {SPLIT_NAMES[n.lower()]: p for n, p in folders.items() if n.lower() in SPLIT_NAMES}
+    only_splits = sum(n.lower() in SPLIT_NAMES for n in folders) == len(folders)
+    if "train" in as_split and ("test" in as_split or only_splits):
+        return _read_split_folders(root, folders, as_split)
+    return _read_class_folders(root, list(folders))
+
+
+def _read_class_folders(root: Path, classes: list[str]) -> Manifest:
+    _reject_loose_images(root)
+    if not classes:
+        raise DataError(f"{root}: expected one sub folder a class, found none")
+    rows = [(path, label) for label, paths in enumerate(_scan(root, classes)) for path in paths]
+    return Manifest(root.resolve().name, root, tuple(classes), hash_split(rows))
+
+
+def _read_split_folders(root: Path, folders: dict[str, Path], at: dict[Split, Path]) -> Manifest:
+    if "test" not in at:
+        fix = "add one, or rename the val folder when its images are the test images"
+        raise DataError(f"{root}: no test folder beside {sorted(folders)}; {fix}")
+    ignored = sorted(set(folders) - {path.name for path in at.values()})
+    if ignored:
+        log.warning("%s: it has split folders, so ignoring the others: %s", root, ignored)
+    classes = [path.name for path in _sub_folders(at["train"])]
+    splits: dict[str, tuple[Item, ...]] = {}
+    problems = []
+    for split, folder in at.items():
+        _reject_loose_images(folder)
+        names = [path.name for path in _sub_folders(folder)]
+        for name in sorted(set(names) - set(classes)):
+            hint = near_miss(name, classes)
+            problems.append(f"class {name!r} is in {folder.name} but not in train.{hint}")
+        found = dict(zip(names, _scan(root, [f"{folder.name}/{n}" for n in names]), strict=True))
+        splits[split] = tuple(
+            Item(path, label) for label, name in enumerate(classes) for path in found.get(name, ())
+        )
+    if problems:
+        lines = "\n  ".join(problems)
+        raise DataError(f"{root}: a class to test on must be one to train on\n  {lines}")
+    return Manifest(root.resolve().name, root, tuple(classes), splits)
+
+
+def hash_split(rows: Sequence[tuple[str, int]]) -> dict[str, tuple[Item, ...]]:
+    """Split ``(path, label)`` rows about 50/20/30 into train, val and test, the same every time.
+
+    Each image's place follows from the sha256 of its relative path alone, so adding or removing
+    images moves no other image between train and test (the shares are therefore approximate).
+    Two exceptions keep small classes usable: a class without a train image gets its
+    lowest-hashed one, and a class of two or more without a test image gives its highest-hashed
+    one. Rows keep their order within a split.
+    """
+    place: dict[str, Split] = {}
+    groups: dict[int, list[tuple[float, str]]] = {}
+    for path, label in rows:
+        groups.setdefault(label, []).append((_unit(path), path))
+    for group in groups.values():
+        group.sort()
+        for unit, path in group:
+            place[path] = "train" if unit < 0.5 else "val" if unit < 0.7 else "test"
+        place[group[0][1]] = "train"
+        if len(group) > 1:
+            place[group[-1][1]] = "test"
+    splits: dict[str, list[Item]] = {"train": [], "val": [], "test": []}
+    for path, label in rows:
+        splits[place[path]].append(Item(path, label))
+    return {split: tuple(items) for split, items in splits.items()}
+
+
+def _unit(path: str) -> float:
+    # NFC: the same file name is stored decomposed on some systems
+    digest = hashlib.sha256(unicodedata.normalize("NFC", path).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _scan(root: Path, folders: Sequence[str]) -> list[list[str]]:
+    """Return the sorted posix paths, relative to ``root``, of the images in each folder."""
+    found, unreadable, ignored = [], [], []
+    for folder in folders:
+        images = []
+        for path in _files(root / folder):
+            relative, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
+            if suffix in SUFFIXES:
+                images.append(relative)
+            elif suffix in UNREADABLE:
+                unreadable.append(relative)
+            elif path.name.lower() not in CLUTTER:
+                ignored.append(relative)
+        found.append(sorted(images))
+    if unreadable:
+        shown = "\n  ".join(unreadable[:20])
+        raise DataError(
+            f"{root}: {len(unreadable)} image(s) in a format that cannot be read; convert to "
+            f"JPEG or PNG, or remove:\n  {shown}" + ("\n  ..." if len(unreadable) > 20 else "")
+        )
+    if ignored:
+        count, example = len(ignored), ignored[0]
+        log.warning("%s: ignoring %d file(s) that are no images, e.g. %s", root, count, example)
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for here, names, leaves in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        files.extend(Path(here) / leaf for leaf in leaves if not leaf.startswith("."))
+    return files
+
+
+def _reject_loose_images(folder: Path) -> None:
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    loose = sorted(p.name for p in files if p.suffix.lower() in SUFFIXES + UNREADABLE)
+    if loose:
+        raise DataError(
+            f"{folder}: {len(loose)} image(s) outside any class folder, e.g. {loose[0]}; "
+            "move each into a sub folder named after its class"
+        )
