@@ -10,6 +10,8 @@ from typing import Self
 from diffuprompt.engine.files import write_text
 from diffuprompt.errors import CheckpointError
 
+MIN_GAP_S = 0.1  # between two lines
+
 
 class MetricsFile:
     """Appends lines with ``at``, the step counted over all epochs; ``path`` None writes nothing.
@@ -18,8 +20,8 @@ class MetricsFile:
     At most about 10 lines a second are written; the skipped ones are lost on purpose.
     """
 
-    def __init__(self, path: Path | None, *, keep: int, min_gap_s: float = 0.1) -> None:
-        self._gap, self._last = min_gap_s, -float("inf")
+    def __init__(self, path: Path | None, *, keep: int) -> None:
+        self._last = -float("inf")
         self._file = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ class MetricsFile:
     def write(self, at: int, **values: float) -> None:
         """Append one line, unless the last one is too recent."""
         now = time.monotonic()
-        if self._file is not None and now - self._last >= self._gap:
+        if self._file is not None and now - self._last >= MIN_GAP_S:
             self._last = now
             self._file.write(json.dumps({"at": at, **values}) + "\n")
 

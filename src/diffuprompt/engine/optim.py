@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn, optim
 
@@ -88,7 +88,7 @@ class Optimiser:
         every = list(params)
         spared = [p for p in every if no_decay is not None and no_decay(p)]
         chosen = {id(p) for p in spared}
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in every if id(p) not in chosen]},
             {"params": spared, "weight_decay": 0.0},
         ]

@@ -1,7 +1,6 @@
 """How long work reports itself: the library calls `Task.advance`, the caller chooses what is seen.
 
-with progress.task("overfitting", total=320) as task:
-    task.advance(32, ce=0.3)
+Use it as ``with progress.task("overfitting", total=320) as task: task.advance(32, ce=0.3)``.
 """
 
 from __future__ import annotations

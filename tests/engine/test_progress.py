@@ -1,0 +1,47 @@
+"""Progress as log lines: few, and honest when the work stops early."""
+
+import logging
+
+import pytest
+
+from diffuprompt.engine import progress
+
+
+def test_null_accepts_everything():
+    with progress.NULL.task("work", total=3) as task:
+        task.advance()
+        task.advance(2, loss=0.5)
+
+
+def test_log_lines_show_counts_stats_and_time_left(caplog):
+    caplog.set_level(logging.INFO, "diffuprompt")
+    with progress.LogProgress(every_s=0).task("overfitting", total=3) as task:
+        task.advance(1, ce=0.51239)
+        task.advance(2, ce=0.25)
+    first, last = caplog.messages
+    assert first.startswith("overfitting: 1/3, ce 0.5124, ")
+    assert first.endswith(" left")
+    assert last.startswith("overfitting: 3/3, ce 0.25, took ")
+
+
+def test_lines_are_rare_by_default(caplog):
+    caplog.set_level(logging.INFO, "diffuprompt")
+    with progress.LogProgress().task("work", total=1000) as task:
+        for _ in range(1000):
+            task.advance()
+    assert len(caplog.messages) == 1
+
+
+def test_an_error_is_not_shown_as_an_end(caplog):
+    caplog.set_level(logging.INFO, "diffuprompt")
+    with pytest.raises(ValueError, match="x"), progress.LogProgress().task("work", total=2) as task:
+        task.advance()
+        raise ValueError("x")
+    assert caplog.messages[-1].startswith("work: stopped at 1/2")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(7.26, "7.3 s"), (12, "12 s"), (249, "4:09"), (3753, "1:02:33")]
+)
+def test_durations(seconds, text):
+    assert progress.format_seconds(seconds) == text
