@@ -1,0 +1,63 @@
+"""`diffuprompt data verify`: read every image and list all problems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from diffuprompt.cli.parse import Positional
+from diffuprompt.errors import DataError
+
+if TYPE_CHECKING:
+    from diffuprompt.data.manifest import Manifest
+
+EXAMPLES = """
+diffuprompt data verify scenes
+diffuprompt data verify ~/Pictures/birds
+diffuprompt data verify labels.csv --data-root ~/Pictures
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Read every image of a data set and list all problems."""
+
+    data: Annotated[Positional[str], tyro.conf.arg(metavar="NAME|PATH")]
+    """Catalog name, a folder per class, a folder with train/val/test, a CSV or a split JSON."""
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the images, where the data set does not say it."""
+
+
+def run(args: Args) -> int:
+    """Print the counts, then every problem; 3 when one is an error, 0 with warnings only."""
+    from diffuprompt.cli.console import console_progress
+    from diffuprompt.data.sources import open_dataset
+    from diffuprompt.data.verify import verify
+
+    manifest = open_dataset(args.data, root=args.data_root, check=False)  # verify does
+    print(counts(manifest), flush=True)
+    problems = verify(manifest, console_progress())
+    for problem in problems:
+        print(f"{problem.severity}: {problem}")
+    errors = sum(problem.severity == "error" for problem in problems)
+    print(f"{errors} error(s), {len(problems) - errors} warning(s)")
+    return DataError.exit_code if errors else 0
+
+
+
+def counts(manifest: Manifest) -> str:
+    """Return images a split, and the smallest and largest class in each."""
+    from diffuprompt.cli.console import table
+
+    rows = []
+    for split, items in manifest.splits.items():
+        sizes = Counter(item.label for item in items)
+        each = [sizes[label] for label in range(len(manifest.classes))]
+        rows.append([split, len(items), min(each, default=0), max(each, default=0)])
+    header = ["split", "images", "smallest class", "largest class"]
+    title = f"{manifest.name}: {len(manifest.classes)} classes under {manifest.root}"
+    return f"{title}\n{table(header, rows)}"

@@ -1,0 +1,35 @@
+"""`diffuprompt demo`: the whole thing on the bundled scenes world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+EXAMPLES = """
+diffuprompt demo
+diffuprompt demo --out my-demo
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Run zero-shot, CoOp, CoCoOp and CoCoOp with diffusion on scenes, and make a page."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
+    """Where the runs and the page go; a second call resumes what is there."""
+
+
+def run(args: Args) -> int:
+    """Run the demo; print the table of its records and where the page is."""
+    from diffuprompt.cli.console import console_progress
+    from diffuprompt.cli.summary import summary
+    from diffuprompt.protocols.demo import run_demo
+    from diffuprompt.report.load import load_records
+
+    page = run_demo(args.out, console_progress())
+    print(summary(load_records([args.out])))
+    print(f"\npage: {page.resolve()}")
+    return 0

@@ -1,0 +1,114 @@
+"""`diffuprompt ls`: what can be named in the other verbs, and what is there already."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.parse import Positional
+from diffuprompt.errors import ConfigError, near_miss
+
+EXAMPLES = """
+diffuprompt ls learners
+diffuprompt ls datasets 'scenes*'
+diffuprompt ls runs --runs-dir runs
+"""
+Listing = tuple[list[str], list[list[object]]]  # header and rows; the first column is the name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """List what can be named in the other verbs, and what is there already."""
+
+    kind: Annotated[Positional[str], tyro.conf.arg(metavar="KIND")]
+    """learners, generators, backbones, datasets, presets or runs."""
+    glob: Annotated[Positional[str], tyro.conf.arg(metavar="GLOB")] = "*"
+    """Only names that match."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
+    """Where runs are kept."""
+
+
+def run(args: Args) -> int:
+    """Print a table of the names that match."""
+    if args.kind not in KINDS:
+        hint = near_miss(args.kind, tuple(KINDS))
+        raise ConfigError(f"expected one of {', '.join(KINDS)}; got {args.kind!r}.{hint}")
+    from diffuprompt.cli.console import table
+
+    header, rows = KINDS[args.kind](args)
+    rows = [row for row in rows if fnmatchcase(str(row[0]), args.glob)]
+    print(table(header, rows) if rows else f"no {args.kind} match {args.glob!r}")
+    return 0
+
+
+def learners(args: Args) -> Listing:
+    """Names, options and first sentences of the learners."""
+    from diffuprompt.learners.registry import LEARNERS, options
+
+    rows: list[list[object]] = [
+        [name, _first_line(learner), ", ".join(options(name))] for name, learner in LEARNERS.items()
+    ]
+    return ["learner", "what it is", "keys for --set"], rows
+
+
+def backbones(args: Args) -> Listing:
+    """Backbones that have a name of their own, and where they are."""
+    rows: list[list[object]] = [[n, where or "not found"] for n, where in found_backbones().items()]
+    return ["backbone", "folder (--backbone also takes any CLIP folder or hub id)"], rows
+
+
+def datasets(args: Args) -> Listing:
+    """Names of the catalog, and which have their images on this machine."""
+    from diffuprompt.data.catalog import CATALOG, SCENE_STYLES
+
+    rows: list[list[object]] = [
+        [name, f"synthetic scenes, {style}", None, "drawn on first use"]
+        for name, style in SCENE_STYLES.items()
+    ]
+    for name, where in found_datasets().items():
+        entry = CATALOG[name]
+        rows.append([name, entry.title, entry.num_classes, where or "not found"])
+    return ["data set", "title", "classes", "images"], rows
+
+
+def found_datasets() -> dict[str, str]:
+    """Return each published data set's image folder on this machine, empty where not found."""
+    from diffuprompt.data.catalog import CATALOG
+    from diffuprompt.data.locate import data_folders, homes
+
+    folders, found = data_folders(), {}
+    for entry in CATALOG.values():
+        top, _, inside = entry.images.partition("/")
+        places = [home / inside for home in homes(folders, top, entry.name)]
+        found[entry.name] = next((str(place) for place in places if place.is_dir()), "")
+    return found
+
+
+def runs(args: Args) -> Listing:
+    """Runs by name with their state and what they are runs of."""
+    from diffuprompt.cli.runs import list_runs
+
+    keys = ("data", "backbone", "learner", "generator", "shots", "seed")
+    rows: list[list[object]] = [
+        [run.folder.name, run.state, *(run.config.get(key) for key in keys)]
+        for run in list_runs(args.runs_dir)
+    ]
+    return ["run", "state", *keys], rows
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+KINDS: dict[str, Callable[[Args], Listing]] = {
+    "learners": learners,
+    "backbones": backbones,
+    "datasets": datasets,
+    "runs": runs,
+}

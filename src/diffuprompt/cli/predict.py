@@ -1,0 +1,185 @@
+"""`diffuprompt predict`: names and probabilities for any number of images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.parse import Positional, Switch
+from diffuprompt.errors import ConfigError, DataError
+
+EXAMPLES = """
+diffuprompt predict holiday.jpg
+diffuprompt predict photos/ --artifact runs/scenes-cocoop --top 3
+diffuprompt predict photos/*.jpg --classes "snow leopard,lynx,house cat" --json > names.json
+"""
+BAR_CELLS = 20
+Prediction = list[tuple[str, float]]  # the most probable classes, best first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Name what is in images."""
+
+    image: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")] = ()
+    """Image files, or folders to search for images."""
+    artifact: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """A run or an artifact folder; by default the newest finished run in --runs-dir."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
+    """Where to look for the newest run."""
+    classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
+    """Names to choose from; by default the classes it was trained on."""
+    top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """How many names to show for each image."""
+    json: Switch[bool] = False
+    """Print one JSON list instead of text."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
+    """Where the backbone is, if not where it was at training; its weights must be the same."""
+    batch_size: Annotated[int, tyro.conf.arg(metavar="N")] = 32
+    """Images at once."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+
+
+def run(args: Args) -> int:
+    """Predict; every option and every image is checked before the model is loaded."""
+    classes = class_names(args.classes)
+    if args.top < 1 or args.batch_size < 1:
+        raise ConfigError("--top and --batch-size must be at least 1")
+    paths = expand(args.image)
+    check_readable(paths)
+    folder = args.artifact
+    if folder is None:
+        from diffuprompt.cli.runs import newest_trained
+
+        folder = newest_trained(args.runs_dir)
+        print(f"using the newest finished run, {folder}", file=sys.stderr)
+    found = predict(args, artifact_folder(folder), classes, paths)
+    if args.json:
+        rows = [
+            {"image": str(path), "predictions": [{"class": c, "probability": p} for c, p in best]}
+            for path, best in zip(paths, found, strict=True)
+        ]
+        print(json.dumps(rows, indent=2))
+    else:
+        print(as_text(paths, found, bars=sys.stdout.isatty()))
+    return 0
+
+
+def predict(
+    args: Args, folder: Path, classes: Sequence[str], paths: Sequence[Path]
+) -> list[Prediction]:
+    """Load the artifact and return the best ``args.top`` classes of each image."""
+    from diffuprompt.cli.console import console_progress
+    from diffuprompt.hub.classifier import Classifier
+
+    model = Classifier.from_pretrained(folder, backbone=args.backbone or None, device=args.device)
+    if classes:
+        model = model.with_classes(list(classes))
+    found: list[Prediction] = []
+    with console_progress().task("predicting", total=len(paths)) as task:
+        for start in range(0, len(paths), args.batch_size):
+            batch = list(paths[start : start + args.batch_size])
+            best = model.predict(batch, args.batch_size).topk(min(args.top, len(model.classes)))
+            for values, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                names = [model.classes[label] for label in labels]
+                found.append(list(zip(names, values, strict=True)))
+            task.advance(len(batch))
+    return found
+
+
+def class_names(text: str) -> list[str]:
+    """Split ``--classes``; an empty text is no list.
+
+    Raises:
+        ConfigError: empty or repeated names.
+    """
+    if not text:
+        return []
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise ConfigError(f"--classes: name {names.index('') + 1} of {text!r} is empty")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"--classes: named more than once: {', '.join(repeated)}")
+    return names
+
+
+def expand(images: Sequence[Path]) -> list[Path]:
+    """Return the files, with folders replaced by the images below them in order of name.
+
+    Raises:
+        ConfigError: nothing was named.
+        DataError: a path does not exist, or a folder holds no image; all of them at once.
+    """
+    from diffuprompt.data.decode import SUFFIXES
+
+    if not images:
+        raise ConfigError("name at least one image or folder")
+    found: list[Path] = []
+    problems: list[str] = []
+    for path in images:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                problems.append(f"{path}: no images in this folder")
+        elif not path.exists():
+            problems.append(f"{path}: no such file")
+        found += inside
+    if problems:
+        raise DataError("\n  ".join(problems))
+    return found
+
+
+def check_readable(paths: Sequence[Path]) -> None:
+    """Decode every image once.
+
+    Raises:
+        DataError: some cannot be read; all of them at once.
+    """
+    from diffuprompt.data.decode import load_image
+
+    from diffuprompt.cli.console import console_progress
+
+    problems = []
+    with console_progress().task("checking images", total=len(paths)) as task:
+        for path in paths:
+            try:
+                load_image(path)
+            except DataError as error:
+                problems.append(str(error))
+            task.advance()
+    if problems:
+        raise DataError("\n  ".join([*problems, "nothing was predicted; remove or repair these"]))
+
+
+def artifact_folder(folder: Path) -> Path:
+    """Return the folder of artifact.json: ``folder`` itself, or the one inside a run.
+
+    Raises:
+        DataError: neither holds an artifact.
+    """
+    for candidate in (folder, folder / "artifact"):
+        if (candidate / "artifact.json").is_file():
+            return candidate
+    raise DataError(f"{folder}: expected a run or an artifact folder, found no artifact.json in it")
+
+
+def as_text(paths: Sequence[Path], found: Sequence[Prediction], *, bars: bool) -> str:
+    """Return one line a name, probabilities aligned over all images, bars where asked."""
+    width = max((len(name) for best in found for name, _ in best), default=0)
+    blocks = []
+    for path, best in zip(paths, found, strict=True):
+        lines = [str(path)]
+        for name, probability in best:
+            bar = "  " + "█" * round(BAR_CELLS * probability) if bars else ""
+            lines.append(f"  {name:<{width}}  {100 * probability:6.2f}%{bar}".rstrip())
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)

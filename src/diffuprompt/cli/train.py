@@ -1,0 +1,102 @@
+"""`diffuprompt train`: learn prompts from a few labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from diffuprompt.cli.parse import Repeated, Switch
+from diffuprompt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffuprompt.protocols.job import JobConfig
+
+EXAMPLES = """
+diffuprompt train --data scenes --learner coop
+diffuprompt train --data caltech101 --backbone photo-clip-lite --learner cocoop --generator diffusion
+diffuprompt train --data ~/Pictures/birds --learner cocoop --shots 4 --set lr=0.01 --set epochs=20
+diffuprompt train --config experiment.toml --seed 2
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Learn prompts from a few labelled images."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = ""
+    """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the images, where the data set does not say it."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
+    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
+    learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = "coop"
+    """zero-shot, coop, cocoop, ... (`diffuprompt ls learners`)."""
+    generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
+    """none: the learner's own prompts; diffusion: prompts generated for each image."""
+    shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    """Labelled images a class."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """The one seed that everything random is derived from."""
+    protocol: Literal["auto", "base-to-new", "few-shot"] = "auto"
+    """base-to-new: train on half of the classes, score both halves; few-shot: all classes."""
+    preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """Recipe (`diffuprompt ls presets`); auto: the one for this backbone and learner."""
+    set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    """Change one value of the recipe."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Options from a file, same names; the command line wins."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The run's folder; by default a name made of the options, inside --runs-dir."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
+    """Where runs are kept."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    """Threads that read images."""
+    text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
+    """Budget of the text tower's activations; smaller is slower, never different."""
+    dry_run: Switch[bool] = False
+    """Print the resolved configuration and stop."""
+
+
+def job(args: Args) -> JobConfig:
+    """Return the job that ``args`` asks for, validated by the job layer.
+
+    Raises:
+        ConfigError: --data is missing, or any value the job layer refuses.
+    """
+    from diffuprompt.protocols.job import JobConfig
+
+    if not args.data:
+        raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
+    values = dataclasses.asdict(args)
+    overrides = values.pop("set")
+    for name in ("config", "dry_run"):
+        del values[name]
+    return JobConfig(**values, overrides=overrides)
+
+
+def run(args: Args) -> int:
+    """Train, or print what would be trained."""
+    config = job(args)
+    if args.dry_run:
+        print(describe(config))
+        return 0
+    from diffuprompt.cli.console import console_progress
+    from diffuprompt.protocols.train import train_job
+
+    folder = train_job(config, console_progress())
+    print(f"trained: {folder}")
+    print(f"next:    diffuprompt evaluate {folder}")
+    return 0
+
+
+def describe(config: JobConfig) -> str:
+    """Return the configuration as TOML-like lines, one field each."""
+    rows = dataclasses.asdict(config)
+    width = max(map(len, rows))
+    return "\n".join(f"{key.replace('_', '-'):<{width}} = {rows[key]}" for key in rows)
