@@ -171,6 +171,16 @@ def test_prefix_states_never_depend_on_the_class_count():
     assert tokens.packing.num_tokens == 5 + 4 + 4 + 3
 
 
+def test_layout_from_inference_mode_serves_training():
+    model = tower()
+    with torch.inference_mode():
+        tokens = class_tokens(WordTokenizer(), ["cat", "owls"], prefix=None, num_ctx=2)
+        model(tokens, {0: torch.randn(1, 1, 2, 16, dtype=torch.float64)})
+    leaf = torch.randn(1, 1, 2, 16, dtype=torch.float64, requires_grad=True)
+    model(tokens, {0: leaf}).sum().backward()
+    assert leaf.grad.abs().sum() > 0
+
+
 def test_errors_name_the_text_and_the_shape():
     with pytest.raises(DataError, match="do not fit into 77 tokens, the first is 'aaaa"):
         class_tokens(WordTokenizer(), ["a" * 80], prefix=None, num_ctx=4)

@@ -47,6 +47,7 @@ class Packing:
         return len(self.prefix_ids) + len(self.suffix_ids)
 
     @classmethod
+    @torch.inference_mode(mode=False)  # remembered, so it must also serve later backward passes
     def of(cls, ids_CS: Tensor, eot_C: Tensor, slots_CM: Tensor) -> Packing | None:
         """Lay out ``ids``; None unless all prompts stand at positions 1..M of every class."""
         device, num_ctx = ids_CS.device, slots_CM.shape[1]

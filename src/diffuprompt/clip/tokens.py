@@ -69,10 +69,12 @@ class PromptedTokens:
             self._splits[size] = tuple(self.select(index[i : i + size]) for i in starts)
         return self._splits[size]
 
+    @torch.inference_mode(mode=False)  # remembered tensors must also serve later backward passes
     def select(self, index: Tensor) -> PromptedTokens:
         """Return the rows ``index``."""
         return PromptedTokens(ids=self.ids[index], eot=self.eot[index], slots=self.slots[index])
 
+    @torch.inference_mode(mode=False)
     def to(self, device: torch.device | str) -> PromptedTokens:
         """Move all tensors."""
         ids, eot, slots = (t.to(device) for t in (self.ids, self.eot, self.slots))
@@ -136,6 +138,7 @@ def sentence_tokens(
     return _assemble(tokenizer, rows, [[] for _ in rows], list(texts), 0, context_length)
 
 
+@torch.inference_mode(mode=False)
 def _assemble(
     tokenizer: Encoder,
     rows: list[list[int]],

@@ -1,0 +1,88 @@
+"""CoCoOp: a context shifted by every image (Zhou et al. 2022, CVPR).
+
+Legend: B image, M context tokens, D width, E embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffuprompt.clip.model import Clip
+from diffuprompt.clip.text import TextPlan
+from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.learners.base import Learner, initial_context, unit
+from diffuprompt.learners.classes import Classes
+from diffuprompt.prompts import Prompts, PromptSpec, Slot
+
+REDUCTION = 16
+
+
+class MetaNet(nn.Module):
+    """``Linear(E, E // 16), ReLU, Linear(E // 16, D)``: image feature to context shift."""
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        hidden = max(inputs // REDUCTION, 1)
+        self.linear1 = nn.Linear(inputs, hidden)
+        self.linear2 = nn.Linear(hidden, outputs)
+        for linear in (self.linear1, self.linear2):  # torch's default ranges, from a named stream
+            bound = linear.in_features**-0.5
+            for p in (linear.weight, linear.bias):
+                nn.init.uniform_(p, -bound, bound, generator=generator)
+
+    def forward(self, x_BE: Tensor) -> Tensor:
+        """``(B, E)`` to ``(B, D)``."""
+        return self.linear2(torch.relu(self.linear1(x_BE)))
+
+
+class CoCoOp(Learner):
+    """One context for all classes, plus the same shift on all its tokens from the image's feature.
+
+    What may be generated is ``ctx + shift`` of an image as one free tensor: generated prompts
+    replace both (prompt diffusion reference, 1.3 row 5).
+    """
+
+    name = "cocoop"
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        num_ctx: int = 4,
+        ctx_init: str | None = "a photo of a",
+        plan: TextPlan | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(clip, plan)
+        self.num_ctx, self.ctx_init = num_ctx, ctx_init
+        ctx = initial_context(clip, num_ctx, ctx_init, generator)
+        self.ctx = nn.Parameter(ctx.to(clip.device))
+        self.meta_net = MetaNet(clip.config.embed_dim, clip.config.text.width, generator)
+        self.meta_net.to(clip.device)
+
+    @property
+    def spec(self) -> PromptSpec:
+        """One text slot at layer 0, per image."""
+        length, width = self.ctx.shape
+        return PromptSpec((Slot(name="text.0", tower="text", layer=0, length=length, width=width),))
+
+    @property
+    def own_prompts_need_image(self) -> bool:
+        """Always."""
+        return True
+
+    def prompts(self, features_BE: Tensor) -> Prompts:
+        """Return ``ctx + meta_net(unit feature)`` as ``(B, 1, M, D)``."""
+        shift_BD = self.meta_net(unit(features_BE))
+        return Prompts({"text.0": (self.ctx + shift_BD[:, None])[:, None]})
+
+    def tokens(self, classes: Classes) -> PromptedTokens:
+        """Return the names behind the context."""
+        return classes.tokens(self.clip, prefix=self.ctx_init, num_ctx=self.num_ctx)
+
+    def config(self) -> dict[str, Any]:
+        """Return what builds an equal learner."""
+        return {"num_ctx": self.num_ctx, "ctx_init": self.ctx_init}
