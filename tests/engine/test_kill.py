@@ -6,9 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+from tests.engine.task import Regression
+
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
-from tests.engine.task import Regression
 
 EPOCHS, STEPS = 3, 8
 OPTIMISER = Optimiser(kind="adamw", lr=0.05, schedule="cosine", warmup_steps=3)
@@ -30,8 +31,8 @@ def saved_at(folder: Path) -> int:
 def test_killed_at_random_points_gives_the_same_bytes(tmp_path):
     whole = Regression()
     train(whole, OPTIMISER, epochs=EPOCHS, steps_per_epoch=STEPS)
-    context = multiprocessing.get_context("forkserver")  # torch is imported once for all children
-    context.set_forkserver_preload([__name__])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torch._dynamo"])  # slow imports, once for all
     rng, kills = random.Random(5), 0
     for _ in range(6):
         before = saved_at(tmp_path)

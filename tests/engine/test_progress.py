@@ -34,9 +34,14 @@ def test_lines_are_rare_by_default(caplog):
 
 def test_an_error_is_not_shown_as_an_end(caplog):
     caplog.set_level(logging.INFO, "diffuprompt")
-    with pytest.raises(ValueError, match="x"), progress.LogProgress().task("work", total=2) as task:
-        task.advance()
-        raise ValueError("x")
+
+    def work():
+        with progress.LogProgress().task("work", total=2) as task:
+            task.advance()
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        work()
     assert caplog.messages[-1].startswith("work: stopped at 1/2")
 
 

@@ -1,0 +1,58 @@
+# `make demo` and `make test` each do all of their own set-up on a fresh clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help demo test lint types layers results-check tests clean
+
+help:
+	@echo "make demo           set up, run everything on the bundled scenes world, make a page"
+	@echo "make test           set up, lint, check types, layers and results, run the tests"
+	@echo "make lint           ruff only; also: types, layers, results-check, tests"
+	@echo "make clean          remove .venv and caches; runs/ and results/ stay"
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/diffuprompt demo
+
+test: lint types layers results-check tests
+
+lint: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-test
+	$(BIN)/mypy
+
+layers: $(VENV)/.ready-test
+	$(BIN)/lint-imports
+
+results-check: $(VENV)/.ready-test
+	@if [ -d results ]; then \
+	  $(BIN)/diffuprompt report results --check RESULTS.md; \
+	else \
+	  echo "results-check: there is no results/ yet, so NOTHING was checked"; \
+	fi
+
+tests: $(VENV)/.ready-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+# A stamp is made last, so an interrupted set-up is repeated; it ages with what it was made from.
+$(VENV)/.ready-demo: pyproject.toml constraints.txt
+	$(make_venv)
+	$(PIP) --editable '.[report]'
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml constraints.txt
+	$(make_venv)
+	$(PIP) --editable '.[report,hub,dev]'
+	@touch $@ $(VENV)/.ready-demo
+
+define make_venv
+$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+endef
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,54 @@
+"""Importing the package, its help and its reports loads no torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+import diffuprompt
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after ``code``."""
+    tail = "; import sys; sys.stderr.write('MODULES ' + ' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.rpartition("MODULES ")[2].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import diffuprompt; diffuprompt.__version__",
+        "from diffuprompt.cli.main import main; assert main(['--help']) == 0",
+        "from diffuprompt.cli.main import main; assert main(['train', '--help']) == 0",
+        "from diffuprompt.cli.main import main; assert main(['predict', '--help']) == 0",
+        "import diffuprompt.report, diffuprompt.record",
+    ],
+)
+def test_no_torch(code):
+    modules = loaded_after(code)
+    assert "diffuprompt" in modules
+    assert not modules & {"torch", "transformers", "diffusers", "accelerate", "matplotlib"}
+
+
+def test_the_check_itself_sees_torch():
+    assert "torch" in loaded_after("import diffuprompt; diffuprompt.Prompts")
+
+
+def test_exports_load_on_first_use():
+    from diffuprompt.prompts import PromptSpec
+
+    assert diffuprompt.PromptSpec is PromptSpec
+    assert set(diffuprompt.__all__) <= set(dir(diffuprompt))
+
+
+@pytest.mark.parametrize("name", diffuprompt.__all__)
+def test_every_export_exists(name):
+    assert getattr(diffuprompt, name) is not None
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="Clasifier"):
+        diffuprompt.Clasifier  # noqa: B018
