@@ -1,0 +1,72 @@
+"""`diffuprompt report`: tables, figures and one page from records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.parse import Positional
+from diffuprompt.errors import ConfigError
+
+EXAMPLES = """
+diffuprompt report runs
+diffuprompt report results --out page --format html,csv
+diffuprompt report results --write RESULTS.md
+diffuprompt report results --check RESULTS.md
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Make tables, figures and one HTML page from records."""
+
+    paths: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PATH...")] = ()
+    """Record files, or folders with runs/JOB/record.json or results/STUDY/JOB.json at any depth."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the report here; without it (and --write, --check) a summary is printed."""
+    format: Annotated[str, tyro.conf.arg(metavar="LIST")] = "md,csv,tex,html"
+    """What to write into --out: some of md,csv,tex,html."""
+    write: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
+    """Write the Markdown report to this file, with NOTES.md from the folders given."""
+    check: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
+    """Fail, showing a diff, unless this file is exactly what --write would make."""
+    title: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """Headline of the report."""
+
+
+def run(args: Args) -> int:
+    """Read all records, then write, check or print."""
+    if not args.paths:
+        raise ConfigError("name at least one folder of records, such as: diffuprompt report runs")
+    from diffuprompt.report.load import load_records
+    from diffuprompt.report.markdown import check, read_notes, render_markdown
+    from diffuprompt.report.publish import parse_formats, publish
+    from diffuprompt.report.views import TITLE, build_report
+
+    formats = parse_formats(args.format)
+    title = args.title or TITLE
+    if args.check is not None:
+        check(args.paths, args.check, title=title)
+        print(f"{args.check} is what the records say")
+    if args.write is None and args.out is None and args.check is not None:
+        return 0
+    sources = load_records(args.paths)
+    report = build_report(sources, title=title)
+    notes = read_notes(args.paths)
+    if args.write is not None:
+        args.write.parent.mkdir(parents=True, exist_ok=True)
+        args.write.write_text(render_markdown(report, notes=notes), encoding="utf-8")
+        print(f"wrote {args.write}")
+    if args.out is not None:
+        for path in publish(report, args.out, formats=formats, notes=notes):
+            print(f"wrote {path}")
+    if args.write is None and args.out is None:
+        from diffuprompt.cli.summary import summary
+
+        print(summary(sources))
+        lines = [verdict for view in report.sections for verdict in view.verdicts]
+        print("\n" + "\n".join(lines) if lines else "", end="\n" if lines else "")
+    return 0

@@ -1,0 +1,208 @@
+"""Group records into sections (one table each) and rows (one method each, all its seeds).
+
+Legend: S seed, N test image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffuprompt.errors import DataError
+from diffuprompt.report.load import Source
+from diffuprompt.report.names import METRICS, OWN, row_name, row_order
+from diffuprompt.report.stats import Bools, Floats, add_harmonic, harmonic_mean
+
+logger = logging.getLogger(__name__)
+
+ZERO_SHOT = "zero-shot"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Setting:
+    """What the rows of one table share."""
+
+    dataset: str
+    backbone: str
+    protocol: str
+    shots: int
+
+    @property
+    def title(self) -> str:
+        """One line for headings."""
+        shots = f", {self.shots} shots" if self.shots else ""
+        return f"{self.dataset} · {self.backbone} · {self.protocol}{shots}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way of making prompts with all its seeds; ``hits`` maps a subset to ``(S, N)``."""
+
+    learner: str
+    generator: str
+    variant: str
+    name: str
+    seeds: tuple[int, ...]
+    hits: Mapping[str, Bools]
+
+    @property
+    def per_seed(self) -> dict[str, Floats]:
+        """Measure -> ``(S,)`` in per cent; ``h`` is the harmonic mean of the same seed's two."""
+        return add_harmonic({k: 100 * v.mean(axis=1) for k, v in self.hits.items()})
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean over seeds; H is the harmonic mean of mean base and mean new."""
+        values = self.per_seed
+        if metric not in values:
+            return None
+        if metric == "h":
+            return float(harmonic_mean(values["base"].mean(), values["new"].mean()))
+        return float(values[metric].mean())
+
+    def std(self, metric: str) -> float | None:
+        """Return the population standard deviation (ddof 0) over seeds; None for fewer than two."""
+        values = self.per_seed
+        if metric not in values or len(self.seeds) < 2:
+            return None
+        return float(values[metric].std())
+
+    def select(self, seeds: Sequence[int], subsets: Sequence[str]) -> dict[str, Bools]:
+        """Return the hits of some seeds, in that order, on some subsets."""
+        index = [self.seeds.index(seed) for seed in seeds]
+        return {subset: self.hits[subset][index] for subset in subsets}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """All rows of one setting, in the order of the table, and the records behind them."""
+
+    setting: Setting
+    rows: tuple[Row, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The measures that at least one trained method (or, without any, any row) has."""
+        rows = [r for r in self.rows if r.learner != ZERO_SHOT] or list(self.rows)
+        return tuple(m for m in METRICS if any(m in row.per_seed for row in rows))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds of the trained methods (of all rows when nothing was trained)."""
+        rows = [r for r in self.rows if r.learner != ZERO_SHOT] or list(self.rows)
+        return tuple(sorted({seed for row in rows for seed in row.seeds}))
+
+
+def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
+    """Group records by data set, backbone, protocol and shots.
+
+    Zero-shot records join every section of their data set and backbone, since they depend neither
+    on shots nor on training; alone, they make a section of their own.
+
+    Raises `DataError` naming the files when records of one section used different weights of the
+    backbone or scored different numbers of test images.
+    """
+    trained: dict[Setting, list[Source]] = defaultdict(list)
+    zero: dict[Setting, list[Source]] = defaultdict(list)
+    for source in sources:
+        job = source.record.job
+        setting = Setting(
+            dataset=job.dataset, backbone=job.backbone, protocol=job.protocol, shots=job.shots
+        )
+        is_zero = ZERO_SHOT in (job.learner, job.protocol)
+        (zero if is_zero else trained)[setting].append(source)
+    used: set[Setting] = set()
+    sections = []
+    for setting in sorted(trained):
+        chosen = _zero_shot_for(setting, sorted(zero))
+        used.update(s for s in zero if _same_data(s, setting))
+        joined = (zero[chosen] if chosen else []) + trained[setting]
+        sections.append(_section(setting, joined))
+    alone = [_section(setting, zero[setting]) for setting in sorted(zero) if setting not in used]
+    return tuple(sorted([*sections, *alone], key=lambda section: section.setting))
+
+
+def _same_data(a: Setting, b: Setting) -> bool:
+    return (a.dataset, a.backbone) == (b.dataset, b.backbone)
+
+
+def _zero_shot_for(setting: Setting, known: Sequence[Setting]) -> Setting | None:
+    """Prefer zero-shot of the same protocol and shots, then of the same protocol, then any."""
+    near = [s for s in known if _same_data(s, setting)]
+    near.sort(key=lambda s: (s.protocol != setting.protocol, s.shots != setting.shots))
+    return near[0] if near else None
+
+
+def _section(setting: Setting, sources: Sequence[Source]) -> Section:
+    _check_alike(sources)
+    grouped: dict[tuple[str, str, str], list[Source]] = defaultdict(list)
+    for source in sources:
+        job = source.record.job
+        for variant in dict.fromkeys(score.variant for score in source.record.scores):
+            grouped[job.learner, job.generator, variant].append(source)
+    rows = [_row(key, members) for key, members in grouped.items()]
+    rows.sort(key=lambda r: (row_order(r.learner, r.generator, r.variant), r.generator != "none"))
+    return Section(setting=setting, rows=_merge_own(rows), sources=tuple(sources))
+
+
+def _row(key: tuple[str, str, str], sources: Sequence[Source]) -> Row:
+    learner, generator, variant = key
+    ordered = sorted(sources, key=lambda s: s.record.job.seed)
+    seeds = tuple(s.record.job.seed for s in ordered)
+    hits = {}
+    for subset in ("base", "new", "all"):
+        scores = [s.record.score(variant, subset) for s in ordered]
+        lists = [score.hit_list() for score in scores if score is not None]
+        if len(lists) == len(ordered):
+            hits[subset] = np.array(lists, dtype=np.bool_)
+        elif lists:
+            name = row_name(*key)
+            logger.warning("%s: %s is not measured for every seed, left out", name, subset)
+    name = row_name(learner, generator, variant)
+    return Row(
+        learner=learner, generator=generator, variant=variant, name=name, seeds=seeds, hits=hits
+    )
+
+
+def _merge_own(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Show a learner's own prompts once when the jobs with a generator repeat the same numbers."""
+    out: list[Row] = []
+    for row in rows:
+        own = [i for i, r in enumerate(out) if (r.learner, r.variant) == (row.learner, OWN)]
+        if row.variant != OWN or not own:
+            out.append(row)
+        elif _agree(out[own[0]], row):
+            out[own[0]] = max(out[own[0]], row, key=lambda r: len(r.seeds))
+        else:
+            out.append(replace(row, name=f"{row.name} (in the {row.generator} job)"))
+    return tuple(out)
+
+
+def _agree(a: Row, b: Row) -> bool:
+    shared = sorted(set(a.seeds) & set(b.seeds))
+    if not shared or set(a.hits) != set(b.hits):
+        return False
+    left, right = a.select(shared, list(a.hits)), b.select(shared, list(a.hits))
+    return all(np.array_equal(left[k], right[k]) for k in left)
+
+
+def _check_alike(sources: Sequence[Source]) -> None:
+    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for source in sources:
+        if "backbone" in source.record.hashes:
+            seen["backbone hash"][source.record.hashes["backbone"]].append(str(source.path))
+        for subset in {score.subset for score in source.record.scores}:
+            totals = {str(s.total) for s in source.record.scores if s.subset == subset}
+            for total in sorted(totals):
+                seen[f"number of {subset} test images"][total].append(str(source.path))
+    problems = []
+    for what, values in seen.items():
+        if len(values) > 1:
+            lines = [f"  {value}: {', '.join(files)}" for value, files in sorted(values.items())]
+            problems.append(f"records of one table disagree on the {what}:\n" + "\n".join(lines))
+    if problems:
+        raise DataError("\n".join(sorted(problems)))

@@ -1,0 +1,126 @@
+"""One self-contained HTML page of a report: no script, no external resource, figures inline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from diffuprompt.report.figures import accuracy_bars, difference_forest
+from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
+from diffuprompt.report.names import is_control
+from diffuprompt.report.style import CSS
+from diffuprompt.report.views import METHOD_NOTES, Report, SectionView
+
+__all__ = ["Example", "render_page"]
+
+
+def render_page(report: Report, *, examples: Sequence[Example] = ()) -> str:
+    """Return the page; everything that comes from records or examples is escaped.
+
+    Raises `ConfigError` when matplotlib, which draws the figures, is not installed.
+    """
+    body = [
+        _header(report),
+        *(_section(view) for view in report.sections),
+        gallery(examples),
+        _cost(report),
+        _reproduce(report),
+        _notes(),
+        _jobs(report),
+        "<footer>Made by <code>diffuprompt report</code> from the records alone.</footer>",
+    ]
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(report.title)}</title>",
+            f"<style>{CSS}</style>",
+            "</head>",
+            "<body><main>",
+            *(part for part in body if part),
+            "</main></body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _header(report: Report) -> str:
+    jobs = [source.record.job for source in report.sources]
+    what = {
+        "Data": sorted({job.dataset for job in jobs}),
+        "Backbone": sorted({job.backbone for job in jobs}),
+        "Shots": [str(s) for s in sorted({j.shots for j in jobs if j.learner != "zero-shot"})],
+        "Seeds": [str(s) for s in sorted({seed for v in report.sections for seed in _seeds(v)})],
+        "Jobs": [str(len(jobs))],
+    }
+    settings = f"{len(report.sections)} setting{'s' if len(report.sections) != 1 else ''}"
+    lead = f"Few-shot prompts for frozen image-text models; {len(jobs)} finished jobs, {settings}."
+    shown = {key: ", ".join(values) for key, values in what.items() if values}
+    return (
+        f'<header><h1>{escape(report.title)}</h1><p class="lead">{escape(lead)}</p>'
+        f"{facts(shown)}</header>"
+    )
+
+
+def _seeds(view: SectionView) -> tuple[int, ...]:
+    return view.section.seeds
+
+
+def _section(view: SectionView) -> str:
+    rows = view.section.rows
+    classes = ["control" if is_control(r.variant) else "" for r in rows]
+    classes = [
+        "main" if r.variant != "own" and not c else c for r, c in zip(rows, classes, strict=True)
+    ]
+    parts = [f"<section><h2>{escape(view.section.setting.title)}</h2>"]
+    if view.verdicts:
+        lines = "".join(f"<li>{escape(verdict)}</li>" for verdict in view.verdicts)
+        parts.append(f'<ul class="verdict">{lines}</ul>')
+    parts.append(table_html(view.headline, row_classes=classes))
+    parts.append(
+        _figure(
+            accuracy_bars(view.section),
+            "Bars are means over seeds, whiskers one standard deviation, dots single seeds; the "
+            "dashed bar is the oracle, an upper bound.",
+        )
+    )
+    if view.differences is not None:
+        parts.append("<h3>Paired differences</h3>")
+        parts.append(
+            _figure(
+                difference_forest(view.comparisons),
+                "Dots are mean paired differences, lines their 95 % intervals, ticks single seeds. "
+                "Grey: the interval holds zero.",
+            )
+        )
+        parts.append(table_html(view.differences))
+    return "\n".join([*parts, "</section>"])
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _cost(report: Report) -> str:
+    return f"<section><h2>Cost</h2>{table_html(report.cost)}</section>"
+
+
+def _reproduce(report: Report) -> str:
+    commands = "\n".join(report.commands)
+    shown = f"<pre>{escape(commands)}</pre>" if commands else "<p>No record names its command.</p>"
+    environment = facts(dict(report.environment))
+    return f"<section><h2>Reproduce</h2>{shown}<h3>Environment</h3>{environment}</section>"
+
+
+def _notes() -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in METHOD_NOTES)
+    return f'<section><h2>How the numbers are made</h2><ul class="notes">{items}</ul></section>'
+
+
+def _jobs(report: Report) -> str:
+    items = "\n".join(job_details(source.record) for source in report.sources)
+    return f"<section><h2>Every job</h2>{items}</section>"

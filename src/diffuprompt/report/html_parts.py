@@ -1,0 +1,121 @@
+"""Pieces of the HTML page: tables, facts, the gallery of examples, one job's details."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from diffuprompt.record import Record
+from diffuprompt.report.names import METRICS, OWN, learner_name, row_name
+from diffuprompt.report.stats import wilson
+from diffuprompt.report.tables import Cell, Number, Table, plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One picture for the gallery: PNG bytes, a title, and (class, probability) pairs."""
+
+    png: bytes
+    title: str
+    guesses: tuple[tuple[str, float], ...]
+
+
+def table_html(table: Table, *, row_classes: Sequence[str] = ()) -> str:
+    """Return a table with its caption below; numbers are flush right, the best ones bold."""
+    marks = [' class="n"' if table.numeric(i) else "" for i in range(len(table.columns))]
+    head = "".join(f"<th{m}>{escape(c)}</th>" for m, c in zip(marks, table.columns, strict=True))
+    body = []
+    for r, row in enumerate(table.rows):
+        cells = "".join(f"<td{m}>{_cell(c)}</td>" for m, c in zip(marks, row, strict=True))
+        name = row_classes[r] if row_classes else ""
+        body.append(f'<tr class="{escape(name)}">{cells}</tr>' if name else f"<tr>{cells}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>'
+        + "\n".join(body)
+        + f'</tbody></table></div>\n<p class="caption">{escape(table.caption)}</p>'
+    )
+
+
+def _cell(cell: Cell) -> str:
+    if not isinstance(cell, Number):
+        return escape(plain(cell))
+    head = f"<b>{escape(cell.head)}</b>" if cell.best else escape(cell.head)
+    return f'{head}<span class="tail">{escape(cell.tail)}</span>' if cell.tail else head
+
+
+def facts(pairs: Mapping[str, str]) -> str:
+    """Return a row of small labels with values; empty for no pairs."""
+    if not pairs:
+        return ""
+    items = "".join(
+        f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in pairs.items()
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def gallery(examples: Sequence[Example]) -> str:
+    """Return cards of examples, or nothing."""
+    if not examples:
+        return ""
+    cards = "\n".join(_card(example) for example in examples)
+    return f'<section><h2>Examples</h2><div class="gallery">{cards}</div></section>'
+
+
+def _card(example: Example) -> str:
+    data = base64.b64encode(example.png).decode()
+    guesses = "".join(
+        f'<div class="guess"><span>{escape(name)}</span><span>{100 * p:.1f} %</span>'
+        f'<i style="width:{min(100.0, max(0.0, 100 * p)):.1f}%"></i></div>'
+        for name, p in example.guesses
+    )
+    title = escape(example.title)
+    return (
+        f'<div class="card"><img alt="{title}" src="data:image/png;base64,{data}">'
+        f"<h4>{title}</h4>{guesses}</div>"
+    )
+
+
+def job_details(record: Record) -> str:
+    """Return one folded job: scores with Wilson intervals, stages, statistics, configuration."""
+    job = record.job
+    name = learner_name(job.learner) + ("" if job.generator == "none" else f" + {job.generator}")
+    what = f"{job.dataset} · {job.protocol} · {job.shots} shots · seed {job.seed}"
+    blocks = [
+        f"<summary>{escape(name)}<span>{escape(what)}</span></summary><div>",
+        table_html(_scores(record)),
+        facts({f"{stage}, s": f"{value:.1f}" for stage, value in record.seconds.items()}),
+        facts({key: f"{value:.5g}" for key, value in sorted(record.statistics.items())}),
+        f"<h3>Configuration</h3><pre>{escape(_json(record.config))}</pre>",
+        f"<h3>Hashes and environment</h3><pre>{escape(_json(record.hashes))}\n"
+        f"{escape(_json(record.environment))}</pre>",
+        f"<h3>Command</h3><pre>{escape(record.command)}</pre>",
+        "</div>",
+    ]
+    return f"<details>{''.join(blocks)}</details>"
+
+
+def _scores(record: Record) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for score in record.scores:
+        name = row_name(record.job.learner, record.job.generator, score.variant)
+        rows.append(
+            (
+                f"{name} (own prompts)" if score.variant == OWN else name,
+                METRICS[score.subset],
+                Number(value=score.accuracy, interval=wilson(score.correct, score.total)),
+                Number(value=score.total, digits=0),
+                Number(value=score.macro_f1),
+                Number(value=score.nll, digits=3),
+                Number(value=score.ece, digits=3),
+            )
+        )
+    columns = ("Prompts", "Classes", "Accuracy", "Images", "Macro F1", "NLL", "ECE")
+    caption = "In brackets: Wilson's 95 % interval of the accuracy over test images."
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, default=str)

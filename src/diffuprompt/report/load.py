@@ -1,0 +1,154 @@
+"""Find, read and check the records under some folders; broken or doubtful ones stop the report."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffuprompt.errors import DataError
+from diffuprompt.record import Record, read_record
+
+logger = logging.getLogger(__name__)
+
+ACCURACY_SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A record and the file that it came from."""
+
+    path: Path
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What lies under the given paths: record files, and run folders without a record."""
+
+    files: tuple[Path, ...]
+    unfinished: tuple[Path, ...]
+
+
+def find_records(paths: Sequence[Path]) -> Found:
+    """List record files under ``paths`` at any depth.
+
+    A folder that holds ``run.json`` or ``record.json`` is a run: its ``record.json`` is read and
+    nothing else in it; without one the run is unfinished. In other folders every ``*.json`` is a
+    record. Hidden folders are skipped. A path may also be one record file.
+
+    Raises `DataError` when a path does not exist.
+    """
+    files: dict[Path, Path] = {}
+    unfinished: dict[Path, None] = {}
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise DataError(f"no such file or folder: {', '.join(missing)}")
+    for path in paths:
+        for kind, found in _walk(path):
+            if kind == "unfinished":
+                unfinished[found] = None
+            else:
+                files.setdefault(found.resolve(), found)
+    return Found(files=tuple(files.values()), unfinished=tuple(unfinished))
+
+
+def _walk(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield "record", path
+        return
+    record = path / "record.json"
+    if record.exists():
+        yield "record", record
+    elif (path / "run.json").exists():
+        yield "unfinished", path
+    else:
+        for child in sorted(path.iterdir()):
+            if child.name.startswith("."):
+                continue
+            if child.is_dir() or child.suffix == ".json":
+                yield from _walk(child)
+
+
+def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Read every record under ``paths``, in the order of their jobs (not of their file names).
+
+    Unfinished runs are named in one log warning and left out.
+
+    Raises:
+        DataError: a path is missing, nothing was found, a record is broken or contradicts itself,
+            or two files hold the same job; all problems of all files at once.
+    """
+    found = find_records(paths)
+    if found.unfinished:
+        names = ", ".join(str(path) for path in found.unfinished)
+        logger.warning("unfinished runs left out of the report: %s", names)
+    problems: list[str] = []
+    sources: list[Source] = []
+    for path in found.files:
+        try:
+            record = read_record(path)
+        except (DataError, UnicodeDecodeError) as error:
+            text = str(error)
+            problems.append(text if text.startswith(str(path)) else f"{path}: {text}")
+            continue
+        wrong = _contradictions(record)
+        problems += [f"{path}: {line}" for line in wrong]
+        sources.append(Source(path=path, record=record))
+    problems += _duplicates(sources)
+    if problems:
+        raise DataError("records cannot be used:\n" + "\n".join(problems))
+    if not sources:
+        where = ", ".join(str(path) for path in paths)
+        raise DataError(
+            f"no finished record under {where}; expected NAME.json or RUN/record.json files, "
+            "as `diffuprompt train` and `diffuprompt evaluate` leave them"
+        )
+    return tuple(sorted(sources, key=_order))
+
+
+def _order(source: Source) -> tuple[str | int, ...]:
+    job = source.record.job
+    return (
+        job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.seed,
+    )  # fmt: skip
+
+
+def _contradictions(record: Record) -> list[str]:
+    out = []
+    seen: set[tuple[str, str]] = set()
+    for score in record.scores:
+        name = f"score {score.variant}/{score.subset}"
+        if (score.variant, score.subset) in seen:
+            out.append(f"{name} is there twice")
+        seen.add((score.variant, score.subset))
+        if score.total <= 0:
+            out.append(f"{name}: total is {score.total}, expected at least one image")
+            continue
+        try:
+            raw = base64.b64decode(score.hits, validate=True)
+        except ValueError as error:  # binascii.Error, or text that is not ASCII
+            out.append(f"{name}: hits are not base64 ({error})")
+            continue
+        if len(raw) != (score.total + 7) // 8:
+            out.append(f"{name}: hits hold {len(raw)} bytes, {score.total} images need another")
+        elif sum(score.hit_list()) != score.correct:
+            out.append(f"{name}: correct is {score.correct}, hits say {sum(score.hit_list())}")
+        elif abs(score.accuracy - 100 * score.correct / score.total) > ACCURACY_SLACK:
+            expected = 100 * score.correct / score.total
+            out.append(f"{name}: accuracy is {score.accuracy}, correct/total say {expected:.4f}")
+    return out if record.scores else ["there is no score in it"]
+
+
+def _duplicates(sources: Sequence[Source]) -> list[str]:
+    by_job = defaultdict(list)
+    for source in sources:
+        by_job[_order(source)].append(str(source.path))
+    return [
+        f"the same job {job} in {len(files)} files: {', '.join(files)}; keep or name only one"
+        for job, files in by_job.items()
+        if len(files) > 1
+    ]

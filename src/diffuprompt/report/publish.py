@@ -1,0 +1,87 @@
+"""Write a report into a folder in the formats asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.report.html_parts import Example
+from diffuprompt.report.markdown import render_markdown
+from diffuprompt.report.tables import Table, stack, to_csv, to_latex
+from diffuprompt.report.views import Report
+
+Format = Literal["md", "csv", "tex", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def parse_formats(text: str) -> tuple[Format, ...]:
+    """Split ``md,csv,tex,html``; raises `ConfigError` naming an unknown one and the near miss."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    chosen = tuple(f for f in FORMATS if f in names)
+    for name in names:
+        if name not in FORMATS:
+            hint = near_miss(name, list(FORMATS)) or f" Expected some of {','.join(FORMATS)}."
+            raise ConfigError(f"unknown report format {name!r}.{hint}")
+    if not chosen:
+        raise ConfigError(f"no report format given; expected some of {','.join(FORMATS)}")
+    return chosen
+
+
+def publish(
+    report: Report,
+    out: Path,
+    *,
+    formats: Sequence[Format] = FORMATS,
+    notes: str = "",
+    examples: Sequence[Example] = (),
+) -> tuple[Path, ...]:
+    """Write ``report.md``, ``*.csv``, ``tables.tex`` and ``report.html`` and return their paths.
+
+    Raises `ConfigError` when HTML is asked for without matplotlib; nothing is written then.
+    """
+    files: dict[str, str] = {}
+    if "md" in formats:
+        files["report.md"] = render_markdown(report, notes=notes)
+    if "csv" in formats:
+        files |= {f"{name}.csv": to_csv(table) for name, table in all_tables(report).items()}
+    if "tex" in formats:
+        files["tables.tex"] = _latex(report)
+    if "html" in formats:
+        from diffuprompt.report.html import render_page
+
+        files["report.html"] = render_page(report, examples=examples)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    return tuple(out / name for name in files)
+
+
+def all_tables(report: Report) -> dict[str, Table]:
+    """Return one table a kind over all sections, whose first columns name the section."""
+    names = ("dataset", "backbone", "protocol", "shots")
+    settings = [view.section.setting for view in report.sections]
+    labels = [(s.dataset, s.backbone, s.protocol, str(s.shots)) for s in settings]
+    tables = {"accuracy": stack(labels, names, [view.headline for view in report.sections])}
+    pairs = [
+        (label, view.differences)
+        for label, view in zip(labels, report.sections, strict=True)
+        if view.differences is not None
+    ]
+    if pairs:
+        tables["differences"] = stack([p[0] for p in pairs], names, [p[1] for p in pairs])
+    return tables | {"cost": report.cost}
+
+
+def _latex(report: Report) -> str:
+    blocks = ["% needs \\usepackage{booktabs}"]
+    for view in report.sections:
+        title = view.section.setting.title
+        for table in (view.headline, view.differences):
+            if table is not None:
+                named = Table(
+                    columns=table.columns, rows=table.rows, caption=f"{title}. {table.caption}"
+                )
+                blocks.append(to_latex(named))
+    return "\n".join([*blocks, to_latex(report.cost)])

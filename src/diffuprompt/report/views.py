@@ -1,0 +1,235 @@
+"""The tables and sentences of a report, made of sections; all writers share them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffuprompt.record import Record
+from diffuprompt.report.aggregate import Row, Section, build_sections
+from diffuprompt.report.commands import generic_commands
+from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons
+from diffuprompt.report.load import Source
+from diffuprompt.report.names import METRICS, ORACLE, OWN, row_name, row_order
+from diffuprompt.report.stats import Interval
+from diffuprompt.report.tables import Cell, Number, Table, plain
+
+TITLE = "diffuprompt results"
+
+METHOD_NOTES = (
+    "Accuracy is top-1 in per cent, recomputed from each record's per-image hits.",
+    "± is the population standard deviation (ddof 0) over seeds, as is usual in this field; a row "
+    "with one seed has none. Zero-shot is not trained, so a seed changes nothing.",
+    "The H column is the harmonic mean of mean base and mean new accuracy (the field's "
+    "convention); its ±, and every difference of H, uses each seed's own H, so a difference of H "
+    "can deviate from the difference of two H cells by a few hundredths.",
+    f"Differences are paired: same seeds, same test images. Their 95 % intervals come from "
+    f"{RESAMPLES:,} bootstrap resamples of seeds and of test images (one draw of images for all "
+    "seeds, since all seeds score the same images), with a fixed seed. With few seeds the "
+    "variation between seeds is underestimated; read the single seeds as well.",
+    "Controls show what the gain is made of: regression is one noiseless step (no sampling), "
+    "shuffled pi conditions on another image, noise pi on noise, nearest takes the overfitted "
+    "prompts V* of the nearest training image, mean their average. A gain of diffusion counts only "
+    "above regression and shuffled pi. The oracle overfits prompts with the test label: an upper "
+    "bound and no method.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionView:
+    """One section with everything that is shown of it."""
+
+    section: Section
+    comparisons: tuple[Comparison, ...]
+    headline: Table
+    differences: Table | None
+    verdicts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that a page shows; a function of the records only."""
+
+    title: str
+    sections: tuple[SectionView, ...]
+    cost: Table
+    commands: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Each key of the records' environments with all its values."""
+        values: dict[str, set[str]] = defaultdict(set)
+        for source in self.sources:
+            for key, value in source.record.environment.items():
+                values[key].add(value)
+        return tuple((key, ", ".join(sorted(values[key]))) for key in sorted(values))
+
+
+def build_report(sources: Sequence[Source], *, title: str = TITLE) -> Report:
+    """Aggregate, compare and tabulate; raises `DataError` when records do not fit together."""
+    return Report(
+        title=title,
+        sections=tuple(_view(section) for section in build_sections(sources)),
+        cost=cost_table([source.record for source in sources]),
+        commands=generic_commands([s.record.command for s in sorted(sources, key=_job_order)]),
+        sources=tuple(sources),
+    )
+
+
+def _job_order(source: Source) -> tuple[object, ...]:
+    job = source.record.job
+    generated = job.generator != "none"
+    return (job.dataset, job.backbone, *row_order(job.learner, job.generator, OWN), generated)
+
+
+def _view(section: Section) -> SectionView:
+    comparisons = default_comparisons(section)
+    return SectionView(
+        section=section,
+        comparisons=comparisons,
+        headline=headline_table(section),
+        differences=differences_table(comparisons) if comparisons else None,
+        verdicts=verdicts(comparisons),
+    )
+
+
+def headline_table(section: Section) -> Table:
+    """One row a method: mean ± std of each measure; the best (oracle aside) is marked."""
+    metrics = section.metrics
+    cells = {m: _column(section.rows, m) for m in metrics}
+    seeds = ", ".join(map(str, section.seeds))
+    formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
+    caption = (
+        f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."
+        f"{formula if 'h' in metrics else ''} Bold: best, oracle aside."
+    )
+    rows = [
+        (row.name, *(cells[m][i] for m in metrics), Number(value=len(row.seeds), digits=0))
+        for i, row in enumerate(section.rows)
+    ]
+    columns = ("Method", *(METRICS[m] for m in metrics), "Seeds")
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _column(rows: Sequence[Row], metric: str) -> list[Cell]:
+    means = [row.mean(metric) for row in rows]
+    rivals = [
+        Number(value=m).head
+        for m, row in zip(means, rows, strict=True)
+        if m is not None and row.variant != ORACLE
+    ]
+    best = max(rivals, key=float, default=None)
+    out: list[Cell] = []
+    for mean, row in zip(means, rows, strict=True):
+        if mean is None:
+            out.append(None)
+            continue
+        is_best = row.variant != ORACLE and Number(value=mean).head == best
+        out.append(Number(value=mean, spread=row.std(metric), best=is_best))
+    return out
+
+
+def differences_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row a comparison: mean difference with interval, seeds won, images gained and lost."""
+    metrics = [m for m in METRICS if any(m in c.intervals for c in comparisons)]
+    last = "h" if "h" in metrics else metrics[0]
+    subsets = [m for m in metrics if m != "h"]
+    rows: list[tuple[Cell, ...]] = []
+    for c in comparisons:
+        signs = c.seed_signs.get(last)
+        row: list[Cell] = [c.a.name, c.against]
+        row += [_difference(c.intervals.get(m)) for m in metrics]
+        row.append(None if signs is None else f"{signs.wins} / {signs.ties} / {signs.losses}")
+        for subset in subsets:
+            image = c.image_signs.get(subset)
+            row.append(None if image is None else f"+{image.wins} −{image.losses}")
+        rows.append(tuple(row))
+    columns = (
+        "Method",
+        "minus",
+        *(METRICS[m] for m in metrics),
+        f"Seeds + / = / − ({METRICS[last]})",
+        *(f"{METRICS[s]} images" for s in subsets),
+    )
+    caption = (
+        "Paired differences in points with 95 % bootstrap intervals over seeds and images. "
+        "Seeds: won, tied, lost. Images: answers that only the first (+) or only the second (−) "
+        "got right, over all seeds."
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _difference(interval: Interval | None) -> Cell:
+    if interval is None:
+        return None
+    ends = (interval.low, interval.high)
+    return Number(value=interval.estimate, interval=ends, signed=True)
+
+
+def verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """One sentence a comparison that decides: own prompts, regression, shuffled pi."""
+    deciding = [c for c in comparisons if c.b.variant in (OWN, "regression", "shuffled")]
+    return tuple(_verdict(comparison) for comparison in deciding)
+
+
+def _verdict(comparison: Comparison) -> str:
+    metric = "h" if "h" in comparison.intervals else next(iter(comparison.intervals))
+    interval = comparison.intervals[metric]
+    if interval.low > 0:
+        word = "above"
+    elif interval.high < 0:
+        word = "below"
+    else:
+        word = "not distinguishable from"
+    measure = "H" if metric == "h" else f"{METRICS[metric].lower()} accuracy"
+    against = comparison.against
+    if comparison.b.variant == OWN:
+        against = f"{comparison.b.name}'s own prompts"
+    difference = plain(_difference(interval))
+    return f"{comparison.a.name} is {word} {against} in {measure}: {difference} points."
+
+
+def cost_table(records: Sequence[Record]) -> Table:
+    """One row a learner and generator of a setting: parameters, seconds, speed, memory."""
+    grouped: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        job = record.job
+        setting = f"{job.dataset} · {job.backbone} · {job.shots}"
+        grouped[setting, job.learner, job.generator].append(record)
+    stages = list(dict.fromkeys(stage for r in records for stage in r.seconds))
+    rows: list[tuple[Cell, ...]] = []
+    order = sorted(grouped, key=lambda k: (k[0], row_order(k[1], k[2], OWN), k[2] != "none", k[2]))
+    for key in order:
+        members = grouped[key]
+        setting, learner, generator = key
+        variant = OWN if generator == "none" else generator
+        row: list[Cell] = [setting, row_name(learner, generator, variant)]
+        row.append(Number(value=_mean([r.trainable_parameters for r in members]), digits=0))
+        for stage in stages:
+            row.append(_number([r.seconds[stage] for r in members if stage in r.seconds], 1))
+        row.append(_number([sum(r.seconds.values()) for r in members], 1))
+        for statistic in ("images_per_second", "peak_memory_mib"):
+            values = [r.statistics[statistic] for r in members if statistic in r.statistics]
+            row.append(_number(values, 0 if statistic == "peak_memory_mib" else 1))
+        rows.append(tuple(row))
+    columns = (
+        "Data · backbone · shots",
+        "Job",
+        "Trainable parameters",
+        *(f"{stage} s" for stage in stages),
+        "total s",
+        "images/s",
+        "peak MiB",
+    )
+    caption = "Wall seconds by stage and other costs, each the mean over seeds."
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _number(values: Sequence[float], digits: int) -> Cell:
+    return Number(value=_mean(values), digits=digits) if values else None

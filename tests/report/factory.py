@@ -1,0 +1,110 @@
+"""Made-up records with known accuracies; nothing here looks at a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diffuprompt.record import Job, Record, Score, pack_hits
+
+ACCURACY = {  # variant -> (base, new)
+    "own": (0.80, 0.60),
+    "diffusion": (0.82, 0.66),
+    "regression": (0.815, 0.65),
+    "shuffled": (0.79, 0.61),
+    "noise": (0.78, 0.59),
+    "nearest": (0.79, 0.60),
+    "mean": (0.80, 0.605),
+    "oracle": (0.95, 0.90),
+}
+
+
+def score(variant: str, subset: str, hits: list[bool]) -> Score:
+    """Return a score whose counts follow from its hits."""
+    correct = sum(hits)
+    return Score(
+        variant=variant,
+        subset=subset,
+        correct=correct,
+        total=len(hits),
+        accuracy=100 * correct / len(hits),
+        macro_f1=100 * correct / len(hits),
+        nll=0.7,
+        ece=0.05,
+        hits=pack_hits(hits),
+    )
+
+
+def record(
+    *,
+    learner: str = "cocoop",
+    generator: str = "diffusion",
+    seed: int = 1,
+    accuracy: Mapping[str, tuple[float, float]] | None = None,
+    total: int = 200,
+    dataset: str = "scenes",
+    backbone: str = "scenes-clip",
+    protocol: str = "base-to-new",
+    shots: int = 16,
+    command: str | None = None,
+) -> Record:
+    """Return a record with correlated random hits around the given base and new accuracies."""
+    if accuracy is None:
+        accuracy = ACCURACY if generator != "none" else {"own": ACCURACY["own"]}
+    scores = []
+    for k, subset in enumerate(("base", "new")):
+        difficulty = np.random.default_rng(k).random(total)  # shared: methods agree on images
+        for v, (variant, wanted) in enumerate(accuracy.items()):
+            noise = np.random.default_rng([seed, k, v]).normal(0, 0.05, total)
+            hits = (difficulty + noise < wanted[k]).tolist()
+            scores.append(score(variant, subset, hits))
+    stages = {"train": 12.5 + seed} if learner != "zero-shot" else {}
+    if generator != "none":
+        stages |= {"overfit": 40.0, "generator": 30.25}
+    return Record(
+        job=Job(
+            dataset=dataset,
+            backbone=backbone,
+            learner=learner,
+            generator=generator,
+            protocol=protocol,
+            shots=shots,
+            seed=seed,
+        ),
+        scores=tuple(scores),
+        trainable_parameters={"zero-shot": 0, "coop": 2048}.get(learner, 35360),
+        seconds={**stages, "evaluate": 3.5},
+        statistics={"images_per_second": 410.0, "peak_memory_mib": 512.0},
+        hashes={"manifest": "aa", "backbone": "bb", "spec": "cc"},
+        environment={"python": "3.11.2", "torch": "2.13.0"},
+        config={"lr": 0.002, "epochs": 50},
+        command=command
+        or f"diffuprompt train --data {dataset} --learner {learner} --generator {generator} "
+        f"--shots {shots} --seed {seed} --out /home/someone/runs/x",
+    )
+
+
+def study() -> list[Record]:
+    """Return zero-shot (once), CoOp, CoCoOp and CoCoOp + diffusion over seeds 1, 2, 3."""
+    zero = {"own": (0.72, 0.64)}
+    out = [record(learner="zero-shot", generator="none", protocol="zero-shot", shots=0,
+                  accuracy=zero)]  # fmt: skip
+    for seed in (1, 2, 3):
+        out.append(
+            record(learner="coop", generator="none", seed=seed, accuracy={"own": (0.83, 0.52)})
+        )
+        out.append(record(generator="none", seed=seed))
+        out.append(record(seed=seed))
+    return out
+
+
+def write(folder: Path, records: list[Record]) -> Path:
+    """Write records as ``results/<study>/<job>.json`` under ``folder`` and return ``results``."""
+    for r in records:
+        job = r.job
+        path = folder / "results" / job.dataset / f"{job.learner}-{job.generator}-{job.seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(r.model_dump_json())
+    return folder / "results"

@@ -1,0 +1,140 @@
+"""Rows, sections, comparisons and the tables made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffuprompt.errors import DataError
+from diffuprompt.record import Record
+from diffuprompt.report.aggregate import Section, build_sections
+from diffuprompt.report.compare import compare, default_comparisons
+from diffuprompt.report.load import Source
+from diffuprompt.report.views import build_report
+
+from . import factory
+
+
+def sources(records: list[Record]) -> list[Source]:
+    return [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
+
+
+def section(records: list[Record]) -> Section:
+    (only,) = build_sections(sources(records))
+    return only
+
+
+def test_rows_stand_in_the_fields_order_with_its_names() -> None:
+    assert [row.name for row in section(factory.study()[::-1]).rows] == [
+        "Zero-shot CLIP",
+        "CoOp",
+        "CoCoOp",
+        "CoCoOp + diffusion",
+        "— regression E[V*|pi]",
+        "— shuffled pi",
+        "— noise pi",
+        "— nearest neighbour V*",
+        "— mean V*",
+        "— oracle V* (uses the label)",
+    ]
+
+
+def test_mean_std_and_h_follow_the_stated_conventions() -> None:
+    records = factory.study()
+    row = next(r for r in section(records).rows if r.name == "CoCoOp + diffusion")
+    scores = [
+        [r.score("diffusion", k).accuracy for k in ("base", "new")]  # type: ignore[union-attr]
+        for r in records
+        if r.job.generator == "diffusion"
+    ]
+    base, new = np.array(scores).T
+    assert row.mean("base") == pytest.approx(base.mean())
+    assert row.std("new") == pytest.approx(np.sqrt(((new - new.mean()) ** 2).sum() / 3))  # ddof 0
+    assert row.mean("h") == pytest.approx(2 / (1 / base.mean() + 1 / new.mean()))
+    assert row.std("h") == pytest.approx(np.std(2 * base * new / (base + new)))
+
+
+def test_one_seed_has_no_std() -> None:
+    row = section([factory.record()]).rows[0]
+    assert row.std("base") is None
+
+
+def test_own_prompts_stay_two_rows_when_the_jobs_disagree() -> None:
+    other = factory.record(generator="none", accuracy={"own": (0.7, 0.5)})
+    names = [row.name for row in section([factory.record(), other]).rows]
+    assert names[:2] == ["CoCoOp", "CoCoOp (in the diffusion job)"]
+
+
+def test_zero_shot_joins_every_table_of_its_data() -> None:
+    zero = factory.record(learner="zero-shot", generator="none", protocol="zero-shot", shots=0)
+    records = [zero, factory.record(shots=4), factory.record(shots=16)]
+    records.append(factory.record(dataset="other"))
+    found = build_sections(sources(records))
+    assert [(s.setting.dataset, s.setting.shots) for s in found] == [
+        ("other", 16), ("scenes", 4), ("scenes", 16),
+    ]  # fmt: skip
+    assert [s.rows[0].learner for s in found] == ["cocoop", "zero-shot", "zero-shot"]
+    assert build_sections(sources([zero]))[0].rows[0].name == "Zero-shot CLIP"
+
+
+def test_other_weights_or_test_images_are_never_mixed() -> None:
+    changed = factory.record(seed=2).model_copy(update={"hashes": {"backbone": "other"}})
+    with pytest.raises(DataError, match=r"(?s)backbone hash.*0\.json.*1\.json"):
+        build_sections(sources([factory.record(), changed]))
+    with pytest.raises(DataError, match="number of base test images"):
+        build_sections(sources([factory.record(), factory.record(seed=2, total=100)]))
+
+
+def test_a_subset_that_one_seed_lacks_is_not_shown() -> None:
+    whole, part = factory.record(seed=1), factory.record(seed=2)
+    part = part.model_copy(update={"scores": tuple(s for s in part.scores if s.subset == "base")})
+    row = section([whole, part]).rows[0]
+    assert row.mean("new") is None
+    assert row.mean("h") is None
+    assert row.mean("base") is not None
+
+
+def test_diffusion_is_compared_with_own_prompts_and_every_control_but_not_the_oracle() -> None:
+    comparisons = default_comparisons(section(factory.study()))
+    assert {c.a.name for c in comparisons} == {"CoCoOp + diffusion"}
+    assert [c.b.variant for c in comparisons] == [
+        "own", "regression", "shuffled", "noise", "nearest", "mean",
+    ]  # fmt: skip
+
+
+def test_comparison_counts_are_exact_and_seeds_are_matched_by_number() -> None:
+    records = [factory.record(seed=s) for s in (1, 2, 3)]
+    alone = [
+        factory.record(learner="coop", generator="none", seed=s, accuracy={"own": (0.6, 0.5)})
+        for s in (2, 3, 4)
+    ]
+    rows = {r.name: r for r in section(records + alone).rows}
+    result = compare(rows["CoCoOp + diffusion"], rows["CoOp"], resamples=100)
+    assert result is not None
+    assert result.seeds == (2, 3)
+    wins = losses = 0
+    for a, b in zip(records[1:], alone[:2], strict=True):
+        left = a.score("diffusion", "base").hit_list()  # type: ignore[union-attr]
+        right = b.score("own", "base").hit_list()  # type: ignore[union-attr]
+        wins += sum(x and not y for x, y in zip(left, right, strict=True))
+        losses += sum(y and not x for x, y in zip(left, right, strict=True))
+    signs = result.image_signs["base"]
+    assert (signs.wins, signs.losses, signs.ties) == (wins, losses, 400 - wins - losses)
+    expected = 100 * (wins - losses) / 400
+    assert result.intervals["base"].estimate == pytest.approx(expected)
+
+
+def test_verdicts_say_above_only_when_the_interval_does() -> None:
+    report = build_report(sources(factory.study()))
+    own, regression, shuffled = report.sections[0].verdicts
+    assert "is above CoCoOp's own prompts in H" in own
+    assert "is not distinguishable from regression" in regression
+    assert "is above shuffled pi" in shuffled
+
+
+def test_best_is_marked_without_the_oracle() -> None:
+    table = build_report(sources(factory.study())).sections[0].headline
+    best = [row[0] for row in table.rows if getattr(row[3], "best", False)]
+    assert best == ["CoCoOp + diffusion"]

@@ -1,0 +1,87 @@
+"""Finding, reading and refusing records."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from diffuprompt.errors import DataError
+from diffuprompt.report.load import load_records
+
+from . import factory
+
+
+def test_both_layouts_are_found_in_job_order(tmp_path: Path) -> None:
+    results = factory.write(tmp_path, [factory.record(seed=2)])
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (run / "environment.json").write_text("{}")
+    (run / "record.json").write_text(factory.record(seed=1).model_dump_json())
+    found = load_records([results, tmp_path / "runs", run / "record.json"])
+    assert [s.record.job.seed for s in found] == [1, 2]
+
+
+def test_unfinished_runs_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("diffuprompt"), "propagate", True)
+    factory.write(tmp_path, [factory.record()])
+    broken_off = tmp_path / "runs" / "half"
+    broken_off.mkdir(parents=True)
+    (broken_off / "run.json").write_text("{}")
+    assert len(load_records([tmp_path])) == 1
+    assert "unfinished" in caplog.text
+    assert str(broken_off) in caplog.text
+
+
+def test_duplicates_name_both_files(tmp_path: Path) -> None:
+    text = factory.record().model_dump_json()
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=r"(?s)same job.*a\.json.*b\.json"):
+        load_records([tmp_path])
+
+
+def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "syntax.json").write_text("{")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    missing = json.loads(factory.record().model_dump_json())
+    del missing["job"]["seed"]
+    (tmp_path / "field.json").write_text(json.dumps(missing))
+    with pytest.raises(DataError) as caught:
+        load_records([tmp_path])
+    for part in ("syntax.json", "binary.json", "field.json", "job.seed"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"correct": 3}, "hits say"),
+        ({"accuracy": 12.0}, "correct/total say"),
+        ({"hits": "AA=="}, "bytes"),
+        ({"hits": "é"}, "base64"),
+        ({"total": 0}, "at least one image"),
+        ({"subset": "new"}, "twice"),
+    ],
+)
+def test_contradictions_inside_a_record_are_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    data = json.loads(factory.record().model_dump_json())
+    data["scores"][0].update(change)
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=message) as caught:
+        load_records([tmp_path])
+    assert "x.json" in str(caught.value)
+
+
+def test_missing_and_empty_folders_say_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        load_records([tmp_path / "nowhere"])
+    with pytest.raises(DataError, match="no finished record"):
+        load_records([tmp_path])

@@ -1,0 +1,99 @@
+"""One table, three notations."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffuprompt.errors import DataError
+from diffuprompt.report.commands import generic_commands
+from diffuprompt.report.tables import Number, Table, plain, stack, to_csv, to_latex, to_markdown
+
+TABLE = Table(
+    columns=("Method", "H"),
+    rows=(
+        ("a|b_*", Number(value=70.123, spread=0.456, best=True)),
+        ("— control", Number(value=-1.5, interval=(-2.0, 0.25), signed=True)),
+        ("c & d", None),
+    ),
+    caption="50 % of it.",
+)
+
+
+def test_markdown() -> None:
+    assert to_markdown(TABLE).splitlines() == [
+        "| Method | H |",
+        "| --- | ---: |",
+        r"| a\|b\_\* | **70.12** ± 0.46 |",
+        "| — control | −1.50 [−2.00, +0.25] |",
+        "| c & d | — |",
+        "",
+        "50 % of it.",
+    ]
+
+
+def test_latex_escapes_and_sets_the_best_in_bold() -> None:
+    text = to_latex(TABLE)
+    assert r"a\textbar{}b\_* & \textbf{70.12} $\pm$ 0.46 \\" in text
+    assert r"--- control & $-$1.50 [$-$2.00, +0.25] \\" in text
+    assert r"c \& d & --- \\" in text
+    assert r"\caption{50 \% of it.}" in text
+    assert r"\begin{tabular}{lr}" in text
+
+
+def test_csv_keeps_full_precision_and_splits_columns() -> None:
+    rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
+    assert rows == [
+        ["Method", "H", "H std", "H low", "H high"],
+        ["a|b_*", "70.123", "0.456", "", ""],
+        ["— control", "-1.5", "", "-2.0", "0.25"],
+        ["c & d", "", "", "", ""],
+    ]
+
+
+@given(st.floats(-1e4, 1e4), st.integers(0, 3), st.booleans())
+def test_numbers_have_fixed_digits_and_no_signed_zero(x: float, digits: int, signed: bool) -> None:
+    text = Number(value=x, digits=digits, signed=signed).head.replace(",", "").replace("−", "-")
+    assert float(text) == pytest.approx(x, abs=0.5 * 10**-digits + 1e-9)
+    assert len(text.partition(".")[2]) == digits
+    if float(text) == 0:
+        assert text[0] == "0"
+
+
+def test_thousands_are_grouped() -> None:
+    assert plain(Number(value=35360, digits=0)) == "35,360"
+
+
+def test_ragged_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="expected 2 cells, got 1"):
+        Table(columns=("a", "b"), rows=(("x",),), caption="")
+
+
+def test_stack_keeps_all_columns() -> None:
+    other = Table(columns=("Method", "All"), rows=(("z", Number(value=1)),), caption="Other.")
+    both = stack([("d1",), ("d2",)], ("dataset",), [TABLE, other])
+    assert both.columns == ("dataset", "Method", "H", "All")
+    assert both.rows[-1] == ("d2", "z", None, Number(value=1))
+
+
+def test_commands_lose_seeds_and_machine_paths() -> None:
+    got = generic_commands(
+        [
+            "/opt/env/bin/diffuprompt train --data /home/me/my photos --seed 1 --out=/x/runs/a",
+            "/opt/env/bin/diffuprompt train --data '/home/me/birds' --seed 1",
+            "diffuprompt train --data ~/birds --seed=2",
+            "diffuprompt evaluate runs/a --seed 7",
+            "",
+            "say 'unbalanced",
+        ]
+    )
+    assert got == (
+        "diffuprompt train --data my photos --seed 1 --out=a",
+        'for seed in 1 2; do diffuprompt train --data birds --seed "$seed"; done',
+        "diffuprompt evaluate runs/a --seed 7",
+        "say 'unbalanced",
+    )
