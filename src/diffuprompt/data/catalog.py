@@ -117,13 +117,14 @@ def open_named(name: str, *, root: Path | None = None, cache: Path | None = None
     """Open a data set of the catalog; the manifest is not checked yet.
 
     ``root`` is the folder that holds the published data sets (see `data_folders`), ``cache``
-    where the scenes are drawn once. Raises `DataError` for an unknown name, and for files that
-    are not there it says which and where they were looked for.
+    the folder in which the scenes get a folder of their own. Raises `DataError` for an unknown
+    name, and for files that are not there it says which and where they were looked for.
     """
     if name in SCENE_STYLES:
         from diffuprompt.data.scenes import materialise
 
-        return materialise(cache, style=SCENE_STYLES[name])
+        # a folder of its own: it is replaced as a whole when it is incomplete
+        return materialise(None if cache is None else cache / name, style=SCENE_STYLES[name])
     if name not in CATALOG:
         hint = near_miss(name, names())
         raise DataError(f"unknown data set {name!r}.{hint} Known: {', '.join(names())}")

@@ -54,7 +54,8 @@ class Manifest:
     name: str
     root: Path
     classes: tuple[str, ...]
-    splits: Mapping[str, tuple[Item, ...]]
+    # keys are `Split`, checked below; Mapping is invariant in them, so the type stays open
+    splits: Mapping[Any, tuple[Item, ...]]
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.splits) - set(SPLITS))

@@ -24,7 +24,7 @@ def open_dataset(
     ``spec`` is a name of `catalog.names` (write ``./caltech101`` for a folder of that name), a
     folder (`read_folder`), a ``.csv`` (`read_csv`) or a split ``.json`` (`read_split_file`).
     ``root`` is the folder of data sets for a catalog name and the folder of images for a CSV or
-    a split file; ``cache`` is where the scenes are drawn. With ``check=False`` problems that the
+    a split file; ``cache`` is where the scenes are kept. With ``check=False`` problems that the
     manifest can express, such as missing files, are left for `verify`.
 
     Raises `DataError` naming the file, what was expected and what to do.
