@@ -41,12 +41,14 @@ tests: $(VENV)/.ready-test
 
 # A stamp is made last, so an interrupted set-up is repeated; it ages with what it was made from.
 $(VENV)/.ready-demo: pyproject.toml constraints.txt
-	$(make_venv)
+	@echo "setting up $(VENV): a few minutes the first time"
+	@$(make_venv)
 	$(PIP) --editable '.[report]'
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml constraints.txt
-	$(make_venv)
+	@echo "setting up $(VENV): a few minutes the first time"
+	@$(make_venv)
 	$(PIP) --editable '.[report,hub,dev]'
 	@touch $@ $(VENV)/.ready-demo
 
