@@ -27,9 +27,7 @@ def verb_module(verb: str) -> Any:
 
 def test_option_names_are_a_promise() -> None:
     """Renaming or dropping an option breaks users' scripts: change surface.txt knowingly."""
-    lines = [
-        f"{verb}: {' '.join(sorted(options(verb_module(verb).Args)))}" for verb in front.VERBS
-    ]
+    lines = [f"{verb}: {' '.join(sorted(options(verb_module(verb).Args)))}" for verb in front.VERBS]
     assert lines == SURFACE.read_text().splitlines()
 
 
@@ -62,7 +60,9 @@ def test_examples_parse(verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         parse(module.Args, words, prog=verb)
 
 
-@pytest.mark.parametrize("words", [["--help"], *([*verb.split(), "--help"] for verb in front.VERBS)])
+@pytest.mark.parametrize(
+    "words", [["--help"], *([*verb.split(), "--help"] for verb in front.VERBS)]
+)
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; from diffuprompt.cli.main import main; code = main(sys.argv[1:]);"
@@ -78,7 +78,9 @@ def test_help_answers_in_under_half_a_second() -> None:
     for _ in range(3):  # the machine may be busy: the best of three is what it takes
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "diffuprompt.cli.main", "--help"], check=True, capture_output=True
+            [sys.executable, "-m", "diffuprompt.cli.main", "--help"],
+            check=True,
+            capture_output=True,
         )
         best = min(best, time.perf_counter() - start)
     assert best < 0.5

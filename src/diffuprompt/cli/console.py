@@ -107,8 +107,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lay out ``rows`` under ``header`` in aligned columns; columns of numbers go to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    numeric = [bool(rows) and all(isinstance(r[i], int | float) or r[i] is None for r in rows)
-               for i in range(len(header))]  # fmt: skip
+    numeric = [_is_numeric(column) for column in zip(*rows, strict=True)] or [False] * len(header)
 
     def line(values: Sequence[str]) -> str:
         placed = [
@@ -118,6 +117,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(placed).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def _is_numeric(column: Sequence[object]) -> bool:
+    """Whether there are numbers, and besides them only gaps."""
+    filled = [value for value in column if value is not None and value != ""]
+    return bool(filled) and all(isinstance(value, int | float) for value in filled)
 
 
 def _cell(value: object) -> str:

@@ -48,7 +48,6 @@ def run(args: Args) -> int:
     return DataError.exit_code if errors else 0
 
 
-
 def counts(manifest: Manifest) -> str:
     """Return images a split, and the smallest and largest class in each."""
     from diffuprompt.cli.console import table

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from diffuprompt.errors import CheckpointError
+from diffuprompt.errors import CheckpointError, DiffupromptError
 
 EXAMPLES = """
 diffuprompt doctor
@@ -44,16 +44,27 @@ class Finding:
         return f"{line}\n{'':>9}fix: {self.fix}" if self.fix else line
 
 
+Look = Callable[[], Iterator[Finding]]
+
+
 def run(args: Args) -> int:
     """Print every finding; 4 when something essential is missing."""
     findings = []
     for look in LOOKS:
-        for finding in look():
+        for finding in attempt(look):
             print(finding, flush=True)
             findings.append(finding)
     failed = [finding.what for finding in findings if finding.state == "fail"]
     print(f"\nnot ready: {', '.join(failed)}" if failed else "\nready")
     return CheckpointError.exit_code if failed else 0
+
+
+def attempt(look: Look) -> Iterator[Finding]:
+    """Go through ``look``; a package that cannot be imported or an error is itself a finding."""
+    try:
+        yield from look()
+    except (ImportError, OSError, DiffupromptError) as error:
+        yield Finding(what=look.__name__, state="fail", detail=f"cannot be checked: {error}")
 
 
 def python() -> Iterator[Finding]:
@@ -79,9 +90,7 @@ def extra_packages() -> Iterator[Finding]:
         yield package(name, missing="note", fix=f"pip install 'diffuprompt[{extra}]'", load=False)
 
 
-def package(
-    name: str, *, missing: Literal["note", "fail"], fix: str, load: bool = True
-) -> Finding:
+def package(name: str, *, missing: Literal["note", "fail"], fix: str, load: bool = True) -> Finding:
     """Look at one distribution; ``load`` also imports it."""
     try:
         version = metadata.version(name)
@@ -111,12 +120,10 @@ def extras() -> dict[str, str]:
 
 def torch_device() -> Iterator[Finding]:
     """Where ``--device auto`` runs."""
-    try:
-        import torch
+    import torch
 
-        from diffuprompt.engine.device import environment, pick
-    except (ImportError, OSError):
-        return  # said by `core_packages`
+    from diffuprompt.engine.device import environment, pick
+
     seen = environment(pick("auto"))
     detail = f"{seen['device']}, {torch.get_num_threads()} threads on {seen['cores']} cores"
     yield Finding(what="device", state="ok", detail=detail)
@@ -138,22 +145,22 @@ def memory() -> Iterator[Finding]:
 
 
 def backbones() -> Iterator[Finding]:
-    """Which known backbones are here; the bundled one is essential."""
-    from diffuprompt.cli.ls import BUNDLED, found_backbones
+    """Which backbones are here by name; the bundled one is essential, the others are extras."""
+    from diffuprompt.cli.ls import found_backbones
+    from diffuprompt.clip.load import BUNDLED
 
     for name, where in found_backbones().items():
-        state: Literal["ok", "note", "fail"] = "fail" if name == BUNDLED else "note"
-        fix = "reinstall diffuprompt" if name == BUNDLED else "optional; --backbone takes a folder"
         if where:
-            state, fix = "ok", ""
-        yield Finding(what=name, state=state, detail=where or "not found", fix=fix)
+            yield Finding(what="backbone", state="ok", detail=f"{name} in {where}")
+        elif name == BUNDLED:
+            fix = "reinstall diffuprompt; in a checkout, run its training recipe"
+            yield Finding(what="backbone", state="fail", detail=f"no {name}", fix=fix)
 
 
 def datasets() -> Iterator[Finding]:
     """Which published data sets are here; the scenes always are."""
-    from diffuprompt.data.locate import VARIABLE
-
     from diffuprompt.cli.ls import found_datasets
+    from diffuprompt.data.locate import VARIABLE
 
     found = found_datasets()
     here = [name for name, where in found.items() if where]
@@ -171,6 +178,6 @@ def _available() -> str:
     return "" if kib is None else f", {kib / 2**20:.1f} GiB available"
 
 
-LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+LOOKS: tuple[Look, ...] = (
     python, core_packages, torch_device, extra_packages, memory, backbones, datasets,
 )  # fmt: skip

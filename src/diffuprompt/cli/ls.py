@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated
 
 import tyro
@@ -19,6 +21,7 @@ diffuprompt ls learners
 diffuprompt ls datasets 'scenes*'
 diffuprompt ls runs --runs-dir runs
 """
+WRAP = 72  # characters of the last column
 Listing = tuple[list[str], list[list[object]]]  # header and rows; the first column is the name
 
 
@@ -43,7 +46,8 @@ def run(args: Args) -> int:
 
     header, rows = KINDS[args.kind](args)
     rows = [row for row in rows if fnmatchcase(str(row[0]), args.glob)]
-    print(table(header, rows) if rows else f"no {args.kind} match {args.glob!r}")
+    lines = [line for row in rows for line in _wrapped(row)]
+    print(table(header, lines) if rows else f"no {args.kind} match {args.glob!r}")
     return 0
 
 
@@ -57,18 +61,61 @@ def learners(args: Args) -> Listing:
     return ["learner", "what it is", "keys for --set"], rows
 
 
+def generators(args: Args) -> Listing:
+    """Names and keys of the generators."""
+    from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+    from diffuprompt.protocols.job import GENERATORS
+
+    about = {
+        "none": ("the learner's own prompts", ""),
+        "diffusion": (
+            _first_line(DiffusionConfig),
+            ", ".join(
+                f"{section}.{field.name}"
+                for section, config in (("overfit", OverfitConfig), ("diffusion", DiffusionConfig))
+                for field in dataclasses.fields(config)
+            ),
+        ),
+    }
+    rows: list[list[object]] = [[name, *about.get(name, ("", ""))] for name in GENERATORS]
+    return ["generator", "what it is", "keys for --set"], rows
+
+
+def presets(args: Args) -> Listing:
+    """Recipes by learner; ``auto`` chooses among those of the learner."""
+    from diffuprompt.learners.presets import PRESETS
+
+    rows: list[list[object]] = [
+        [p.name, p.learner, p.train.epochs, p.train.batch, f"{p.train.lr:g}", p.source]
+        for p in PRESETS
+    ]
+    return ["preset", "learner", "epochs", "batch", "lr", "source"], rows
+
+
 def backbones(args: Args) -> Listing:
     """Backbones that have a name of their own, and where they are."""
-    rows: list[list[object]] = [[n, where or "not found"] for n, where in found_backbones().items()]
-    return ["backbone", "folder (--backbone also takes any CLIP folder or hub id)"], rows
+    rows: list[list[object]] = [
+        [name, where or ("from the hub" if "/" in name else "not found")]
+        for name, where in found_backbones().items()
+    ]
+    return ["backbone", "where (--backbone also takes any CLIP folder or hub id)"], rows
+
+
+def found_backbones() -> dict[str, str]:
+    """Return where each backbone with a name is on this machine, empty where it is not."""
+    from diffuprompt.clip.load import BUNDLED, PHOTO, find_local, known_names
+
+    names = dict.fromkeys([BUNDLED, PHOTO, *known_names()])
+    return {name: str(find_local(name) or "") for name in names}
 
 
 def datasets(args: Args) -> Listing:
     """Names of the catalog, and which have their images on this machine."""
     from diffuprompt.data.catalog import CATALOG, SCENE_STYLES
+    from diffuprompt.data.scenes import CLASSES
 
     rows: list[list[object]] = [
-        [name, f"synthetic scenes, {style}", None, "drawn on first use"]
+        [name, f"synthetic scenes, {style}", len(CLASSES), "drawn on first use"]
         for name, style in SCENE_STYLES.items()
     ]
     for name, where in found_datasets().items():
@@ -102,13 +149,24 @@ def runs(args: Args) -> Listing:
     return ["run", "state", *keys], rows
 
 
+def _wrapped(row: list[object]) -> list[list[object]]:
+    """Break a long last cell over several lines; the other cells of those stay blank."""
+    if not isinstance(row[-1], str) or len(row[-1]) <= WRAP:
+        return [row]
+    first, *others = wrap(row[-1], WRAP, break_long_words=False, break_on_hyphens=False)
+    blank: list[object] = [""] * (len(row) - 1)
+    return [[*row[:-1], first], *([*blank, other] for other in others)]
+
+
 def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    return (inspect.getdoc(thing) or "").partition("\n")[0].partition(" (arXiv")[0]
 
 
 KINDS: dict[str, Callable[[Args], Listing]] = {
     "learners": learners,
+    "generators": generators,
     "backbones": backbones,
     "datasets": datasets,
+    "presets": presets,
     "runs": runs,
 }

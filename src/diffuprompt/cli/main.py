@@ -65,7 +65,7 @@ def overview() -> str:
         [
             "usage: diffuprompt VERB [OPTIONS]",
             "",
-            "Few-shot prompts for frozen CLIP-like models, made specific to each image by diffusion.",
+            "Few-shot prompts for frozen CLIP models, made specific to each image by diffusion.",
             "",
             "verbs:",
             *lines,

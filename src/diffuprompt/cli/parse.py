@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
+from tyro.conf import FlagCreatePairsOff as Switch  # a flag without its --no- twin
+from tyro.conf import Positional
+from tyro.conf import UseAppendAction as Repeated
 
 from diffuprompt.errors import ConfigError, near_miss
 
+__all__ = ["Positional", "Repeated", "Switch", "options", "parse"]
+
 T = TypeVar("T")
-Positional = tyro.conf.Positional
-Repeated = tyro.conf.UseAppendAction
-Switch = tyro.conf.FlagCreatePairsOff  # a flag without its --no- twin
 
 
 def options(args_type: type) -> dict[str, tuple[str, ...]]:
@@ -49,7 +51,7 @@ def parse(
         raise ConfigError("\n  ".join([*problems, f"'{prog} --help' lists the options."]))
 
     def read(default: T | None = None) -> T:
-        start = {} if default is None else {"default": default}
+        start: dict[str, Any] = {} if default is None else {"default": default}
         return tyro.cli(args_type, prog=prog, description=about, args=list(words), **start)
 
     try:

@@ -144,9 +144,8 @@ def check_readable(paths: Sequence[Path]) -> None:
     Raises:
         DataError: some cannot be read; all of them at once.
     """
-    from diffuprompt.data.decode import load_image
-
     from diffuprompt.cli.console import console_progress
+    from diffuprompt.data.decode import load_image
 
     problems = []
     with console_progress().task("checking images", total=len(paths)) as task:

@@ -33,7 +33,8 @@ class Run:
 def list_runs(runs_dir: Path) -> list[Run]:
     """Return the runs under ``runs_dir`` by name; a folder without run.json is not a run."""
     return [
-        Run(folder=path.parent, config=_config(path)) for path in sorted(runs_dir.glob("*/run.json"))
+        Run(folder=path.parent, config=_config(path))
+        for path in sorted(runs_dir.glob("*/run.json"))
     ]
 
 

@@ -1,4 +1,4 @@
-"""The small table that evaluate and demo print: methods by accuracy, made as the report makes it."""
+"""The small table that evaluate, report and demo print, aggregated as in the full report."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from diffuprompt.protocols.job import JobConfig
 
 EXAMPLES = """
-diffuprompt train --data scenes --learner coop
-diffuprompt train --data caltech101 --backbone photo-clip-lite --learner cocoop --generator diffusion
+diffuprompt train --data scenes --learner cocoop --generator diffusion
+diffuprompt train --data caltech101 --backbone photo-clip-lite --learner cocoop
 diffuprompt train --data ~/Pictures/birds --learner cocoop --shots 4 --set lr=0.01 --set epochs=20
 diffuprompt train --config experiment.toml --seed 2
 """
@@ -46,7 +46,8 @@ class Args:
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """Recipe (`diffuprompt ls presets`); auto: the one for this backbone and learner."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
-    """Change one value of the recipe."""
+    """Change one value of the recipe: epochs, batch, lr, views, or a key that
+    `diffuprompt ls learners` or `diffuprompt ls generators` shows."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """Options from a file, same names; the command line wins."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -1,0 +1,143 @@
+"""`predict` with a stand-in classifier: what is checked, what is printed, what is passed on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffuprompt.cli.main import main
+from diffuprompt.cli.predict import artifact_folder, as_text, class_names, expand
+from diffuprompt.errors import ConfigError, DataError
+
+SEEN: dict[str, object] = {}
+
+
+class StandIn:
+    """Gives class i of C the probability (i + 1) / sum, so the last class is always best."""
+
+    def __init__(self, classes: Sequence[str] = ("cat", "dog", "horse")) -> None:
+        self.classes = tuple(classes)
+
+    @classmethod
+    def from_pretrained(cls, path: Path, backbone: str | None, device: str) -> StandIn:
+        SEEN.update(path=path, backbone=backbone, device=device, batches=[])
+        return cls()
+
+    def with_classes(self, names: list[str]) -> StandIn:
+        return StandIn(names)
+
+    def predict(self, paths: Sequence[Path], batch_size: int) -> Tensor:
+        SEEN["batches"].append(len(paths))  # type: ignore[attr-defined]
+        weights = torch.arange(1.0, len(self.classes) + 1)
+        return (weights / weights.sum()).expand(len(paths), -1)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with two finished runs, three pictures, and a stand-in classifier."""
+    module = ModuleType("diffuprompt.hub.classifier")
+    module.Classifier = StandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "diffuprompt.hub.classifier", module)
+    monkeypatch.chdir(tmp_path)
+    for age, name in ((200, "older"), (100, "newer")):
+        artifact = tmp_path / "runs" / name / "artifact" / "artifact.json"
+        artifact.parent.mkdir(parents=True)
+        artifact.write_text("{}")
+        os.utime(artifact, (1_000_000 - age, 1_000_000 - age))
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    for name in ("b.png", "a.jpg", "deep/c.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_names_and_probabilities_of_the_newest_run(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "photos/a.jpg", "--top", "2"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "photos/a.jpg\n  horse   50.00%\n  dog     33.33%\n"
+    assert "newest finished run, runs/newer" in captured.err
+    assert SEEN["path"] == Path("runs/newer/artifact")
+    assert SEEN["backbone"] is None
+
+
+def test_json_is_one_list_and_nothing_else_on_stdout(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "photos", "--json", "--batch-size", "2", "--classes", "lynx, snow leopard"]
+    assert main([*words, "--artifact", "runs/older", "--backbone", "elsewhere"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["image"] for row in rows] == ["photos/a.jpg", "photos/b.png", "photos/deep/c.png"]
+    assert [p["class"] for p in rows[0]["predictions"]] == ["snow leopard", "lynx"]
+    assert rows[0]["predictions"][0]["probability"] == pytest.approx(2 / 3, abs=1e-6)  # fp32
+    assert SEEN == {
+        "path": Path("runs/older/artifact"),
+        "backbone": "elsewhere",
+        "device": "auto",
+        "batches": [2, 1],
+    }
+
+
+def test_all_unreadable_images_are_named_before_anything_is_predicted(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SEEN.clear()
+    whole = (place / "photos" / "a.jpg").read_bytes()
+    (place / "photos" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (place / "photos" / "empty.png").touch()
+    assert main(["predict", "photos"]) == 3
+    shown = capsys.readouterr().err
+    assert "photos/cut.jpg" in shown
+    assert "photos/empty.png" in shown
+    assert not SEEN
+
+
+def test_missing_paths_and_empty_folders_are_named_together(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError) as caught:
+        expand([tmp_path / "gone.png", tmp_path / "empty"])
+    assert "gone.png: no such file" in str(caught.value)
+    assert "no images in this folder" in str(caught.value)
+
+
+def test_without_a_finished_run_it_says_what_to_do(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "photos", "--runs-dir", "nowhere"]) == 3
+    assert "diffuprompt train" in capsys.readouterr().err
+
+
+def test_a_run_or_an_artifact_may_be_named(place: Path) -> None:
+    run = place / "runs" / "older"
+    assert artifact_folder(run) == artifact_folder(run / "artifact") == run / "artifact"
+    with pytest.raises(DataError, match=r"no artifact\.json"):
+        artifact_folder(place / "photos")
+
+
+def test_class_lists() -> None:
+    assert class_names("") == []
+    assert class_names("cat, snow leopard") == ["cat", "snow leopard"]
+    with pytest.raises(ConfigError, match="name 2"):
+        class_names("cat,,dog")
+    with pytest.raises(ConfigError, match="more than once: cat"):
+        class_names("cat,dog,cat")
+
+
+def test_text_aligns_over_images_and_draws_bars_on_a_terminal() -> None:
+    found = [[("cat", 1.0)], [("snow leopard", 0.5), ("cat", 0.0)]]
+    shown = as_text([Path("a"), Path("b")], found, bars=True).splitlines()
+    assert shown[1] == "  cat           100.00%  " + "█" * 20
+    assert shown[4] == "  snow leopard   50.00%  " + "█" * 10
+    assert shown[5] == "  cat             0.00%"

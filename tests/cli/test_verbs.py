@@ -1,0 +1,197 @@
+"""The other verbs, with stand-ins for the work that they start."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from diffuprompt.cli import doctor
+from diffuprompt.cli.main import main
+from diffuprompt.record import Job, Record, Score, pack_hits
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
+    module = ModuleType(name)
+    vars(module).update(members)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def record(folder: Path) -> Path:
+    """Write a record with own prompts at 50 % on base and 25 % on new, diffusion at 75 and 50."""
+    hits = {
+        ("own", "base"): 2,
+        ("own", "new"): 1,
+        ("diffusion", "base"): 3,
+        ("diffusion", "new"): 2,
+    }
+    scores = tuple(
+        Score(
+            variant=variant,
+            subset=subset,  # type: ignore[arg-type]
+            correct=right,
+            total=4,
+            accuracy=25.0 * right,
+            macro_f1=0.0,
+            nll=0.0,
+            ece=0.0,
+            hits=pack_hits([i < right for i in range(4)]),
+        )
+        for (variant, subset), right in hits.items()
+    )
+    job = Job(
+        dataset="scenes",
+        backbone="scenes-clip",
+        learner="cocoop",
+        generator="diffusion",
+        protocol="base-to-new",
+        shots=16,
+        seed=1,
+    )
+    empty: dict[str, Any] = dict(seconds={}, statistics={}, hashes={}, environment={}, config={})
+    made = Record(job=job, scores=scores, trainable_parameters=1, command="", **empty)
+    path = folder / "record.json"
+    path.write_text(made.model_dump_json())
+    return path
+
+
+def make_run(folder: Path, **config: object) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_evaluate_prints_base_new_and_h(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def evaluate_run(run_dir: Path, *, controls: bool, progress: object) -> Path:
+        asked.append((run_dir, controls))
+        return record(run_dir)
+
+    stand_in(monkeypatch, "diffuprompt.protocols.evaluate", evaluate_run=evaluate_run)
+    runs = [make_run(tmp_path / name) for name in ("one", "two")]
+    assert main(["evaluate", *map(str, runs), "--no-controls"]) == 0
+    assert asked == [(run, False) for run in runs]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Base", "New", "H"] in rows
+    assert ["CoCoOp", "50.00", "25.00", "33.33"] in rows  # 2 * 50 * 25 / 75
+    assert ["CoCoOp", "+", "diffusion", "75.00", "50.00", "60.00"] in rows
+
+
+def test_evaluate_looks_at_all_folders_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(monkeypatch, "diffuprompt.protocols.evaluate", evaluate_run=None)
+    good = make_run(tmp_path / "good")
+    assert main(["evaluate", str(good), str(tmp_path / "x"), str(tmp_path / "y")]) == 3
+    shown = capsys.readouterr().err
+    assert "x: not a run folder" in shown
+    assert "y: not a run folder" in shown
+
+
+def pictures(folder: Path) -> Path:
+    for name in ("cat", "dog"):
+        for i in range(2):
+            path = folder / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colour = (100 * i, 50, 200 * (name == "cat"))  # no two alike
+            Image.new("RGB", (4, 4), colour).save(path)
+    return folder
+
+
+def test_data_verify_counts_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "verify", str(pictures(tmp_path / "pets"))]) == 0
+    shown = capsys.readouterr().out
+    assert "pets: 2 classes" in shown
+    assert "0 error(s)" in shown
+
+
+def test_data_verify_names_every_bad_image_and_exits_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures(tmp_path / "pets")
+    for name in ("cat/0.png", "dog/1.png"):
+        (folder / name).write_bytes(b"")
+    assert main(["data", "verify", str(folder)]) == 3
+    shown = capsys.readouterr().out
+    assert "cat/0.png" in shown
+    assert "dog/1.png" in shown
+    assert "2 error(s)" in shown
+
+
+def test_ls_runs_shows_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "a-started", learner="coop", shots=4)
+    trained = make_run(tmp_path / "b-trained", learner="cocoop")
+    (trained / "artifact").mkdir()
+    (trained / "artifact" / "artifact.json").write_text("{}")
+    record(make_run(tmp_path / "c-done"))
+    (tmp_path / "not-a-run").mkdir()
+    assert main(["ls", "runs", "--runs-dir", str(tmp_path)]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == [["a-started", "unfinished"], ["b-trained", "trained"], ["c-done", "evaluated"]]
+
+
+def test_ls_matches_a_glob(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "datasets", "scenes-s*"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "scenes-sketch"
+    ]
+    assert main(["ls", "datasets", "nothing*"]) == 0
+    assert "no datasets match 'nothing*'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("learners", "cocoop"),
+        ("backbones", "scenes-clip"),
+        ("datasets", "caltech101"),
+        ("generators", "diffusion"),
+        ("presets", ""),
+    ],
+)
+def test_ls_lists_what_the_other_verbs_take(
+    kind: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ls", kind]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    assert any(line.startswith(name) for line in lines[2:])
+
+
+def test_doctor_fails_only_for_what_is_essential(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def looks(missing: str) -> Any:
+        return lambda: iter(
+            [doctor.package("diffuprompt-no-such-part", missing=missing, fix="pip install it")]  # type: ignore[arg-type]
+        )
+
+    monkeypatch.setattr(doctor, "LOOKS", (doctor.python, looks("note")))
+    assert main(["doctor"]) == 0
+    assert "fix: pip install it" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "LOOKS", (doctor.python, looks("fail")))
+    assert main(["doctor"]) == 4
+    assert "not ready: diffuprompt-no-such-part" in capsys.readouterr().out
+
+
+def test_doctor_survives_what_it_cannot_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise ImportError("no such library")
+
+    monkeypatch.setattr(doctor, "LOOKS", (broken,))
+    assert main(["doctor"]) == 4
+
+
+def test_doctor_looks_at_this_machine() -> None:
+    findings = [f for look in doctor.LOOKS for f in doctor.attempt(look)]
+    known = {finding.what: finding.state for finding in findings}
+    for name in ("python", "torch", "device", "data sets"):
+        assert known[name] in ("ok", "note")
