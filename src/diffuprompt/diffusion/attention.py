@@ -1,0 +1,68 @@
+"""The transformer block: pre-norm, bidirectional, explicit qkv, explicit dropout masks.
+
+Legend: B batch, S tokens, D width, H heads, K head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffuprompt.errors import ConfigError
+
+
+def linear(width_in: int, width_out: int) -> nn.Linear:
+    """Return an `nn.Linear` without drawing from the global generator; weights are undefined."""
+    device = torch.get_default_device()
+    return nn.utils.skip_init(nn.Linear, width_in, width_out, device=device)
+
+
+def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Drop entries with probability ``rate``, with a mask drawn from ``generator`` only.
+
+    Raises:
+        ConfigError: ``rate`` is above 0 and there is no generator, so that a resumed training
+            could not repeat the mask.
+    """
+    if rate == 0:
+        return x
+    if generator is None:
+        raise ConfigError(
+            f"generator: dropout {rate} in training needs a torch.Generator; "
+            "pass one, or call eval(), or use dropout=0"
+        )
+    mask = torch.rand(x.shape, generator=generator, device=generator.device) >= rate
+    return x * mask.to(x.device, x.dtype) / (1 - rate)
+
+
+class Block(nn.Module):
+    """GPT-2's pre-norm block without the causal mask (G.pt removes it, arXiv 2209.12892).
+
+    Dropout acts on the two residual branches, not on attention probabilities: the fused attention
+    takes no explicit mask.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int, dropout: float) -> None:
+        """Allocate the block; linear weights are undefined until initialised by the owner."""
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = linear(width, 3 * width)
+        self.out = linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = linear(width, mlp_ratio * width)
+        self.mlp_out = linear(mlp_ratio * width, width)
+
+    def forward(self, x_BSD: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return ``(B, S, D)``; ``generator`` draws the dropout masks of training mode."""
+        rate = self.dropout if self.training else 0.0
+        x_BSD = x_BSD + dropout(self._attend(self.attention_norm(x_BSD)), rate, generator)
+        hidden = functional.gelu(self.mlp_in(self.mlp_norm(x_BSD)))
+        return x_BSD + dropout(self.mlp_out(hidden), rate, generator)
+
+    def _attend(self, x_BSD: Tensor) -> Tensor:
+        qkv = self.qkv(x_BSD).unflatten(-1, (3, self.heads, -1))
+        q_BHSK, k_BHSK, v_BHSK = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed_BHSK = functional.scaled_dot_product_attention(q_BHSK, k_BHSK, v_BHSK)
+        return self.out(mixed_BHSK.transpose(1, 2).flatten(2))
