@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffuprompt.cli import doctor
 from diffuprompt.cli.main import main
+from diffuprompt.protocols.job import JobConfig
 from diffuprompt.record import Job, Record, Score, pack_hits
 
 
@@ -62,7 +63,7 @@ def record(folder: Path) -> Path:
 
 def make_run(folder: Path, **config: object) -> Path:
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(config))
+    (folder / "run.json").write_text(json.dumps({"resolved": config}))
     return folder
 
 
@@ -98,10 +99,10 @@ def test_evaluate_looks_at_all_folders_first(
 
 def pictures(folder: Path) -> Path:
     for name in ("cat", "dog"):
-        for i in range(2):
+        for i in range(4):
             path = folder / name / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            colour = (100 * i, 50, 200 * (name == "cat"))  # no two alike
+            colour = (60 * i, 50, 200 * (name == "cat"))  # no two alike
             Image.new("RGB", (4, 4), colour).save(path)
     return folder
 
@@ -195,3 +196,55 @@ def test_doctor_looks_at_this_machine() -> None:
     known = {finding.what: finding.state for finding in findings}
     for name in ("python", "torch", "device", "data sets"):
         assert known[name] in ("ok", "note")
+
+
+def test_train_hands_every_option_to_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[JobConfig] = []
+
+    def train_job(config: JobConfig, progress: object) -> Path:
+        asked.append(config)
+        return Path("runs/made")
+
+    stand_in(monkeypatch, "diffuprompt.protocols.train", train_job=train_job)
+    words = ["--data", "scenes", "--learner", "cocoop", "--generator", "diffusion", "--shots", "4"]
+    words += ["--set", "lr=0.1", "--set", "nfe=3", "--out", "there", "--text-memory-mib", "64"]
+    assert main(["train", *words]) == 0
+    expected = JobConfig(
+        data="scenes",
+        learner="cocoop",
+        generator="diffusion",
+        shots=4,
+        overrides=("lr=0.1", "nfe=3"),
+        out=Path("there"),
+        text_memory_mib=64,
+    )
+    assert asked == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--data is required"),
+        (["--data", "scenes", "--learner", "cocop"], "Did you mean 'cocoop'?"),
+        (["--data", "scenes", "--set", "epoch=3"], "Did you mean 'epochs'?"),
+    ],
+)
+def test_train_refuses_before_anything_loads(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_demo_prints_its_table_and_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_demo(out: Path, progress: object) -> Path:
+        record(make_run(out / "runs" / "one"))
+        return out / "index.html"
+
+    stand_in(monkeypatch, "diffuprompt.protocols.demo", run_demo=run_demo)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "CoCoOp + diffusion" in shown
+    assert f"page: {tmp_path / 'index.html'}" in shown

@@ -41,6 +41,8 @@ def run(args: Args) -> int:
     manifest = open_dataset(args.data, root=args.data_root, check=False)  # verify does
     print(counts(manifest), flush=True)
     problems = verify(manifest, console_progress())
+    needed = manifest.problems(needs=("train", "test"))  # what `diffuprompt train` asks for
+    problems = [*(problem for problem in needed if problem not in problems), *problems]
     for problem in problems:
         print(f"{problem.severity}: {problem}")
     errors = sum(problem.severity == "error" for problem in problems)

@@ -141,7 +141,7 @@ def runs(args: Args) -> Listing:
     """Runs by name with their state and what they are runs of."""
     from diffuprompt.cli.runs import list_runs
 
-    keys = ("data", "backbone", "learner", "generator", "shots", "seed")
+    keys = ("dataset", "backbone", "learner", "generator", "shots", "seed")
     rows: list[list[object]] = [
         [run.folder.name, run.state, *(run.config.get(key) for key in keys)]
         for run in list_runs(args.runs_dir)

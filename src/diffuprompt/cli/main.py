@@ -107,7 +107,9 @@ def _dispatch(words: list[str]) -> int:
         print(overview())
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"diffuprompt {_version()}")
+        from diffuprompt import __version__
+
+        print(f"diffuprompt {__version__}")
         return 0
     verb, rest = split_verb(words)
     from importlib import import_module
@@ -122,15 +124,6 @@ def _dispatch(words: list[str]) -> int:
     set_up_logging()
     code: int = module.run(args)
     return code
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("diffuprompt")
-    except PackageNotFoundError:
-        return "(run from source, not installed)"
 
 
 def _exit_code(stop: SystemExit) -> int:

@@ -15,7 +15,7 @@ class Run:
     """One folder under ``runs/``."""
 
     folder: Path
-    config: dict[str, Any]
+    config: dict[str, Any]  # the job as resolved, empty when run.json is damaged
 
     @property
     def state(self) -> str:
@@ -57,5 +57,6 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError):
-        return {}  # a damaged run is listed as unfinished or by its other files
-    return config if isinstance(config, dict) else {}
+        return {}
+    resolved = config.get("resolved") if isinstance(config, dict) else None
+    return resolved if isinstance(resolved, dict) else {}

@@ -13,6 +13,7 @@ from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from diffuprompt.engine.progress import Progress
     from diffuprompt.protocols.job import JobConfig
 
 EXAMPLES = """
@@ -84,20 +85,32 @@ def job(args: Args) -> JobConfig:
 def run(args: Args) -> int:
     """Train, or print what would be trained."""
     config = job(args)
-    if args.dry_run:
-        print(describe(config))
-        return 0
     from diffuprompt.cli.console import console_progress
     from diffuprompt.protocols.train import train_job
 
-    folder = train_job(config, console_progress())
+    progress = console_progress()
+    if args.dry_run:
+        print(describe(config, progress))
+        return 0
+    folder = train_job(config, progress)
     print(f"trained: {folder}")
     print(f"next:    diffuprompt evaluate {folder}")
     return 0
 
 
-def describe(config: JobConfig) -> str:
-    """Return the configuration as TOML-like lines, one field each."""
-    rows = dataclasses.asdict(config)
+def describe(config: JobConfig, progress: Progress) -> str:
+    """Open the data and the backbone, and return the job as it would be run, one value a line."""
+    from diffuprompt.protocols.train import run_name
+    from diffuprompt.protocols.workbench import prepare
+
+    bench = prepare(config, progress)
+    rows: dict[str, object] = {"folder": config.out or config.runs_dir / run_name(bench.resolved)}
+    for key, value in bench.resolved.to_json().items():
+        inner = value if isinstance(value, dict) else None
+        section = "learner" if key == "options" else key
+        rows |= {key: value} if inner is None else {f"{section}.{k}": inner[k] for k in inner}
+    rows["training images"] = len(bench.train)
+    for subset, images in bench.tests.items():
+        rows[f"test images ({subset})"] = len(images)
     width = max(map(len, rows))
-    return "\n".join(f"{key.replace('_', '-'):<{width}} = {rows[key]}" for key in rows)
+    return "\n".join(f"{key:<{width}} = {rows[key]}" for key in rows)
