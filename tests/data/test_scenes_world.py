@@ -64,8 +64,9 @@ def test_every_object_stays_mostly_visible(monkeypatch: pytest.MonkeyPatch) -> N
 def test_number_of_objects_and_full_pictures() -> None:
     counts = Counter(len(scene(2, i).objects) for i in range(120))
     assert set(counts) == {1, 2, 3, 4, 5, 6}
-    for index in range(30):
-        assert len(scene(2, index, num_objects=6).objects) == 6
+    for size in (32, 64):
+        for index in range(40):
+            assert len(scene(2, index, num_objects=6, size=size).objects) == 6
     with pytest.raises(ConfigError, match="1 to 6 objects, got 7"):
         scene(0, 0, num_objects=7)
 

@@ -119,8 +119,10 @@ def _grid(looks: Sequence[Look], side: int, rng: Random, swap: bool) -> list[_Pl
     placed = []
     for look, cell in zip(looks, cells, strict=True):
         new = _draft(look, "small", side, rng, swap)
-        new.x = round((cell % 3 + 0.5) * side / 3 - new.sprite.width / 2)
-        new.y = round((cell // 3 + 0.5) * side / 3 - new.sprite.height / 2)
+        x = round((cell % 3 + 0.5) * side / 3 - new.sprite.width / 2)
+        y = round((cell // 3 + 0.5) * side / 3 - new.sprite.height / 2)
+        new.x = min(max(0, x), side - new.sprite.width)
+        new.y = min(max(0, y), side - new.sprite.height)
         new.mask = _put(new.sprite, new.x, new.y, side)
         placed.append(new)
     return placed
