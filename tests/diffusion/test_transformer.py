@@ -3,6 +3,7 @@ import torch
 from tests.diffusion.networks import GROUPS, F, inputs, tiny
 from tests.diffusion.worlds import generator
 
+from diffuprompt.diffusion.attention import dropout
 from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
 from diffuprompt.diffusion.transformer import (
     PiNetwork,
