@@ -21,7 +21,9 @@ from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
 Control = Callable[[Tensor, Tensor], Tensor]
 
 
-def controls(generator: PromptDiffusion, pairs: PromptPairs, seed: int) -> dict[str, Control]:
+def control_prompts(
+    generator: PromptDiffusion, pairs: PromptPairs, seed: int
+) -> dict[str, Control]:
     """Return every control that needs no label: name -> ``(features, initial) -> prompts``."""
     residual_NF = pairs.target - pairs.initial
     bank_NE = normalize(pairs.features)

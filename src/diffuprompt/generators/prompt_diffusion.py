@@ -71,6 +71,8 @@ class PromptDiffusion(nn.Module):
             generator=torch_stream(seed, "diffusion", "init"),
         )
         self.schedule = make_schedule(config.schedule, config.steps)
+        get_sampler(config.sampler)  # a wrong name fails now, not after training
+        self._grid(config.nfe)
         noise = torch.randn(1, spec.size, generator=torch_stream(seed, "diffusion", "test-noise"))
         self.register_buffer("scale", torch.ones(spec.size))
         self.register_buffer("noise", noise)
@@ -139,14 +141,17 @@ class PromptDiffusion(nn.Module):
             nfe: another number of grid points.
         """
         config, name = self.config, sampler or self.config.sampler
-        start = min(config.sigma_start, self.schedule.sigma_max)
-        sigmas = make_grid(config.grid, nfe or config.nfe, self.schedule, sigma_max=start)
+        sigmas = self._grid(nfe or config.nfe)
         if name == "regress":  # one evaluation at the largest noise, from no noise at all
             sigmas = torch.tensor([self.schedule.sigma_max, 0.0], dtype=torch.float64)
         x = float(sigmas[0]) * self.noise.expand(features_BE.shape[0], -1)
         extra = {"generator": torch_stream(self.seed, "sampler")} if name in NEEDS_NOISE else {}
         z = get_sampler(name)(self.denoise(features_BE), x, sigmas, **extra)
         return initial_BF + self.scale * z
+
+    def _grid(self, nfe: int) -> Tensor:
+        start = min(self.config.sigma_start, self.schedule.sigma_max)
+        return make_grid(self.config.grid, nfe, self.schedule, sigma_max=start)
 
 
 class _DiffusionTask:

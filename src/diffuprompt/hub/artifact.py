@@ -1,0 +1,207 @@
+"""The artifact: a folder with learnables only, what they need to be used, and a card.
+
+``prompts.safetensors`` holds tensors, ``artifact.json`` everything else, ``README.md`` is for people.
+Nothing in it is executed on loading, and nothing that does not fit is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from diffuprompt.clip.load import load_clip
+from diffuprompt.clip.model import Clip
+from diffuprompt.clip.text import TextPlan
+from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text
+from diffuprompt.errors import CheckpointError
+from diffuprompt.generators.config import DiffusionConfig
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.hub.card import card
+from diffuprompt.learners.base import Learner
+from diffuprompt.learners.registry import build_learner
+from diffuprompt.prompts import PromptSpec
+
+TENSORS, DESCRIPTION, CARD = "prompts.safetensors", "artifact.json", "README.md"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GeneratorPart(_Model):
+    """How the generator was built."""
+
+    name: Literal["diffusion"]
+    config: dict[str, Any]
+    seed: int
+
+
+class Description(_Model):
+    """The content of ``artifact.json``."""
+
+    schema_name: Literal["diffuprompt.artifact/1"] = "diffuprompt.artifact/1"
+    backbone: str
+    backbone_hash: str
+    preprocess: dict[str, Any]
+    classes: tuple[str, ...]
+    learner: str
+    learner_config: dict[str, Any]
+    spec: list[dict[str, Any]]
+    spec_hash: str
+    generator: GeneratorPart | None
+    tensors_hash: str
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A loaded artifact: what was learned, ready to be used."""
+
+    description: Description
+    clip: Clip
+    learner: Learner
+    generator: PromptDiffusion | None
+
+
+def save_artifact(
+    folder: Path,
+    learner: Learner,
+    classes: tuple[str, ...],
+    generator: PromptDiffusion | None,
+    training: Mapping[str, Any],
+) -> Description:
+    """Write an artifact; ``training`` is the resolved configuration, kept for the card."""
+    tensors = {f"learner.{k}": v for k, v in learner.state_dict().items()}
+    part = None
+    if generator is not None:
+        tensors |= {f"generator.{k}": v for k, v in generator.state_dict().items()}
+        config = {k: getattr(generator.config, k) for k in DiffusionConfig.__dataclass_fields__}
+        part = GeneratorPart(name="diffusion", config=config, seed=generator.seed)
+    clip = learner.clip
+    description = Description(
+        backbone=clip.name,
+        backbone_hash=clip.weights_hash,
+        preprocess=clip.preprocess.to_hf(),
+        classes=classes,
+        learner=learner.name,
+        learner_config=learner.config(),
+        spec=learner.spec.to_json(),
+        spec_hash=learner.spec.hash,
+        generator=part,
+        tensors_hash=tensors_hash(tensors),
+        training=dict(training),
+    )
+    write_tensors(folder / TENSORS, tensors, {"format": "pt"})
+    write_text(folder / CARD, card(description.model_dump(), sum(t.numel() for t in tensors.values())))
+    write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
+    return description
+
+
+def load_artifact(
+    folder: Path,
+    *,
+    backbone: str | None = None,
+    device: torch.device | str = "cpu",
+    clip: Clip | None = None,
+    plan: TextPlan | None = None,
+) -> Artifact:
+    """Load an artifact strictly.
+
+    Args:
+        folder: what `save_artifact` wrote.
+        backbone: where the backbone is, if not under the name it had at training.
+        device: where to put everything.
+        clip: an already loaded backbone.
+        plan: how text features are computed.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or altered; the backbone is another one; tensors
+            are missing, left over or of another shape.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    tensors, _ = read_tensors(folder / TENSORS)
+    if tensors_hash(tensors) != description.tensors_hash:
+        raise CheckpointError(
+            f"{folder / TENSORS}: the tensors are not those that {DESCRIPTION} describes; "
+            "copy the whole artifact folder again"
+        )
+    clip = clip or load_clip(backbone or description.backbone, device=device)
+    if clip.weights_hash != description.backbone_hash:
+        raise CheckpointError(
+            f"{folder}: the prompts were learned on {description.backbone!r} with weights "
+            f"{description.backbone_hash}, but {clip.name!r} has {clip.weights_hash}; "
+            "name the right backbone with --backbone"
+        )
+    if clip.preprocess.to_hf() != description.preprocess:
+        raise CheckpointError(
+            f"{folder}: the backbone's preprocessing differs from the one at training; "
+            "restore its preprocessor_config.json"
+        )
+    learner = build_learner(
+        description.learner, clip, description.learner_config, plan=plan,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    if learner.spec.hash != description.spec_hash:
+        raise CheckpointError(
+            f"{folder / DESCRIPTION}: spec_hash {description.spec_hash} does not belong to this "
+            f"learner on this backbone ({learner.spec.hash})"
+        )
+    _fill(learner, tensors, "learner.", folder)
+    generator = None
+    if description.generator:
+        generator = PromptDiffusion(
+            PromptSpec.from_json(description.spec),
+            clip.config.embed_dim,
+            DiffusionConfig(**description.generator.config),
+            seed=description.generator.seed,
+        )
+        _fill(generator, tensors, "generator.", folder)
+        generator.to(clip.device).eval().requires_grad_(False)
+    left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
+    if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
+        raise CheckpointError(f"{folder / TENSORS}: unexpected tensors {left or 'of a generator'}")
+    return Artifact(description, clip, learner.to(clip.device).requires_grad_(False), generator)
+
+
+def read_description(folder: Path) -> Description:
+    """Read and validate ``artifact.json``; all problems at once."""
+    path = Path(folder) / DESCRIPTION
+    try:
+        return Description.model_validate(read_json(path))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise CheckpointError(f"{path}: not a valid artifact\n  " + "\n  ".join(lines)) from error
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Return sixteen hex digits over names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        t = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tuple(t.shape)}|{t.dtype}|".encode())
+        digest.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
+    """Load the tensors under ``prefix``, strictly; every misfit in one error."""
+    given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    own = module.state_dict()
+    problems = [f"missing {prefix}{k}" for k in own if k not in given]
+    problems += [f"unexpected {prefix}{k}" for k in given if k not in own]
+    problems += [
+        f"{prefix}{k}: expected {tuple(own[k].shape)}, got {tuple(given[k].shape)}"
+        for k in own
+        if k in given and own[k].shape != given[k].shape
+    ]
+    if problems:
+        raise CheckpointError(f"{folder / TENSORS}:\n  " + "\n  ".join(problems))
+    module.load_state_dict(given)

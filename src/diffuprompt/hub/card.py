@@ -1,0 +1,57 @@
+"""The card of an artifact: what it is, how it was made, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CARD = """\
+# {title}
+
+Prompts for the frozen backbone `{backbone}` (weights {backbone_hash}), learned with diffuprompt.
+The backbone itself is not part of this folder.
+
+| | |
+|---|---|
+| learner | {learner} |
+| generator | {generator} |
+| data set | {dataset}, {shots} images a class, seed {seed}, protocol {protocol} |
+| classes | {num_classes}: {some_classes} |
+| learned numbers | {size:,} |
+
+## Use
+
+```python
+from diffuprompt import Classifier
+
+classifier = Classifier.from_pretrained("this/folder")
+print(classifier("photo.jpg"))
+print(classifier.with_classes(["lynx", "house cat"])("photo.jpg"))
+```
+
+```
+diffuprompt predict photo.jpg --artifact this/folder
+```
+
+`prompts.safetensors` holds tensors only; loading runs no code and refuses another backbone.
+"""
+
+
+def card(description: Mapping[str, Any], size: int) -> str:
+    """Return the Markdown text for an artifact's description with ``size`` learned numbers."""
+    training, classes = description["training"], list(description["classes"])
+    generator = description["generator"]
+    return _CARD.format(
+        title=f"{description['learner']} on {training.get('dataset', 'a data set')}",
+        backbone=description["backbone"],
+        backbone_hash=description["backbone_hash"],
+        learner=description["learner"],
+        generator=generator["name"] if generator else "none",
+        dataset=training.get("dataset", "unknown"),
+        shots=training.get("shots", "unknown"),
+        seed=training.get("seed", "unknown"),
+        protocol=training.get("protocol", "unknown"),
+        num_classes=len(classes),
+        some_classes=", ".join(classes[:8]) + (", ..." if len(classes) > 8 else ""),
+        size=size,
+    )

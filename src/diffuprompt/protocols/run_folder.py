@@ -1,0 +1,101 @@
+"""The folder of one run: what it was asked, what it has done, and whether it is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+from diffuprompt.engine.files import read_json, write_json
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.protocols.job import JobConfig, Resolved
+
+SCHEMA = "diffuprompt.run/1"
+_PATHS = ("data_root", "out", "runs_dir")
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """``run.json`` first, ``record.json`` last; stages in between note their results here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint, self.artifact = path / "checkpoint", path / "artifact"
+        self.record = path / "record.json"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training is complete."""
+        return (self.artifact / "artifact.json").is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is evaluated."""
+        return self.record.is_file()
+
+    def open(self, job: JobConfig, resolved: Resolved, hashes: dict[str, str]) -> None:
+        """Write ``run.json``, or make sure that the folder belongs to the same run.
+
+        Raises:
+            ConfigError: the folder holds another run; every difference is named.
+        """
+        file = self.path / "run.json"
+        wanted = {"resolved": resolved.to_json(), "hashes": hashes}
+        if file.exists():
+            found = read_json(file, error=DataError)
+            differences = _differences(found.get("resolved", {}), wanted["resolved"])
+            differences += _differences(found.get("hashes", {}), hashes)
+            if differences:
+                raise ConfigError(
+                    f"{self.path}: holds another run; {'; '.join(differences)}. "
+                    "Name another folder with --out, or delete this one"
+                )
+            return
+        asked = {k: str(v) if k in _PATHS and v else v for k, v in dataclasses.asdict(job).items()}
+        for key in ("data", "backbone"):  # a path must still lead there from another folder
+            if Path(asked[key]).expanduser().exists():
+                asked[key] = str(Path(asked[key]).expanduser().resolve())
+        write_json(file, {"schema": SCHEMA, "job": asked, **wanted})
+
+    def note(self, stage: str, values: dict[str, float]) -> None:
+        """Keep what a stage measured; a stage is noted once, also over interruptions."""
+        stages = self.notes()
+        if stage not in stages:
+            write_json(self.path / "stages.json", {**stages, stage: values})
+
+    def notes(self) -> dict[str, dict[str, float]]:
+        """Return what stages have measured."""
+        file = self.path / "stages.json"
+        notes: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
+        return notes
+
+
+def read_run(path: Path) -> tuple[JobConfig, Resolved]:
+    """Read ``run.json``: the job as asked and as resolved.
+
+    Raises:
+        DataError: the folder is no run.
+    """
+    file = path / "run.json"
+    if not file.is_file():
+        raise DataError(f"{path}: not a run folder (no run.json); make one with diffuprompt train")
+    data = read_json(file, error=DataError)
+    if data.get("schema") != SCHEMA:
+        raise DataError(f"{file}: expected schema {SCHEMA!r}, got {data.get('schema')!r}")
+    job = dict(data["job"])
+    for key in _PATHS:
+        job[key] = Path(job[key]) if job[key] else None
+    job["overrides"] = tuple(job["overrides"])
+    return JobConfig(**job), Resolved.from_json(data["resolved"])
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    out = []
+    for key in sorted(set(found) | set(wanted)):
+        a, b, name = found.get(key), wanted.get(key), f"{prefix}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += _differences(a, b, f"{name}.")
+        elif a != b and not (isinstance(b, tuple) and a == list(b)):
+            out.append(f"{name} is {a!r} there, {b!r} was asked")
+    return out

@@ -1,0 +1,135 @@
+"""Train one job: learner, then overfitted prompts, then the generator, then the artifact.
+
+Every stage resumes; a finished one is only loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from torch.nn import functional
+
+from diffuprompt.engine.device import environment, peak_memory_mib
+from diffuprompt.engine.files import write_json
+from diffuprompt.engine.loop import train
+from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.generators.overfit import Overfitted, overfit
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.hub.artifact import save_artifact, tensors_hash
+from diffuprompt.learners.base import Learner
+from diffuprompt.protocols.job import JobConfig, Resolved
+from diffuprompt.protocols.learner_task import LearnerTask
+from diffuprompt.protocols.run_folder import RunFolder
+from diffuprompt.protocols.workbench import Workbench, learner_logits, own_prompts, prepare
+
+log = logging.getLogger(__name__)
+
+
+def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
+    """Train a job and return its folder; a finished run is left alone, an interrupted one resumes.
+
+    Raises:
+        DataError, ConfigError, CheckpointError: before any training, where something is wrong.
+        TrainingError: a loss is not finite.
+    """
+    bench = prepare(job, progress)
+    resolved = bench.resolved
+    folder = RunFolder(job.out or job.runs_dir / run_name(resolved))
+    folder.open(job, resolved, bench.hashes)
+    if folder.is_trained:
+        log.info("%s is trained already; nothing to do", folder.path)
+        return folder.path
+    write_json(folder.path / "environment.json", environment(bench.clip.device))
+    learner = bench.build_learner()
+    generator = new_generator(bench, learner) if resolved.generator != "none" else None
+    train_learner(bench, learner, folder, progress)
+    if generator is not None:
+        fit_generator(bench, learner, generator, folder, progress)
+    folder.note("train", {"peak_memory_mib": peak_memory_mib(bench.clip.device)})
+    save_artifact(
+        folder.artifact, learner, bench.train.classes.names, generator, resolved.to_json()
+    )
+    return folder.path
+
+
+def run_name(resolved: Resolved) -> str:
+    """Return a folder name that tells runs apart; a hash stands for everything not spelled out."""
+    backbone = resolved.backbone.rstrip("/").split("/")[-1]
+    parts = [resolved.dataset, backbone, resolved.method, f"{resolved.shots}shot"]
+    return "-".join([*parts, f"seed{resolved.seed}", resolved.hash])
+
+
+def train_learner(
+    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
+) -> None:
+    """Stage 0: the learner by its own recipe."""
+    config = bench.resolved.train
+    if not config.epochs or not learner.num_trainable():
+        return
+    task = LearnerTask(learner, bench.train, config, bench.resolved.seed)
+    result = train(
+        task,
+        task.optimiser(),
+        epochs=config.epochs,
+        steps_per_epoch=task.steps_per_epoch,
+        folder=folder.checkpoint / "learner",
+        fingerprint=bench.fingerprint,
+        progress=progress,
+        label=f"training {learner.name}",
+    )
+    folder.note("learner", result)
+    learner.requires_grad_(False).eval()
+
+
+def new_generator(bench: Workbench, learner: Learner) -> PromptDiffusion:
+    """Return the untrained generator of a job."""
+    generator = PromptDiffusion(
+        learner.spec,
+        bench.clip.config.embed_dim,
+        bench.resolved.diffusion,
+        seed=bench.resolved.seed,
+    )
+    return generator.to(bench.clip.device)
+
+
+def overfit_train(
+    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
+) -> tuple[PromptPairs, Overfitted]:
+    """Stage 1: V* of every training image in its test view, cached in the run."""
+    initial = own_prompts(learner, bench.train)
+    key = f"{bench.fingerprint}-{tensors_hash(learner.state_dict())}"
+    result = overfit(
+        learner_logits(learner, bench.train),
+        initial,
+        bench.train.labels,
+        bench.resolved.overfit,
+        folder=folder.checkpoint / "overfit",
+        key=key,
+        progress=progress,
+    )
+    return PromptPairs(bench.train.features, initial, result.prompts), result
+
+
+def fit_generator(
+    bench: Workbench,
+    learner: Learner,
+    generator: PromptDiffusion,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
+    """Stages 1 and 2: overfitted prompts, then the diffusion model over them."""
+    start = time.monotonic()
+    pairs, result = overfit_train(bench, learner, folder, progress)
+    seconds = time.monotonic() - start
+    folder.note("overfit", {**result.statistics(pairs.initial), "seconds": seconds})
+    logits, labels = learner_logits(learner, bench.train), bench.train.labels
+    fitted = generator.fit(
+        pairs,
+        lambda flat, index: functional.cross_entropy(logits(flat, index), labels[index]),
+        folder=folder.checkpoint / "diffusion",
+        fingerprint=bench.fingerprint,
+        progress=progress,
+    )
+    folder.note("diffusion", fitted)

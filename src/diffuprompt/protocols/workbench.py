@@ -1,0 +1,161 @@
+"""What training and evaluation of one job share: data halves, backbone, features, learner.
+
+Legend: B image, C class, E embedding, F flat, N all images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip.features import FeatureStore
+from diffuprompt.clip.load import load_clip
+from diffuprompt.clip.model import Clip
+from diffuprompt.clip.text import TextPlan
+from diffuprompt.data.fewshot import base_new, few_shot
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.data.manifest import Item, Manifest
+from diffuprompt.data.sources import open_dataset
+from diffuprompt.engine.device import pick
+from diffuprompt.engine.progress import Progress
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.errors import ConfigError
+from diffuprompt.learners.base import Learner
+from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.registry import build_learner
+from diffuprompt.protocols.job import JobConfig, Resolved, resolve
+
+Subset = Literal["base", "new", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Some images with labels among ``classes``, and their prompt-free features on demand."""
+
+    items: tuple[Item, ...]
+    classes: Classes
+    store: FeatureStore
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels ``(N,)``."""
+        return torch.tensor([i.label for i in self.items], device=self.store.clip.device)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features ``(N, E)`` of the test view."""
+        return self.store.test(self.items)
+
+    def batch(self, index: Tensor, view: int | None = None) -> ImageBatch:
+        """Return images at ``index``, in the test view or in random view ``view``."""
+        features = self.features if view is None else self.view(view)
+        return ImageBatch(None, self.labels[index], index, features[index])
+
+    def view(self, view: int) -> Tensor:
+        """Features ``(N, E)`` of one random view; the last one asked for is kept in memory."""
+        kept: dict[int, Tensor] = self.__dict__.setdefault("_kept", {})
+        if view not in kept:
+            kept.clear()
+            kept[view] = self.store.train(self.items, view)
+        return kept[view]
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """A job with everything loaded: training images, test images a subset, backbone."""
+
+    resolved: Resolved
+    clip: Clip
+    train: ImageSet
+    tests: dict[Subset, ImageSet]
+    hashes: dict[str, str]
+    plan: TextPlan
+
+    def build_learner(self) -> Learner:
+        """Return the untrained learner, initialised from the job's seed."""
+        options = dict(self.resolved.options)
+        if "class_specific" in options:
+            options["class_specific"] = len(self.train.classes) * bool(options["class_specific"])
+        return build_learner(
+            self.resolved.learner,
+            self.clip,
+            options,
+            plan=self.plan,
+            generator=torch_stream(self.resolved.seed, "init"),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that training depends on."""
+        text = json.dumps([self.resolved.hash, self.hashes], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prepare(job: JobConfig, progress: Progress) -> Workbench:
+    """Open the data, load the backbone and resolve the job; everything wrong is found here."""
+    manifest = open_dataset(job.data, root=job.data_root)
+    manifest.check(needs=("train", "test"))
+    device = pick(job.device)
+    clip = load_clip(job.backbone, device=device)
+    own = Path(job.data).expanduser().exists()
+    resolved = resolve(
+        job, dataset=manifest.name, own_pictures=own, logit_scale=float(clip.scale)
+    )
+    if resolved.options.get("class_specific") and resolved.protocol == "base-to-new":
+        raise ConfigError(
+            "learner.class_specific: class-specific contexts cannot score new classes; "
+            "use --protocol few-shot"
+        )
+    chosen = few_shot(manifest, job.shots, job.seed)
+    store = FeatureStore(
+        clip, manifest.root, seed=job.seed, workers=job.workers, progress=progress
+    )
+
+    def images(part: Manifest, split: Literal["train", "test"]) -> ImageSet:
+        return ImageSet(part.splits[split], Classes(part.classes), store)
+
+    if resolved.protocol == "base-to-new":
+        base, new = base_new(chosen)
+        train = images(base, "train")
+        tests: dict[Subset, ImageSet] = {"base": images(base, "test"), "new": images(new, "test")}
+    else:
+        train, tests = images(chosen, "train"), {"all": images(chosen, "test")}
+    hashes = {
+        "manifest": manifest.hash,
+        "subset": chosen.hash,
+        "backbone": clip.weights_hash,
+        "preprocess": clip.preprocess.hash,
+    }
+    plan = TextPlan(memory_mib=job.text_memory_mib)
+    return Workbench(resolved, clip, train, tests, hashes, plan)
+
+
+def learner_logits(learner: Learner, images: ImageSet) -> Any:
+    """Return ``logits(flat (B, F), index (B,)) -> (B, C)`` over ``images`` in the test view."""
+
+    def logits(flat_BF: Tensor, index_B: Tensor) -> Tensor:
+        prompts = learner.spec.unpack(flat_BF)
+        return learner.logits(images.batch(index_B), images.classes, prompts)
+
+    return logits
+
+
+@torch.no_grad()
+def own_prompts(learner: Learner, images: ImageSet, size: int = 1024) -> Tensor:
+    """Return the learner's own prompts V0 for every image, ``(N, F)``."""
+    rows: Sequence[Tensor] = [
+        learner.spec.pack(learner.prompts(part)).expand(len(part), -1)
+        for part in images.features.split(size)
+    ]
+    return torch.cat(list(rows)).clone()
