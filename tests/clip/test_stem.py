@@ -16,13 +16,13 @@ from diffuprompt.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
-def clip(photo_clip_lite: Path) -> Clip:
-    return load_clip("photo-clip-lite")
+def clip(shared_models: Path) -> Clip:
+    return load_clip(shared_models / "photo-clip-lite")
 
 
 @pytest.fixture(scope="module")
-def expected(photo_clip_lite: Path) -> dict:
-    return json.loads((photo_clip_lite / "expected.json").read_text())
+def expected(shared_models: Path) -> dict:
+    return json.loads((shared_models / "photo-clip-lite" / "expected.json").read_text())
 
 
 def pixels(index: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def _complete(folder: Path) -> bool:
 
 def _by_hand(repo: str) -> str:
     return (
-        f"On a machine with a network: huggingface-cli download {repo} --local-dir DIR; then give "
+        f"On a machine with a network: hf download {repo} --local-dir DIR; then give "
         f"DIR, or put it at $DIFFUPROMPT_MODELS/{repo}. It needs config.json, "
         "preprocessor_config.json, tokenizer.json and model.safetensors or pytorch_model.bin"
     )

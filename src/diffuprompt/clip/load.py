@@ -68,8 +68,8 @@ def find_local(name: str) -> Path | None:
     """Return the folder or file that ``name`` means on this machine, or None.
 
     A path that exists wins; then the bundled assets; then folders called ``name`` under
-    ``$DIFFUPROMPT_MODELS``, ``$DIFFUPROMPT_DATA/models`` and ``../shared/models`` beside a source
-    checkout.
+    ``$DIFFUPROMPT_MODELS``, in ``models`` inside or beside ``$DIFFUPROMPT_DATA``, and in
+    ``../shared/models`` beside a source checkout.
     """
     path = Path(name).expanduser()
     if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
@@ -94,6 +94,7 @@ def _roots() -> Iterator[Path]:
         yield Path(models).expanduser()
     if data := os.environ.get("DIFFUPROMPT_DATA"):
         yield Path(data).expanduser() / "models"
+        yield Path(data).expanduser().parent / "models"
     if (CHECKOUT / "pyproject.toml").is_file():
         yield CHECKOUT.parent / "shared" / "models"
 

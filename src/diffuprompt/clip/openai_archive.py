@@ -43,6 +43,7 @@ def load_openai(
     `find_vocabulary`. Raises `CheckpointError`.
     """
     tensors = read_torchscript(path) if is_torchscript(path) else read_torch(path)
+    _check_layout(tensors, path)
     tokenizer = find_vocabulary(path, vocabulary)
     config = infer_config(tensors, tokenizer, path)
     with torch.device("meta"):
@@ -61,27 +62,10 @@ def load_openai(
 def infer_config(tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path) -> ClipConfig:
     """Read the configuration off the shapes, as OpenAI's ``build_model`` does.
 
-    Heads are width / 64, the activation is QuickGELU. Raises `CheckpointError` for a ResNet, for
-    a file that is no CLIP and for a vocabulary of another size.
+    Heads are width / 64, the activation is QuickGELU. Raises `CheckpointError` for a vocabulary
+    of another size.
     """
-    if any(key.startswith("visual.layer1.") for key in tensors):
-        raise CheckpointError(f"{path}: a ResNet CLIP; only ViT image towers can be read")
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    wanted = {
-        "visual.conv1.weight": 4,
-        "visual.positional_embedding": 2,
-        "visual.transformer.resblocks.0.mlp.c_fc.weight": 2,
-        "token_embedding.weight": 2,
-        "positional_embedding": 2,
-        "transformer.resblocks.0.mlp.c_fc.weight": 2,
-        "text_projection": 2,
-    }
-    wrong = [key for key, ndim in wanted.items() if len(shapes.get(key, ())) != ndim]
-    if wrong:
-        raise CheckpointError(
-            f"{path}: no OpenAI CLIP; missing or misshapen: {', '.join(wrong)}. "
-            "A checkpoint of another layout can be converted to a Hugging Face CLIP folder"
-        )
     width, channels, patch, _ = shapes["visual.conv1.weight"]
     grid = round((shapes["visual.positional_embedding"][0] - 1) ** 0.5)
     vocab_size, text_width = shapes["token_embedding.weight"]
@@ -134,6 +118,28 @@ def find_vocabulary(path: Path, explicit: Path | None = None) -> Tokenizer:
         f"tokenizer.json (of {HUB_IDS[0]}) or {BPE_FILE} (of github.com/openai/CLIP) into "
         f"{path.parent}, or install open_clip_torch"
     )
+
+
+def _check_layout(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a ResNet and whatever is no OpenAI CLIP, before anything else is looked for."""
+    if any(key.startswith("visual.layer1.") for key in tensors):
+        raise CheckpointError(f"{path}: a ResNet CLIP; only ViT image towers can be read")
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    wanted = {
+        "visual.conv1.weight": 4,
+        "visual.positional_embedding": 2,
+        "visual.transformer.resblocks.0.mlp.c_fc.weight": 2,
+        "token_embedding.weight": 2,
+        "positional_embedding": 2,
+        "transformer.resblocks.0.mlp.c_fc.weight": 2,
+        "text_projection": 2,
+    }
+    wrong = [key for key, ndim in wanted.items() if len(shapes.get(key, ())) != ndim]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: no OpenAI CLIP; missing or misshapen: {', '.join(wrong)}. "
+            "A checkpoint of another layout can be converted to a Hugging Face CLIP folder"
+        )
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

@@ -74,6 +74,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         LookupError,
         TypeError,
         ValueError,
+        ArithmeticError,
         AttributeError,
         RuntimeError,
     ) as error:  # whatever a malformed pickle can make the reader stumble over
@@ -104,9 +105,7 @@ class _Reader(pickle.Unpickler):
             **{("torch.jit._pickle", kind): list for kind in _LISTS},
         }
         if (module, name) not in known:
-            raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is not needed for weights"
-            )
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weight file")
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> Tensor:
@@ -114,7 +113,10 @@ class _Reader(pickle.Unpickler):
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise pickle.UnpicklingError(f"unknown reference {kind!r}")
         if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._folder}/{key}"))
+            entry = self._archive.getinfo(f"{self._folder}/{key}")
+            if entry.compress_type != zipfile.ZIP_STORED:  # torch never compresses tensors
+                raise pickle.UnpicklingError(f"storage {key} is compressed")
+            data = bytearray(self._archive.read(entry))
             storage = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
             self._storages[key] = storage
         storage = self._storages[key]

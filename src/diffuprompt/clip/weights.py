@@ -32,7 +32,7 @@ class Origin:
     def split(self, parameter: Tensor) -> dict[str, Tensor]:
         """Inverse of `join`: contiguous copies under the checkpoint's names."""
         whole = parameter.T if self.transpose else parameter
-        parts = whole.chunk(len(self.names))
+        parts = whole.chunk(len(self.names)) if len(self.names) > 1 else (whole,)
         return {n: p.clone().contiguous() for n, p in zip(self.names, parts, strict=True)}
 
 
