@@ -98,7 +98,7 @@ def test_held_out_is_balanced() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_single_shows_its_look_uncovered(shape: str) -> None:
     look = Look(shape, "red")
-    made = single(look, 0, 0, size=64, distractor=True)
+    made = single(look, 0, 0, size=64, distractors=1)
     other, main = made.objects
     assert main.name == f"red {shape}"
     assert (other.shape == shape, other.colour == "red") == (False, False)
@@ -106,6 +106,15 @@ def test_single_shows_its_look_uncovered(shape: str) -> None:
     red = np.array(COLOURS["red"], float)
     near = np.abs(np.median(pixels, axis=0) - red).max()
     assert near <= 14  # the colour varies by 12, and rounding
+
+
+def test_the_subject_is_larger_than_its_distractors() -> None:
+    for index in range(60):
+        *others, main = single(Look("star", "red"), 1, index, distractors=2).objects
+        assert len(others) == 2
+        assert {o.size for o in others} == {"small"}
+        assert main.size != "small"
+        assert all(o.shape != "star" and o.colour != "red" for o in others)
 
 
 def test_colour_names_stay_true_when_inverted() -> None:

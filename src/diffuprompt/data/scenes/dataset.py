@@ -1,8 +1,9 @@
 """The data set `scenes`: forty looks to tell apart, written once as PNG files.
 
 Twenty base classes come first, twenty new ones after them, so that halving the class list gives
-base and new. In each half about half of the looks are held out of the pre-training of
-`scenes-clip`.
+base and new. The names are fine-grained (most differ from another one in one word), half of the
+looks in each half are held out of the pre-training of `scenes-clip`, and a poor camera took the
+pictures, with other small objects lying about.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from random import Random
+
+from PIL import Image
 
 from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.data.scenes.attributes import STYLES, Look, Style, check
+from diffuprompt.data.scenes.camera import snapshot
 from diffuprompt.data.scenes.world import single
 
 VERSION = "scenes-v1"
@@ -22,18 +27,19 @@ COUNTS: dict[Split, int] = {"train": 24, "val": 8, "test": 25}
 _SEED = 20241020
 
 _BASE = (
-    "red star", "red striped star", "orange star", "orange dotted star",
-    "blue heart", "blue dotted heart", "purple heart", "purple outlined heart",
-    "green hexagon", "green striped hexagon", "green pentagon", "cyan outlined pentagon",
-    "pink crescent", "pink striped crescent", "brown ring", "brown dotted ring",
-    "yellow striped arrow", "yellow arrow", "gray dotted drop", "gray outlined drop",
+    "yellow dotted star", "green dotted star", "black heart", "green heart",
+    "orange dotted hexagon", "orange striped hexagon", "brown outlined pentagon",
+    "black outlined pentagon", "brown crescent", "brown outlined crescent", "red striped ring",
+    "orange striped ring", "orange striped arrow", "orange outlined arrow", "green drop",
+    "brown drop", "yellow circle", "red circle", "orange striped oval", "orange dotted oval",
 )  # fmt: skip
 _NEW = (
-    "red flower", "red dotted flower", "orange striped flower", "orange outlined crown",
-    "blue crown", "blue striped crown", "purple striped diamond", "purple diamond",
-    "green dotted bolt", "green outlined bolt", "cyan bolt", "cyan dotted trapezoid",
-    "pink dotted house", "pink house", "brown striped house", "brown trapezoid",
-    "yellow outlined cross", "yellow dotted cross", "gray striped semicircle", "gray oval",
+    "cyan outlined square", "cyan striped square", "pink dotted triangle", "pink triangle",
+    "yellow dotted cross", "orange dotted cross", "cyan outlined diamond",
+    "gray outlined diamond", "yellow outlined semicircle", "yellow striped semicircle",
+    "orange dotted trapezoid", "orange trapezoid", "cyan bolt", "cyan outlined bolt",
+    "orange flower", "orange dotted flower", "cyan outlined house", "purple outlined house",
+    "gray striped crown", "purple striped crown",
 )  # fmt: skip
 
 
@@ -74,31 +80,48 @@ def _split_json(data: Manifest) -> str:
     return json.dumps(rows)
 
 
+def picture(look: Look, split: str, index: int, style: Style) -> Image.Image:
+    """Return picture ``index`` of a split: the look, one or two distractors, a poor camera."""
+    rng = Random(f"scenes/dataset/{split}/{index}/{'/'.join(look)}")
+    made = single(
+        look,
+        _SEED,
+        index,
+        size=SIZE,
+        style=style,
+        distractors=rng.randint(1, 2),
+        max_turn=0.6,
+        stream=f"dataset/{split}",
+    )
+    return snapshot(made.image, rng)
+
+
 def _write(folder: Path, style: Style) -> None:
     data = manifest(folder, style)
     for name in CLASSES:
         (folder / "images" / name.replace(" ", "_")).mkdir(parents=True)
     for split, items in data.splits.items():
-        for index, item in enumerate(items):
-            picture = single(
-                parse_look(CLASSES[item.label]),
-                _SEED,
-                index,
-                size=SIZE,
-                style=style,
-                distractor=True,
-                stream=f"dataset/{split}",
-            )
-            picture.image.save(folder / item.path)
+        for item in items:
+            look = parse_look(CLASSES[item.label])
+            index = int(Path(item.path).stem.removeprefix(f"{split}_"))
+            picture(look, split, index, style).save(folder / item.path)
     (folder / "split_zhou_scenes.json").write_text(_split_json(data))
 
 
-def _complete(root: Path, data: Manifest) -> bool:
-    """Whether the split file, written last, is the current one and no picture is missing."""
+def _complete(root: Path, data: Manifest, style: Style) -> bool:
+    """Whether ``root`` is whole and current.
+
+    The split file, written last, lists today's classes; no picture is missing; and the first
+    picture is what the generator draws today, so that a cache of an older version is replaced.
+    """
     marker = root / "split_zhou_scenes.json"
     if not marker.is_file() or marker.read_text() != _split_json(data):
         return False
-    return all((root / i.path).is_file() for items in data.splits.values() for i in items)
+    if not all((root / i.path).is_file() for items in data.splits.values() for i in items):
+        return False
+    now = picture(parse_look(CLASSES[0]), "train", 0, style)
+    with Image.open(root / data.splits["train"][0].path) as stored:
+        return stored.convert("RGB").tobytes() == now.tobytes()
 
 
 def materialise(cache: Path | None = None, style: Style = "clean") -> Manifest:
@@ -112,7 +135,7 @@ def materialise(cache: Path | None = None, style: Style = "clean") -> Manifest:
     check("style", style, STYLES)
     root = cache_folder(style) if cache is None else Path(cache)
     data = manifest(root, style)
-    if _complete(root, data):
+    if _complete(root, data, style):
         return data
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
@@ -124,6 +147,6 @@ def materialise(cache: Path | None = None, style: Style = "clean") -> Manifest:
         try:
             os.replace(fresh, root)
         except OSError:
-            if not _complete(root, data):  # another process was not faster: a real problem
+            if not _complete(root, data, style):  # another process was not faster: a real problem
                 raise
     return data

@@ -63,10 +63,12 @@ def _pattern(fill: str, height: int, width: int, radius: float, rng: Random) -> 
     return du * du + dv * dv < (0.31 * period) ** 2
 
 
-def make_sprite(look: Look, radius: float, rng: Random, rgb: tuple[int, int, int]) -> Sprite:
-    """Draw ``look`` in colour ``rgb`` with ``radius`` in final pixels, slightly turned."""
+def make_sprite(
+    look: Look, radius: float, rng: Random, rgb: tuple[int, int, int], max_turn: float
+) -> Sprite:
+    """Draw ``look`` in colour ``rgb``, ``radius`` in final pixels, turned by up to ``max_turn``."""
     r = radius * OVERSAMPLE
-    turn = rng.uniform(-0.2, 0.2)
+    turn = rng.uniform(-max_turn, max_turn)
     rotation = np.array([[cos(turn), sin(turn)], [-sin(turn), cos(turn)]])
     polygons = [points @ rotation * r for points in outline(look.shape)]
     low = np.floor(polygons[0].min(0) / 2) * 2 - 2

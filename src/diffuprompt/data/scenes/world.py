@@ -76,6 +76,12 @@ class _Placed:
     area: int
 
 
+@dataclass(frozen=True)
+class _How:
+    swap: bool  # black for white and white for black
+    max_turn: float
+
+
 def random_look(rng: Random, *, pretraining: bool = False) -> Look:
     """Draw a look; with ``pretraining`` one that is not held out."""
     while True:
@@ -107,18 +113,18 @@ def _place(placed: list[_Placed], new: _Placed, side: int, rng: Random) -> bool:
     return False
 
 
-def _draft(look: Look, size: str, side: int, rng: Random, swap: bool) -> _Placed:
+def _draft(look: Look, size: str, side: int, rng: Random, how: _How) -> _Placed:
     radius = side * rng.uniform(*_RADIUS[size])
-    sprite = make_sprite(look, radius, rng, jittered(look.colour, rng, swap))
+    sprite = make_sprite(look, radius, rng, jittered(look.colour, rng, how.swap), how.max_turn)
     return _Placed(look, size, sprite, 0, 0, sprite.small, int(sprite.small.sum()))
 
 
-def _grid(looks: Sequence[Look], side: int, rng: Random, swap: bool) -> list[_Placed]:
+def _grid(looks: Sequence[Look], side: int, rng: Random, how: _How) -> list[_Placed]:
     """Small objects in the cells of a 3 x 3 grid: always possible, never overlapping."""
     cells = rng.sample(range(9), len(looks))
     placed = []
     for look, cell in zip(looks, cells, strict=True):
-        new = _draft(look, "small", side, rng, swap)
+        new = _draft(look, "small", side, rng, how)
         x = round((cell % 3 + 0.5) * side / 3 - new.sprite.width / 2)
         y = round((cell // 3 + 0.5) * side / 3 - new.sprite.height / 2)
         new.x = min(max(0, x), side - new.sprite.width)
@@ -129,25 +135,32 @@ def _grid(looks: Sequence[Look], side: int, rng: Random, swap: bool) -> list[_Pl
 
 
 def _arrange(
-    looks: Sequence[Look], sizes: Sequence[str], side: int, rng: Random, swap: bool
+    looks: Sequence[Look], sizes: Sequence[str], side: int, rng: Random, how: _How
 ) -> list[_Placed]:
     placed: list[_Placed] = []
     for look, size in zip(looks, sizes, strict=True):
         for smaller in SIZES[SIZES.index(size) :: -1]:
-            if _place(placed, _draft(look, smaller, side, rng, swap), side, rng):
+            if _place(placed, _draft(look, smaller, side, rng, how), side, rng):
                 break
         else:
-            return _grid(looks, side, rng, swap)
+            return _grid(looks, side, rng, how)
     return placed
 
 
 def compose(
-    looks: Sequence[Look], sizes: Sequence[str], *, size: int, style: Style, rng: Random
+    looks: Sequence[Look],
+    sizes: Sequence[str],
+    *,
+    size: int,
+    style: Style,
+    rng: Random,
+    max_turn: float = 0.2,
 ) -> Scene:
     """Arrange and paint objects of the given looks.
 
-    ``sizes`` are wishes: an object that finds no place is made smaller. All randomness comes from
-    ``rng``. Raises `ConfigError` for unknown words, no or too many objects, or ``size`` below 32.
+    ``sizes`` are wishes: an object that finds no place is made smaller. Objects are turned by up to
+    ``max_turn`` radians. All randomness comes from ``rng``. Raises `ConfigError` for unknown words,
+    no or too many objects, or ``size`` below 32.
     """
     check("style", style, STYLES)
     for look, name in zip(looks, sizes, strict=True):
@@ -157,8 +170,8 @@ def compose(
         raise ConfigError(f"a scene holds 1 to {MAX_OBJECTS} objects, got {len(looks)}")
     if size < 32:
         raise ConfigError(f"a scene needs at least 32 pixels a side, got {size}")
-    swap = style == "inverted"
-    placed = _arrange(looks, sizes, size, rng, swap)
+    how = _How(swap=style == "inverted", max_turn=max_turn)
+    placed = _arrange(looks, sizes, size, rng, how)
     background = choose_background(rng, [COLOURS[p.look.colour] for p in placed])
     behind = paint_background(background, size * OVERSAMPLE, rng)
     canvas = behind.copy()
@@ -206,20 +219,20 @@ def single(
     *,
     size: int = 64,
     style: Style = "clean",
-    distractor: bool = False,
+    distractors: int = 0,
+    max_turn: float = 0.2,
     stream: str = "single",
 ) -> Scene:
     """Return a picture of one object of this look, for classification.
 
-    The object is ``objects[-1]``, medium or large and never covered; with ``distractor`` a small
-    object of another shape and colour is ``objects[0]``.
+    The object is ``objects[-1]``, medium or large and never covered; before it come small
+    ``distractors`` of other shapes and colours. Raises `ConfigError` as `compose` does.
     """
     check_look(look)
     rng = Random(f"scenes/{stream}/{seed}/{index}/{'/'.join(look)}")
     looks, sizes = [look], [rng.choice(SIZES[1:])]
-    if distractor:
+    while len(looks) <= distractors:
         other = random_look(rng)
-        while other.shape == look.shape or other.colour == look.colour:
-            other = random_look(rng)
-        looks, sizes = [other, look], ["small", *sizes]
-    return compose(looks, sizes, size=size, style=style, rng=rng)
+        if other.shape != look.shape and other.colour != look.colour:
+            looks, sizes = [other, *looks], ["small", *sizes]
+    return compose(looks, sizes, size=size, style=style, rng=rng, max_turn=max_turn)
