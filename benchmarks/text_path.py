@@ -2,10 +2,10 @@
 
     python -m benchmarks.text_path [--json] [--repeats 3] [--quick]
 
-A 12-layer, 512-wide text tower with random weights, 100 classes whose names have 1 to 6 tokens (mean
-2.1), 4 samples with prompts of their own, 4 prompt tokens. Seconds are CPU seconds on one thread, so
-that other load does not matter much; wall seconds on all cores stand beside them. All paths are the
-package's own and use the same blocks; the plain one uses PyTorch's fused attention.
+A 12-layer, 512-wide text tower with random weights, 100 classes whose names have 1 to 6 tokens
+(mean 2.1), 4 samples with prompts of their own, 4 prompt tokens. Seconds are CPU seconds on one
+thread, so that other load does not matter much; wall seconds on all cores stand beside them. All
+paths are the package's own and use the same blocks; the plain one uses PyTorch's fused attention.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -110,10 +109,17 @@ def _peak(path: str, queue: multiprocessing.Queue[float]) -> None:
     torch.set_num_threads(1)
     tower, tokens, prompts = setting()
     forward(tower, tokens, prompts[:1], "ours")
-    with open("/proc/self/statm") as statm:
-        before = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+    before = _status_mib("VmRSS")
     train(tower, tokens, prompts, path)
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    queue.put(_status_mib("VmHWM") - before)
+
+
+def _status_mib(field: str) -> float:
+    """Read the kernel's own account of this process; getrusage would count the parent's peak."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {field}; the memory figures need Linux")
 
 
 def peak_memory_mib(path: str) -> float:
@@ -168,7 +174,7 @@ def main() -> None:
         for kind, run in (("forward", forward), ("train", train)):
             seconds = clock(
                 lambda run=run: run(tower, tokens, prompts, "ours"), args.repeats, time.process_time
-            )  # type: ignore[misc]  # noqa: E501
+            )  # type: ignore[misc]
             result[f"bf16_{kind}_speedup"] = cpu[kind, "ours"] / seconds
     memory = {path: peak_memory_mib(path) for path in PATHS}
     for path, mib in memory.items():

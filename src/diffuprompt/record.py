@@ -29,7 +29,7 @@ class Job(_Model):
     backbone: str
     learner: str
     generator: str  # "none" when the learner's own prompts are used
-    protocol: Literal["base-to-new", "few-shot", "zero-shot"]
+    protocol: Literal["base-to-new", "few-shot", "holdout"]
     shots: int
     seed: int
 
@@ -37,9 +37,9 @@ class Job(_Model):
 class Score(_Model):
     """Quality of one way of making prompts (``variant``) on one set of test images (``subset``).
 
-    ``variant`` is "own" for the learner's own prompts, "diffusion" for generated ones, or a control:
-    "oracle", "regression", "shuffled", "noise", "nearest", "mean". ``subset`` is "base", "new" or
-    "all".
+    ``variant`` is "own" for the learner's own prompts, "diffusion" for generated ones, or a
+    control: "oracle", "regression", "shuffled", "noise", "nearest", "mean". ``subset`` is "base",
+    "new" or "all".
     """
 
     variant: str

@@ -239,12 +239,13 @@ def test_train_refuses_before_anything_loads(
 def test_demo_prints_its_table_and_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run_demo(out: Path, progress: object) -> Path:
+    def run_demo(out: Path, progress: object) -> tuple[Path, tuple[()]]:
         record(make_run(out / "runs" / "one"))
-        return out / "index.html"
+        return out / "runs", ()
 
     stand_in(monkeypatch, "diffuprompt.protocols.demo", run_demo=run_demo)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "CoCoOp + diffusion" in shown
-    assert f"page: {tmp_path / 'index.html'}" in shown
+    assert f"page: {tmp_path / 'report.html'}" in shown
+    assert (tmp_path / "report.html").read_text().lower().startswith("<!doctype html>")

@@ -27,9 +27,16 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
     from diffuprompt.protocols.demo import run_demo
+    from diffuprompt.report.html_parts import Example
     from diffuprompt.report.load import load_records
+    from diffuprompt.report.publish import publish
+    from diffuprompt.report.views import build_report
 
-    page = run_demo(args.out, console_progress())
-    print(summary(load_records([args.out])))
-    print(f"\npage: {page.resolve()}")
+    runs, guesses = run_demo(args.out, console_progress())
+    records = load_records([runs])
+    examples = [Example(png=g.png, title=g.truth, guesses=g.ranked) for g in guesses]
+    report = build_report(records, title="diffuprompt demo: prompts for a small synthetic world")
+    publish(report, args.out, formats=("md", "html"), examples=examples)
+    print(summary(records))
+    print(f"\npage: {(args.out / 'report.html').resolve()}")
     return 0

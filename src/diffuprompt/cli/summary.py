@@ -26,5 +26,7 @@ def summary(sources: Sequence[Source]) -> str:
         header = ["", *(METRICS[metric] for metric in section.metrics)]
         rows = [[row.name, *map(row.mean, section.metrics)] for row in section.rows]
         seeds = ", ".join(map(str, section.seeds))
-        blocks.append(f"{section.setting.title}, seed {seeds}: accuracy in %\n\n{table(header, rows)}")
+        blocks.append(
+            f"{section.setting.title}, seed {seeds}: accuracy in %\n\n{table(header, rows)}"
+        )
     return "\n\n".join(blocks)

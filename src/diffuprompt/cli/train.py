@@ -42,8 +42,9 @@ class Args:
     """Labelled images a class."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """The one seed that everything random is derived from."""
-    protocol: Literal["auto", "base-to-new", "few-shot"] = "auto"
-    """base-to-new: train on half of the classes, score both halves; few-shot: all classes."""
+    protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
+    """base-to-new: train on half of the classes, score both halves; few-shot: all classes;
+    holdout: base-to-new inside the base classes, on val images, to choose settings."""
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """Recipe (`diffuprompt ls presets`); auto: the one for this backbone and learner."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()

@@ -1,0 +1,1 @@
+"""Frozen CLIP towers that take prompts as arguments, and everything a checkpoint brings along."""

@@ -64,7 +64,7 @@ class FeatureStore:
         return self._features(items, None)
 
     def train(self, items: Sequence[Item], view: int) -> Tensor:
-        """Return ``(N, E)`` of random view number ``view``: crop and flip of (seed, image, view)."""
+        """Return ``(N, E)`` of random view ``view``: crop and flip from (seed, image, view)."""
         return self._features(items, view)
 
     def _features(self, items: Sequence[Item], view: int | None) -> Tensor:

@@ -5,7 +5,7 @@ Legend: B batch, S sequence, D width, H heads, K head width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -98,13 +98,24 @@ class Block(nn.Module):
         """
         normed = self.ln_1(x_BSD)
         at = slice(position, position + 1)
-        heads = (self.attn.split_heads(t) for t in self.attn.project_query(normed[:, at], normed))
-        mixed = self.attn.merge_heads(functional.scaled_dot_product_attention(*heads))
+        projected = self.attn.project_query(normed[:, at], normed)
+        q, k, v = (self.attn.split_heads(t) for t in projected)
+        mixed = self.attn.merge_heads(functional.scaled_dot_product_attention(q, k, v))
         x = x_BSD[:, at] + self.attn.out(mixed)
         return (x + self.mlp(x))[:, 0]
 
 
-def init_transformer(blocks: nn.ModuleList, width: int, layers: int) -> None:
+class Blocks(nn.ModuleList):
+    """A list of `Block`, known as such to type checkers."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__(Block(config) for _ in range(config.layers))
+
+    def __iter__(self) -> Iterator[Block]:
+        return super().__iter__()  # type: ignore[return-value]
+
+
+def init_transformer(blocks: Blocks, width: int, layers: int) -> None:
     """Initialise blocks as CLIP does (Radford et al. 2021, appendix; GPT-2 scaling of outputs)."""
     attn_std, proj_std, fc_std = (
         width**-0.5,
@@ -112,7 +123,6 @@ def init_transformer(blocks: nn.ModuleList, width: int, layers: int) -> None:
         (2 * width) ** -0.5,
     )
     for block in blocks:
-        assert isinstance(block, Block)
         nn.init.normal_(block.attn.qkv.weight, std=attn_std)
         nn.init.normal_(block.attn.out.weight, std=proj_std)
         nn.init.normal_(block.fc1.weight, std=fc_std)

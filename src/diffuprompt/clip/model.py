@@ -1,4 +1,4 @@
-"""A frozen CLIP: two towers, the temperature, and the tokenizer and preprocessing that belong to it.
+"""A frozen CLIP: two towers, the temperature, and its own tokenizer and preprocessing.
 
 Legend: B image, C class, E embedding.
 """

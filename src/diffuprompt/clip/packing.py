@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Bucket:
-    """``count`` classes with suffixes of ``length`` tokens, standing at ``start`` of the packing."""
+    """``count`` classes with suffixes of ``length`` tokens, from ``start`` of the packing on."""
 
     length: int
     count: int

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from diffuprompt.clip.config import TextConfig
-from diffuprompt.clip.layers import Block, init_transformer
+from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
 from diffuprompt.clip.text_plain import encode_plain, encode_truncated
 from diffuprompt.clip.tokens import PromptedTokens
@@ -48,7 +48,7 @@ class TextTower(nn.Module):
         width = config.width
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.positions = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = Blocks(config)
         self.ln_final = nn.LayerNorm(width, eps=config.eps)
         self.projection = nn.Linear(width, embed_dim, bias=False)
         init_transformer(self.blocks, width, config.layers)

@@ -3,8 +3,9 @@
 CLIP's text tower is causal and pools at end-of-text, so (1) nothing after it is computed, (2) keys
 and values of the prefix ``[SOT, v1..vM, common words]`` are computed once an image and shared by
 all classes, (3) suffixes are packed without padding, (4) in the last layer only the pooled position
-is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead of ``S * C``. Prompts of deeper
-layers only replace states of the prefix, so all of this stays exact with them, and for gradients.
+is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead of ``S * C``. Prompts of
+deeper layers only replace states of the prefix, so all of this stays exact with them, and for
+gradients.
 
 Legend: B image, C class, L prompt token, D width, E embedding, P prefix, T all suffix tokens,
 H heads, K head width, G classes of one length, N their length.
@@ -85,7 +86,7 @@ def _replace(x_BSD: Tensor, prompt_B1LD: Tensor | None, num_ctx: int) -> Tensor:
 
 
 def _attend(attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
-    """Causal attention of the packed sequence: the prefix to itself, suffixes to it and themselves."""
+    """Causal attention, packed: the prefix to itself, suffixes to it and to themselves."""
     q, k, v = (attn.split_heads(t) for t in attn.project(x_BSD))
     k_prefix, v_prefix = k[:, :, :prefix], v[:, :, :prefix]
     out = [

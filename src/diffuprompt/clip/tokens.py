@@ -52,7 +52,7 @@ class PromptedTokens:
 
     @cached_property
     def packing(self) -> Packing | None:
-        """How classes share a prefix, or None when the prompts do not stand in one (computed once)."""
+        """How classes share a prefix, or None when prompts do not stand in one (computed once)."""
         return Packing.of(self.ids, self.eot, self.slots)
 
     @cached_property
@@ -60,7 +60,7 @@ class PromptedTokens:
         return {}
 
     def split(self, size: int) -> tuple[PromptedTokens, ...]:
-        """Return consecutive parts of at most ``size`` texts; remembered, so their packing is too."""
+        """Return consecutive parts of at most ``size`` texts; remembered with their packing."""
         if size >= len(self):
             return (self,)
         if size not in self._splits:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.clip.config import VisionConfig
-from diffuprompt.clip.layers import Block, init_transformer
+from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.errors import PromptShapeError
 
 VisionPrompts = Mapping[int, Tensor]
@@ -34,7 +34,7 @@ class VisionTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positions = nn.Parameter(torch.randn(config.num_patches + 1, width) * width**-0.5)
         self.ln_pre = nn.LayerNorm(width, eps=config.eps)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = Blocks(config)
         self.ln_post = nn.LayerNorm(width, eps=config.eps)
         self.projection = nn.Linear(width, embed_dim, bias=False)
         init_transformer(self.blocks, width, config.layers)

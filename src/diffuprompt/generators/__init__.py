@@ -1,0 +1,1 @@
+"""Models of prompts given an image: overfitting, prompt diffusion, controls."""

@@ -1,4 +1,4 @@
-"""Settings of overfitting and of prompt diffusion; no torch, so that the command line can list them."""
+"""Settings of overfitting and of prompt diffusion; no torch, so the command line can list them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DiffusionConfig:
         beta: weight of the denoising loss.
         ce_weight: weight of the cross-entropy; 0 trains on the denoising loss alone.
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
-        ce_max_sigma: guesses at more noise than this do not enter the cross-entropy, 0 for no limit.
+        ce_max_sigma: guesses at more noise do not enter the cross-entropy; 0 is no limit.
         epochs, batch, lr, weight_decay, ema: training of the network.
         sampler: a name of `diffuprompt.diffusion.samplers.SAMPLERS`.
         grid: a name of `diffuprompt.diffusion.grids.GRIDS`.

@@ -1,8 +1,8 @@
 """The controls that a gain from diffusion has to beat (reference 1.6).
 
 Each returns flat prompts ``(B, F)`` for images with features ``(B, E)`` and own prompts ``(B, F)``.
-The nearest neighbour and the mean keep an image's own prompts and add a training *residual*, so that
-an image-dependent part of the learner (CoCoOp's shift) is not thrown away.
+The nearest neighbour and the mean keep an image's own prompts and add a training *residual*, so
+that an image-dependent part of the learner (CoCoOp's shift) is not thrown away.
 
 Legend: B image, E embedding, F flat, N training images.
 """
@@ -29,8 +29,11 @@ def control_prompts(
     bank_NE = normalize(pairs.features)
 
     def regression(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
-        """E[V*|pi]: the network's guess from no noise at all."""
-        return generator.sample(features_BE, initial_BF, sampler="regress")
+        """E[V*|pi]: one evaluation, from noise that hides everything but pi.
+
+        Not `regress`, which asks at x = 0: the network never saw such a state in training.
+        """
+        return generator.sample(features_BE, initial_BF, sampler="euler", nfe=1)
 
     def shuffled(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """Pi of another image of the same test set."""

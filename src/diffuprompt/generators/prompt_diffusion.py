@@ -38,7 +38,7 @@ TaskLoss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class PromptPairs:
-    """Training data: features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)``."""
+    """Features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)`` to learn from."""
 
     features: Tensor
     initial: Tensor
@@ -137,13 +137,11 @@ class PromptDiffusion(nn.Module):
         Args:
             features_BE: the images' prompt-free features, the condition pi.
             initial_BF: the learner's own prompts for them, ``(B|1, F)``.
-            sampler: another sampler than the configuration's; "regress" is E[V*|pi].
+            sampler: another sampler than the configuration's.
             nfe: another number of grid points.
         """
         config, name = self.config, sampler or self.config.sampler
         sigmas = self._grid(nfe or config.nfe)
-        if name == "regress":  # one evaluation at the largest noise, from no noise at all
-            sigmas = torch.tensor([self.schedule.sigma_max, 0.0], dtype=torch.float64)
         x = float(sigmas[0]) * self.noise.expand(features_BE.shape[0], -1)
         extra = {"generator": torch_stream(self.seed, "sampler")} if name in NEEDS_NOISE else {}
         z = get_sampler(name)(self.denoise(features_BE), x, sigmas, **extra)
@@ -185,9 +183,7 @@ class _DiffusionTask:
         index = order[step * self.batch : (step + 1) * self.batch].to(self.target.device)
         generator = torch_stream(seed, "diffusion", "noise", epoch, step)
         denoise = self.owner.denoise(self.pairs.features[index], generator)
-        out = denoising_loss(
-            denoise, self.target[index], self.owner.schedule, generator=generator
-        )
+        out = denoising_loss(denoise, self.target[index], self.owner.schedule, generator=generator)
         total = config.beta * out.loss
         terms = {"diffusion": out.loss}
         chosen = torch.arange(len(index), device=index.device)

@@ -1,0 +1,1 @@
+"""Artifacts that load anywhere, and the classifier made of one."""

@@ -1,7 +1,7 @@
 """The artifact: a folder with learnables only, what they need to be used, and a card.
 
-``prompts.safetensors`` holds tensors, ``artifact.json`` everything else, ``README.md`` is for people.
-Nothing in it is executed on loading, and nothing that does not fit is passed over.
+``prompts.safetensors`` holds tensors, ``artifact.json`` everything else, ``README.md`` is for
+people. Nothing in it is executed on loading, and nothing that does not fit is passed over.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def save_artifact(
         training=dict(training),
     )
     write_tensors(folder / TENSORS, tensors, {"format": "pt"})
-    write_text(folder / CARD, card(description.model_dump(), sum(t.numel() for t in tensors.values())))
+    size = sum(t.numel() for t in tensors.values())
+    write_text(folder / CARD, card(description.model_dump(), size))
     write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
     return description
 

@@ -22,7 +22,7 @@ Picture = str | Path | Image.Image
 
 
 class Classifier:
-    """Names and probabilities for pictures; generated prompts where the artifact has a generator."""
+    """Names and probabilities for pictures, by generated prompts where there is a generator."""
 
     def __init__(self, artifact: Artifact, classes: Sequence[str] | None = None) -> None:
         self._artifact = artifact

@@ -1,0 +1,1 @@
+"""Prompt learners, one method a file."""

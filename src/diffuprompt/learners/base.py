@@ -76,7 +76,7 @@ class Learner(nn.Module, ABC):
         return TowerPrompts(**towers)
 
     def features(self, images: ImageBatch) -> Tensor:
-        """Prompt-free image features ``(B, E)``, not normalised; taken from the batch if it has them."""
+        """Prompt-free image features ``(B, E)``, not normalised; the batch's own if it has them."""
         if images.features is not None:
             return images.features
         if images.pixels is None:
@@ -128,6 +128,8 @@ class Learner(nn.Module, ABC):
 
     def loss(self, images: ImageBatch, classes: Classes) -> dict[str, Tensor]:
         """Return the training loss under "loss"; cross-entropy unless a learner says otherwise."""
+        if images.labels is None:
+            raise ConfigError("training needs labels, and this image batch has none")
         return {"loss": functional.cross_entropy(self.logits(images, classes), images.labels)}
 
     def num_trainable(self) -> int:

@@ -75,8 +75,8 @@ class CoOp(Learner):
         """Return the names at the chosen position of the context."""
         if self.class_specific and self.class_specific != len(classes):
             raise ConfigError(
-                f"class_specific contexts were learned for {self.class_specific} classes and cannot "
-                f"score {len(classes)}; use a shared context (class_specific=0) for new classes"
+                f"class_specific contexts were learned for {self.class_specific} classes and "
+                f"cannot score {len(classes)}; a shared context (class_specific=0) can"
             )
         return classes.tokens(
             self.clip, prefix=self.ctx_init, num_ctx=self.num_ctx, position=self.position

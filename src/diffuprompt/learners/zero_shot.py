@@ -39,7 +39,9 @@ class ZeroShot(Learner):
         super().__init__(clip, plan)
         wrong = [t for t in templates if "{}" not in t]
         if wrong or not templates:
-            raise ConfigError(f"templates need {{}} where the class name goes, got {list(templates)}")
+            raise ConfigError(
+                f"templates need {{}} in the place of the name, got {list(templates)}"
+            )
         self.templates = tuple(templates)
 
     @property

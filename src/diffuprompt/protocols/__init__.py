@@ -1,0 +1,1 @@
+"""What is trained and scored on which images: jobs, stages, metrics, records."""

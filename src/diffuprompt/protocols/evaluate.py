@@ -19,8 +19,8 @@ from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.learners.base import Learner
-from diffuprompt.protocols.metrics import score
 from diffuprompt.protocols.job import command
+from diffuprompt.protocols.metrics import score
 from diffuprompt.protocols.run_folder import RunFolder, read_run
 from diffuprompt.protocols.train import overfit_train
 from diffuprompt.protocols.workbench import (

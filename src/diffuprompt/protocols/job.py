@@ -1,4 +1,4 @@
-"""One job, as asked for and as resolved; no torch, so that wrong options fail before anything loads."""
+"""One job, as asked for and as resolved; no torch, so wrong options fail before anything loads."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from diffuprompt.learners.presets import (
 )
 
 GENERATORS = ("none", "diffusion")
+PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
 LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
 
 
@@ -39,7 +40,7 @@ class JobConfig:
     generator: str = "none"
     shots: int = 16
     seed: int = 1
-    protocol: Literal["auto", "base-to-new", "few-shot"] = "auto"
+    protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
     preset: str = "auto"
     overrides: tuple[str, ...] = ()
     out: Path | None = None
@@ -54,21 +55,21 @@ class JobConfig:
         for name, value, known in (
             ("learner", self.learner, learners),
             ("generator", self.generator, list(GENERATORS)),
-            ("protocol", self.protocol, ["auto", "base-to-new", "few-shot"]),
+            ("protocol", self.protocol, list(PROTOCOLS)),
         ):
             if value not in known:
                 hint = near_miss(value, known)
                 problems.append(f"{name}: expected one of {known}, got {value!r}.{hint}")
         if self.generator != "none" and self.learner == "zero-shot":
             problems.append("generator: zero-shot has no prompts to generate; use generator=none")
-        for name, value, least in (
+        for name, number, least in (
             ("shots", self.shots, 1),
             ("seed", self.seed, 0),
             ("text_memory_mib", self.text_memory_mib, 1),
             ("workers", self.workers, 0),
         ):
-            if value < least:
-                problems.append(f"{name}: expected at least {least}, got {value}")
+            if number < least:
+                problems.append(f"{name}: expected at least {least}, got {number}")
         if problems:
             raise ConfigError("\n  ".join(problems))
         if self.preset != "auto":
@@ -81,7 +82,7 @@ class Resolved:
     """Every value that a result depends on; written to ``run.json`` before anything is computed."""
 
     dataset: str
-    protocol: Literal["base-to-new", "few-shot"]
+    protocol: Literal["base-to-new", "few-shot", "holdout"]
     backbone: str
     learner: str
     generator: str
@@ -120,16 +121,15 @@ class Resolved:
         return self.learner + ("" if self.generator == "none" else f"+{self.generator}")
 
 
-def resolve(
-    job: JobConfig, *, dataset: str, own_pictures: bool, logit_scale: float
-) -> Resolved:
+def resolve(job: JobConfig, *, dataset: str, own_pictures: bool, logit_scale: float) -> Resolved:
     """Fill in what the job leaves open: protocol, preset, and the preset's values."""
     protocol = job.protocol
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
     name = job.preset
     if name == "auto":
-        name = "lite" if logit_scale < LITE_SCALE else protocol
+        published = "few-shot" if protocol == "few-shot" else "base-to-new"
+        name = "lite" if logit_scale < LITE_SCALE else published
     preset = find_preset(job.learner, name)
     sections = _sections(job.learner, preset)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)

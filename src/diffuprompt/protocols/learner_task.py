@@ -31,15 +31,19 @@ class LearnerTask:
         return Optimiser(lr=self.config.lr, weight_decay=self.config.weight_decay)
 
     def parameters(self) -> Iterable[nn.Parameter]:
+        """Return the learnables."""
         return self.learner.parameters()
 
     def state(self) -> dict[str, Any]:
+        """Return the learnables by name."""
         return dict(self.learner.state_dict())
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Take the learnables back."""
         self.learner.load_state_dict(state)
 
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
+        """Return the learner's loss on one batch."""
         generator = torch_stream(self.seed, "order", epoch)
         order = torch.randperm(len(self.images), generator=generator)
         index = order[step * self.config.batch : (step + 1) * self.config.batch]

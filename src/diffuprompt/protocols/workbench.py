@@ -22,7 +22,7 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.data.fewshot import base_new, few_shot
 from diffuprompt.data.images import ImageBatch
-from diffuprompt.data.manifest import Item, Manifest
+from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.device import pick
 from diffuprompt.engine.progress import Progress
@@ -109,26 +109,32 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
     device = pick(job.device)
     clip = load_clip(job.backbone, device=device)
     own = Path(job.data).expanduser().exists()
-    resolved = resolve(
-        job, dataset=manifest.name, own_pictures=own, logit_scale=float(clip.scale)
-    )
+    resolved = resolve(job, dataset=manifest.name, own_pictures=own, logit_scale=float(clip.scale))
     if resolved.options.get("class_specific") and resolved.protocol == "base-to-new":
         raise ConfigError(
             "learner.class_specific: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
         )
     chosen = few_shot(manifest, job.shots, job.seed)
-    store = FeatureStore(
-        clip, manifest.root, seed=job.seed, workers=job.workers, progress=progress
-    )
+    store = FeatureStore(clip, manifest.root, seed=job.seed, workers=job.workers, progress=progress)
 
-    def images(part: Manifest, split: Literal["train", "test"]) -> ImageSet:
+    def images(part: Manifest, split: Split) -> ImageSet:
         return ImageSet(part.splits[split], Classes(part.classes), store)
 
-    if resolved.protocol == "base-to-new":
+    if resolved.protocol == "holdout":
+        # Settings are chosen here: half of the base classes play the new ones, and all val images
+        # the test images. Neither a new class nor a test image is seen.
+        base, new = base_new(base_new(chosen)[0])
+        whole = base_new(base_new(manifest)[0])
+        train = images(base, "train")
+        tests: dict[Subset, ImageSet] = {
+            "base": images(whole[0], "val"),
+            "new": images(whole[1], "val"),
+        }
+    elif resolved.protocol == "base-to-new":
         base, new = base_new(chosen)
         train = images(base, "train")
-        tests: dict[Subset, ImageSet] = {"base": images(base, "test"), "new": images(new, "test")}
+        tests = {"base": images(base, "test"), "new": images(new, "test")}
     else:
         train, tests = images(chosen, "train"), {"all": images(chosen, "test")}
     hashes = {
