@@ -40,7 +40,7 @@ class ZeroShot(Learner):
         wrong = [t for t in templates if "{}" not in t]
         if wrong or not templates:
             raise ConfigError(
-                f"templates need {{}} in the place of the name, got {list(templates)}"
+                f"templates need {{}} where the name goes, got {list(templates)}"
             )
         self.templates = tuple(templates)
 

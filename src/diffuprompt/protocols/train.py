@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from torch.nn import functional
 
 from diffuprompt.engine.device import environment, peak_memory_mib
-from diffuprompt.engine.files import write_json
+from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.overfit import Overfitted, overfit
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
-from diffuprompt.hub.artifact import save_artifact, tensors_hash
+from diffuprompt.hub.artifact import load_artifact, save_artifact, tensors_hash
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.job import JobConfig, Resolved
 from diffuprompt.protocols.learner_task import LearnerTask
@@ -44,7 +45,9 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
     write_json(folder.path / "environment.json", environment(bench.clip.device))
     learner = bench.build_learner()
     generator = new_generator(bench, learner) if resolved.generator != "none" else None
-    train_learner(bench, learner, folder, progress)
+    if not (generator is not None and borrow_learner(bench, learner, folder, job.runs_dir)):
+        train_learner(bench, learner, folder, progress)
+    learner.requires_grad_(False).eval()
     if generator is not None:
         fit_generator(bench, learner, generator, folder, progress)
     folder.note("train", {"peak_memory_mib": peak_memory_mib(bench.clip.device)})
@@ -80,7 +83,26 @@ def train_learner(
         label=f"training {learner.name}",
     )
     folder.note("learner", result)
-    learner.requires_grad_(False).eval()
+
+
+def borrow_learner(
+    bench: Workbench, learner: Learner, folder: RunFolder, runs_dir: Path
+) -> bool:
+    """Stage 0 by loading: take the learner of the same run without a generator, if it is there.
+
+    Training is deterministic, so this only saves time; what it took is noted as in that run.
+    """
+    twin = RunFolder(runs_dir / run_name(replace(bench.resolved, generator="none")))
+    if not twin.is_trained:
+        return False
+    if read_json(twin.path / "run.json").get("hashes") != bench.hashes:
+        return False
+    loaded = load_artifact(twin.artifact, clip=bench.clip).learner
+    learner.load_state_dict(loaded.state_dict())
+    log.info("taking the trained learner of %s", twin.path)
+    if "learner" in twin.notes():
+        folder.note("learner", twin.notes()["learner"])
+    return True
 
 
 def new_generator(bench: Workbench, learner: Learner) -> PromptDiffusion:
