@@ -40,8 +40,8 @@ def cache_root() -> Path:
 class FeatureStore:
     """Features of a data set's images under one frozen CLIP.
 
-    Cached files are named by a hash of the weights, the preprocessing, the view and every image's
-    path, size and modification time, so nothing stale is ever read.
+    Cached files are named by a hash of the weights, the preprocessing, the view, the root and every
+    image's path, size and modification time, so nothing stale is ever read.
     """
 
     def __init__(
@@ -102,9 +102,13 @@ class FeatureStore:
                 yield self.clip.vision(batch.pixels.to(self.clip.device)).float().cpu()
 
     def _read(self, path: Path, items: Sequence[Item]) -> Tensor:
-        features = read_tensors(path)[0].get("features")
+        advice = "delete the file, it will be computed again"
+        try:
+            features = read_tensors(path)[0].get("features")
+        except CheckpointError as cause:
+            raise CheckpointError(f"{cause}; {advice}") from cause
         if features is None or features.shape != (len(items), self.clip.config.embed_dim):
-            raise CheckpointError(f"{path}: not the cached features expected here; delete the file")
+            raise CheckpointError(f"{path}: not the cached features expected here; {advice}")
         return features
 
     def _key(self, items: Sequence[Item], view: int | None) -> str:
@@ -123,6 +127,7 @@ class FeatureStore:
             self.clip.preprocess.hash,
             str(self.clip.logit_scale.dtype),
             None if view is None else [self.seed, view],
+            str(self.root.resolve()),  # unpacked archives agree in sizes and times, not in content
             files,
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
