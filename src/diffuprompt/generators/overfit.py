@@ -21,7 +21,8 @@ from diffuprompt.generators.config import OverfitConfig
 Logits = Callable[[Tensor, Tensor], Tensor]
 """``logits(flat (B, F), index (B,)) -> (B, C)``: scores of images under given prompts."""
 
-CALIBRATION_IMAGES = 64
+CALIBRATION_IMAGES = 32
+FIRST_POWER, LADDER = 3, 12  # rates tried: std(prompts) * 2**power, at most 12 rungs up or down
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,20 +105,32 @@ def calibrate(
         return float(kept["lr"])
     index = torch.linspace(0, len(labels_N) - 1, min(CALIBRATION_IMAGES, len(labels_N)))
     index = index.round().long().to(initial_NF.device)
-    best, lr, size = (-float("inf"), 0.0), 0.0, float(initial_NF.std())
-    for power in range(-6, 16):
-        lr = size * 2.0**power
+    size = float(initial_NF.std())
+
+    def drop(power: int) -> float:
         try:
-            part = _steps(logits, initial_NF[index], labels_N[index], index, config, lr)
-        except TrainingError:
+            part = _steps(
+                logits, initial_NF[index], labels_N[index], index, config, size * 2.0**power
+            )
+        except TrainingError:  # too large a step left the finite numbers
+            return -float("inf")
+        before, after = part["ce_before"].median(), part["ce_after"].median()
+        return 1 - float(after / before.clamp_min(1e-9))
+
+    drops = {FIRST_POWER: drop(FIRST_POWER)}
+    step = -1 if drops[FIRST_POWER] >= config.target_drop else 1
+    power = FIRST_POWER
+    while abs(power - FIRST_POWER) < LADDER:
+        last, power = drops[power], power + step
+        drops[power] = drop(power)
+        enough = drops[power] >= config.target_drop
+        if enough == (step > 0) or drops[power] < last - 0.2 and step > 0:
             break
-        drop = 1 - float(part["ce_after"].median() / part["ce_before"].median().clamp_min(1e-9))
-        best = max(best, (drop, lr))
-        if drop >= config.target_drop or drop < best[0] - 0.2:
-            break
+    good = [p for p, value in drops.items() if value >= config.target_drop]
+    lr = size * 2.0 ** (min(good) if good else max(drops, key=lambda p: drops[p]))
     if path:
-        write_tensors(path, {"lr": torch.tensor(best[1], dtype=torch.float64)}, {"key": key})
-    return best[1]
+        write_tensors(path, {"lr": torch.tensor(lr, dtype=torch.float64)}, {"key": key})
+    return lr
 
 
 def _steps(
