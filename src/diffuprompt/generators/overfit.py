@@ -124,7 +124,7 @@ def calibrate(
         last, power = drops[power], power + step
         drops[power] = drop(power)
         enough = drops[power] >= config.target_drop
-        if enough == (step > 0) or drops[power] < last - 0.2 and step > 0:
+        if enough == (step > 0) or (drops[power] < last - 0.2 and step > 0):
             break
     good = [p for p, value in drops.items() if value >= config.target_drop]
     lr = size * 2.0 ** (min(good) if good else max(drops, key=lambda p: drops[p]))
