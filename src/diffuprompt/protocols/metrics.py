@@ -9,14 +9,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffuprompt.errors import TrainingError
 from diffuprompt.record import Score, pack_hits
 
 ECE_BINS = 15
 
 
 def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Score:
-    """Return top-1 accuracy, macro F1, NLL and ECE; percentages but for the NLL (nats)."""
+    """Return top-1 accuracy, macro F1, NLL and ECE; percentages but for the NLL (nats).
+
+    Raises:
+        TrainingError: logits are not finite; there is no honest answer to count.
+    """
     logits, labels = logits_NC.double().cpu(), labels_N.cpu()
+    bad = int((~logits.isfinite().all(1)).sum())
+    if bad:
+        raise TrainingError(
+            f"{variant} on {subset}: logits of {bad} of {len(labels)} images are not finite; "
+            "train again at a lower learning rate"
+        )
     predicted = logits.argmax(1)
     hits = predicted == labels
     return Score(
