@@ -5,6 +5,7 @@ Legend: N image, C class.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffuprompt.data.images import ImageBatch, load_image
+from diffuprompt.data.manifest import prompt_name
 from diffuprompt.engine.device import pick
 from diffuprompt.errors import DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
@@ -26,7 +28,8 @@ class Classifier:
 
     def __init__(self, artifact: Artifact, classes: Sequence[str] | None = None) -> None:
         self._artifact = artifact
-        self._classes = Classes(classes or artifact.description.classes)
+        names = artifact.description.classes if classes is None else classes
+        self._classes = Classes(names)
         self._text: Tensor | None = None
 
     @classmethod
@@ -45,7 +48,17 @@ class Classifier:
         return self._classes.names
 
     def with_classes(self, names: Sequence[str]) -> Classifier:
-        """Return a classifier of other names on the same prompts; no training."""
+        """Return a classifier of other names on the same prompts; no training.
+
+        Raises:
+            DataError: no names, or names that the text tower cannot tell apart.
+        """
+        if isinstance(names, str):
+            raise DataError(f"expected a list of class names, got the text {names!r}")
+        counts = Counter(map(prompt_name, names))
+        same = [name for name in names if counts[prompt_name(name)] > 1]
+        if same:
+            raise DataError(f"class names must differ in more than case, '_' and spaces: {same}")
         return Classifier(self._artifact, names)
 
     def __call__(self, picture: Picture) -> dict[str, float]:
@@ -65,7 +78,11 @@ class Classifier:
         preprocess, device = self._artifact.clip.preprocess, self._artifact.clip.device
         for start in range(0, len(pictures), size):
             chunk = pictures[start : start + size]
-            images = [p if isinstance(p, Image.Image) else load_image(Path(p)) for p in chunk]
+            # alpha is dropped as in training; preprocessing would lay it on white
+            images = [
+                p.convert("RGB") if isinstance(p, Image.Image) else load_image(Path(p))
+                for p in chunk
+            ]
             pixels = torch.stack([preprocess.test_view(image) for image in images])
             yield ImageBatch(pixels.to(device), None, torch.arange(len(chunk), device=device))
 
