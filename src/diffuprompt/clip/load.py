@@ -71,14 +71,26 @@ def find_local(name: str) -> Path | None:
     ``$DIFFUPROMPT_MODELS``, in ``models`` inside or beside ``$DIFFUPROMPT_DATA``, and in
     ``../shared/models`` beside a source checkout.
     """
-    path = Path(name).expanduser()
-    if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
+    path = as_path(name)
+    if path is not None or _is_path(name):
         return path
-    if _is_path(name):
-        return None
     places = [ASSETS, *_roots()]
     found = (root / name for root in places if (root / name / "config.json").is_file())
     return next(found, None)
+
+
+def as_path(name: str) -> Path | None:
+    """Return the folder or file that ``name`` is the path of, or None for a name or a hub id."""
+    path = Path(name).expanduser()
+    if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
+        return path
+    return None
+
+
+def portable_name(name: str) -> str:
+    """Return what to call a backbone on every machine: the last part of a path, or the name."""
+    path = as_path(name)
+    return name if path is None else path.resolve().name
 
 
 def known_names() -> list[str]:

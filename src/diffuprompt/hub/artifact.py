@@ -16,17 +16,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from diffuprompt.clip.load import load_clip
+from diffuprompt.clip.load import as_path, load_clip, portable_name
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text
-from diffuprompt.errors import CheckpointError
+from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.config import DiffusionConfig
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.hub.card import card
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.registry import build_learner
-from diffuprompt.prompts import PromptSpec
 
 TENSORS, DESCRIPTION, CARD = "prompts.safetensors", "artifact.json", "README.md"
 
@@ -77,7 +76,10 @@ def save_artifact(
     generator: PromptDiffusion | None,
     training: Mapping[str, Any],
 ) -> Description:
-    """Write an artifact; ``training`` is the resolved configuration, kept for the card."""
+    """Write an artifact; ``training`` is the resolved configuration, kept for the card.
+
+    Nothing in it belongs to this machine: of a backbone's path only the last part is kept.
+    """
     tensors = {f"learner.{k}": v for k, v in learner.state_dict().items()}
     part = None
     if generator is not None:
@@ -86,7 +88,7 @@ def save_artifact(
         part = GeneratorPart(name="diffusion", config=config, seed=generator.seed)
     clip = learner.clip
     description = Description(
-        backbone=clip.name,
+        backbone=portable_name(clip.name),
         backbone_hash=clip.weights_hash,
         preprocess=clip.preprocess.to_hf(),
         classes=classes,
@@ -117,7 +119,8 @@ def load_artifact(
 
     Args:
         folder: what `save_artifact` wrote.
-        backbone: where the backbone is, if not under the name it had at training.
+        backbone: where the backbone is; by default where the run around the artifact found it, or
+            else what its name means on this machine.
         device: where to put everything.
         clip: an already loaded backbone.
         plan: how text features are computed.
@@ -134,7 +137,7 @@ def load_artifact(
             f"{folder / TENSORS}: the tensors are not those that {DESCRIPTION} describes; "
             "copy the whole artifact folder again"
         )
-    clip = clip or load_clip(backbone or description.backbone, device=device)
+    clip = clip or _backbone(folder, description, backbone, device)
     if clip.weights_hash != description.backbone_hash:
         raise CheckpointError(
             f"{folder}: the prompts were learned on {description.backbone!r} with weights "
@@ -146,30 +149,55 @@ def load_artifact(
             f"{folder}: the backbone's preprocessing differs from the one at training; "
             "restore its preprocessor_config.json"
         )
-    learner = build_learner(
-        description.learner, clip, description.learner_config, plan=plan,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
-    if learner.spec.hash != description.spec_hash:
-        raise CheckpointError(
-            f"{folder / DESCRIPTION}: spec_hash {description.spec_hash} does not belong to this "
-            f"learner on this backbone ({learner.spec.hash})"
-        )
+    learner, generator = _build(description, clip, plan, folder / DESCRIPTION)
     _fill(learner, tensors, "learner.", folder)
-    generator = None
-    if description.generator:
-        generator = PromptDiffusion(
-            PromptSpec.from_json(description.spec),
-            clip.config.embed_dim,
-            DiffusionConfig(**description.generator.config),
-            seed=description.generator.seed,
-        )
+    if generator is not None:
         _fill(generator, tensors, "generator.", folder)
         generator.to(clip.device).eval().requires_grad_(False)
     left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
     if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
         raise CheckpointError(f"{folder / TENSORS}: unexpected tensors {left or 'of a generator'}")
     return Artifact(description, clip, learner.to(clip.device).requires_grad_(False), generator)
+
+
+def _backbone(
+    folder: Path, description: Description, given: str | None, device: torch.device | str
+) -> Clip:
+    """Load the backbone that was named, or look where training had it."""
+    run = folder.resolve().parent / "run.json"
+    if given is None and run.is_file():
+        found = read_json(run).get("job", {}).get("backbone", "")
+        given = found if as_path(found) else None
+    try:
+        return load_clip(given or description.backbone, device=device)
+    except CheckpointError as cause:
+        raise CheckpointError(
+            f"{folder}: these prompts need the backbone {description.backbone!r} (weights "
+            f"{description.backbone_hash}); say where it is with --backbone. {cause}"
+        ) from cause
+
+
+def _build(
+    description: Description, clip: Clip, plan: TextPlan | None, file: Path
+) -> tuple[Learner, PromptDiffusion | None]:
+    """Build what the description describes, with values still to be filled in."""
+    generator = None
+    try:
+        learner = build_learner(
+            description.learner, clip, description.learner_config, plan=plan,
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        if part := description.generator:
+            config = DiffusionConfig(**part.config)
+            generator = PromptDiffusion(learner.spec, clip.config.embed_dim, config, seed=part.seed)
+    except (ConfigError, TypeError, ValueError, RuntimeError) as cause:
+        raise CheckpointError(f"{file}: describes nothing that can be built: {cause}") from cause
+    if (learner.spec.hash, learner.spec.to_json()) != (description.spec_hash, description.spec):
+        raise CheckpointError(
+            f"{file}: spec and spec_hash {description.spec_hash} do not belong to this "
+            f"learner on this backbone ({learner.spec.hash})"
+        )
+    return learner, generator
 
 
 def read_description(folder: Path) -> Description:
