@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.engine.files import write_text
 from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.errors import DataError
 from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.hub.artifact import load_artifact
@@ -50,6 +51,11 @@ def evaluate_run(run: Path, *, controls: bool = True, progress: Progress = NULL)
     if folder.is_finished:
         log.info("%s is evaluated already; delete record.json to do it again", folder.path)
         return folder.record
+    if not folder.is_trained:
+        raise DataError(
+            f"{folder.path}: not trained to the end; give its 'diffuprompt train' command again "
+            "to resume it"
+        )
     bench = prepare(job, progress)
     folder.open(job, bench.resolved, bench.hashes)
     artifact = load_artifact(folder.artifact, clip=bench.clip, plan=bench.plan)

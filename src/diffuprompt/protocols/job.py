@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from diffuprompt.learners.presets import (
     epochs_for_shots,
     find_preset,
 )
+from diffuprompt.protocols.overrides import SECTIONS, Sections, apply_overrides
 
 GENERATORS = ("none", "diffusion")
 PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
@@ -105,8 +107,7 @@ class Resolved:
     def from_json(cls, data: Mapping[str, Any]) -> Resolved:
         """Inverse of `to_json`."""
         rest = dict(data)
-        sections = {"train": TrainConfig, "overfit": OverfitConfig, "diffusion": DiffusionConfig}
-        built = {k: kind(**rest.pop(k)) for k, kind in sections.items() if k in rest}
+        built = {k: kind(**rest.pop(k)) for k, kind in SECTIONS.items() if k in rest}
         return cls(**rest, **built)
 
     @property
@@ -121,8 +122,18 @@ class Resolved:
         return self.learner + ("" if self.generator == "none" else f"+{self.generator}")
 
 
-def resolve(job: JobConfig, *, dataset: str, own_pictures: bool, logit_scale: float) -> Resolved:
-    """Fill in what the job leaves open: protocol, preset, and the preset's values."""
+def resolve(
+    job: JobConfig, *, dataset: str, backbone: str, own_pictures: bool, logit_scale: float
+) -> Resolved:
+    """Fill in what the job leaves open: protocol, preset, and the preset's values.
+
+    Args:
+        job: what was asked.
+        dataset: the data set's name.
+        backbone: its name, the same on every machine; a path is not.
+        own_pictures: whether the data are the user's own and no known benchmark.
+        logit_scale: the backbone's; "auto" takes other recipes where it is small.
+    """
     protocol = job.protocol
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
@@ -134,10 +145,12 @@ def resolve(job: JobConfig, *, dataset: str, own_pictures: bool, logit_scale: fl
     sections = _sections(job.learner, preset)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     apply_overrides(sections, job.overrides)
+    if job.generator == "none":  # what has no effect must not tell two runs apart
+        sections |= {"overfit": {}, "diffusion": {}}
     return Resolved(
         dataset=dataset,
         protocol=protocol,
-        backbone=job.backbone,
+        backbone=backbone,
         learner=job.learner,
         generator=job.generator,
         shots=job.shots,
@@ -151,19 +164,23 @@ def resolve(job: JobConfig, *, dataset: str, own_pictures: bool, logit_scale: fl
 
 
 def command(job: JobConfig) -> str:
-    """Return the command line of a job, without what only says where things are."""
-    words = ["diffuprompt train"]
+    """Return the command line of a job, quoted for a shell, without what says where things are.
+
+    Of a path only the last part is kept: the rest belongs to one machine.
+    """
+    words = ["diffuprompt", "train"]
     for f in dataclasses.fields(job):
         value = getattr(job, f.name)
         if f.name in ("data_root", "out", "runs_dir", "device", "workers", "text_memory_mib"):
             continue
         if f.name == "overrides":
-            words += [f"--set {text}" for text in value]
+            words += [word for text in value for word in ("--set", text)]
         elif f.name in ("data", "backbone"):
-            words.append(f"--{f.name} {str(value).rstrip('/').split('/')[-1]}")
+            local = value.startswith((".", "~")) or Path(value).is_absolute()
+            words += [f"--{f.name}", Path(value).name if local else value]
         elif value != f.default or f.name in ("learner", "shots", "seed"):
-            words.append(f"--{f.name.replace('_', '-')} {value}")
-    return " ".join(words)
+            words += [f"--{f.name}", str(value)]
+    return shlex.join(words)
 
 
 def find_any(learner: str) -> Preset:
@@ -171,40 +188,8 @@ def find_any(learner: str) -> Preset:
     return next(p for p in PRESETS if p.learner == learner)
 
 
-def apply_overrides(sections: dict[str, dict[str, Any]], overrides: tuple[str, ...]) -> None:
-    """Set "section.key=value" or, where only one section has it, "key=value", in place.
-
-    Raises:
-        ConfigError: unknown or ambiguous keys, or values that are no JSON; all at once.
-    """
-    known = [f"{s}.{k}" for s, keys in sections.items() for k in keys]
-    problems = []
-    for text in overrides:
-        key, equals, raw = text.partition("=")
-        short = [name for name in known if name == key or name.split(".", 1)[1] == key]
-        exact = [name for name in short if name == key] or short
-        if "." not in key and f"train.{key}" in short:
-            exact = [f"train.{key}"]
-        if not equals or len(exact) != 1:
-            why = "expected KEY=VALUE" if not equals else "unknown key"
-            why = f"ambiguous, one of {exact}" if len(exact) > 1 else why
-            plain = known + [name.split(".", 1)[1] for name in known]
-            problems.append(f"--set {text}: {why}.{near_miss(key, plain) if not exact else ''}")
-            continue
-        section, name = exact[0].split(".", 1)
-        sections[section][name] = _value(raw)
-    if problems:
-        raise ConfigError("\n  ".join(problems))
-    for section, kind in (
-        ("train", TrainConfig),
-        ("overfit", OverfitConfig),
-        ("diffusion", DiffusionConfig),
-    ):
-        _typed(section, kind, sections[section])
-
-
-def _sections(learner: str, preset: Preset) -> dict[str, dict[str, Any]]:
-    options: dict[str, dict[str, Any]] = {
+def _sections(learner: str, preset: Preset) -> Sections:
+    options: Sections = {
         "zero-shot": {"templates": ["a photo of a {}."]},
         "coop": {"num_ctx": 16, "ctx_init": None, "position": "end", "class_specific": False},
         "cocoop": {"num_ctx": 4, "ctx_init": "a photo of a"},
@@ -215,24 +200,3 @@ def _sections(learner: str, preset: Preset) -> dict[str, dict[str, Any]]:
         "overfit": dataclasses.asdict(OverfitConfig()),
         "diffusion": dataclasses.asdict(DiffusionConfig()),
     }
-
-
-def _value(raw: str) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return raw
-
-
-def _typed(section: str, kind: type, values: dict[str, Any]) -> None:
-    """Raise a `ConfigError` for values of another type than the section's defaults."""
-    for f in dataclasses.fields(kind):
-        value, name = values[f.name], f"{section}.{f.name}"
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if f.type == "int" and (not number or value != int(value)):
-            raise ConfigError(f"{name}: expected a whole number, got {value!r}")
-        if f.type == "float" and not number:
-            raise ConfigError(f"{name}: expected a number, got {value!r}")
-        if f.type == "int":
-            values[f.name] = int(value)
-    kind(**values)

@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from diffuprompt.clip.load import as_path
+from diffuprompt.data.catalog import names
 from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.protocols.job import JobConfig, Resolved
@@ -53,9 +55,16 @@ class RunFolder:
                 )
             return
         asked = {k: str(v) if k in _PATHS and v else v for k, v in dataclasses.asdict(job).items()}
-        for key in ("data", "backbone"):  # a path must still lead there from another folder
-            if Path(asked[key]).expanduser().exists():
-                asked[key] = str(Path(asked[key]).expanduser().resolve())
+        # A path must still lead there from another working directory; a name stays a name, even
+        # beside a folder that is called like it.
+        data = Path(job.data).expanduser()
+        backbone = as_path(job.backbone)
+        if job.data not in names() and data.exists():
+            asked["data"] = str(data.resolve())
+        if backbone is not None:
+            asked["backbone"] = str(backbone.resolve())
+        if job.data_root is not None:
+            asked["data_root"] = str(job.data_root.expanduser().resolve())
         write_json(file, {"schema": SCHEMA, "job": asked, **wanted})
 
     def note(self, stage: str, values: dict[str, float]) -> None:
@@ -75,19 +84,26 @@ def read_run(path: Path) -> tuple[JobConfig, Resolved]:
     """Read ``run.json``: the job as asked and as resolved.
 
     Raises:
-        DataError: the folder is no run.
+        DataError: the folder is no run, or its ``run.json`` is damaged.
     """
     file = path / "run.json"
     if not file.is_file():
         raise DataError(f"{path}: not a run folder (no run.json); make one with diffuprompt train")
     data = read_json(file, error=DataError)
-    if data.get("schema") != SCHEMA:
-        raise DataError(f"{file}: expected schema {SCHEMA!r}, got {data.get('schema')!r}")
-    job = dict(data["job"])
-    for key in _PATHS:
-        job[key] = Path(job[key]) if job[key] else None
-    job["overrides"] = tuple(job["overrides"])
-    return JobConfig(**job), Resolved.from_json(data["resolved"])
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != SCHEMA:
+        raise DataError(f"{file}: expected schema {SCHEMA!r}, got {found!r}")
+    try:
+        job = dict(data["job"])
+        for key in _PATHS:
+            job[key] = Path(job[key]) if job[key] else None
+        job["overrides"] = tuple(job["overrides"])
+        return JobConfig(**job), Resolved.from_json(data["resolved"])
+    except (KeyError, TypeError, ValueError) as cause:
+        raise DataError(
+            f"{file}: damaged, or of another version ({type(cause).__name__}: {cause}); "
+            "train the run again in another folder"
+        ) from cause
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:

@@ -38,13 +38,17 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
     bench = prepare(job, progress)
     resolved = bench.resolved
     folder = RunFolder(job.out or job.runs_dir / run_name(resolved))
-    folder.open(job, resolved, bench.hashes)
     if folder.is_trained:
+        folder.open(job, resolved, bench.hashes)
         log.info("%s is trained already; nothing to do", folder.path)
         return folder.path
-    write_json(folder.path / "environment.json", environment(bench.clip.device))
+    # All that can be wrong comes before the folder is opened: a job that never started must not
+    # keep its corrected successor out.
     learner = bench.build_learner()
     generator = new_generator(bench, learner) if resolved.generator != "none" else None
+    bench.read_images()
+    folder.open(job, resolved, bench.hashes)
+    write_json(folder.path / "environment.json", environment(bench.clip.device))
     if not (generator is not None and borrow_learner(bench, learner, folder, job.runs_dir)):
         train_learner(bench, learner, folder, progress)
     learner.requires_grad_(False).eval()
@@ -85,9 +89,7 @@ def train_learner(
     folder.note("learner", result)
 
 
-def borrow_learner(
-    bench: Workbench, learner: Learner, folder: RunFolder, runs_dir: Path
-) -> bool:
+def borrow_learner(bench: Workbench, learner: Learner, folder: RunFolder, runs_dir: Path) -> bool:
     """Stage 0 by loading: take the learner of the same run without a generator, if it is there.
 
     Training is deterministic, so this only saves time; what it took is noted as in that run.

@@ -10,16 +10,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from diffuprompt.clip.features import FeatureStore
-from diffuprompt.clip.load import load_clip
+from diffuprompt.clip.load import load_clip, portable_name
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
+from diffuprompt.data.catalog import names
 from diffuprompt.data.fewshot import base_new, few_shot
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import Item, Manifest, Split
@@ -27,7 +27,7 @@ from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.device import pick
 from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.errors import ConfigError
+from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.registry import build_learner
@@ -95,6 +95,14 @@ class Workbench:
             generator=torch_stream(self.resolved.seed, "init"),
         )
 
+    def read_images(self) -> None:
+        """Read every picture once, so that a damaged one stops the job before it trains.
+
+        The features are needed later and kept on disk, so this costs nothing.
+        """
+        for images in (self.train, *self.tests.values()):
+            _ = images.features
+
     @property
     def fingerprint(self) -> str:
         """A hash of all that training depends on."""
@@ -108,9 +116,14 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
     manifest.check(needs=("train", "test"))
     device = pick(job.device)
     clip = load_clip(job.backbone, device=device)
-    own = Path(job.data).expanduser().exists()
-    resolved = resolve(job, dataset=manifest.name, own_pictures=own, logit_scale=float(clip.scale))
-    if resolved.options.get("class_specific") and resolved.protocol == "base-to-new":
+    resolved = resolve(
+        job,
+        dataset=manifest.name,
+        backbone=portable_name(job.backbone),
+        own_pictures=job.data not in names(),
+        logit_scale=float(clip.scale),
+    )
+    if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
         raise ConfigError(
             "learner.class_specific: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
@@ -125,7 +138,8 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
         # Settings are chosen here: half of the base classes play the new ones, and all val images
         # the test images. Neither a new class nor a test image is seen.
         base, new = base_new(base_new(chosen)[0])
-        whole = base_new(base_new(manifest)[0])
+        half = base_new(manifest)[0].check(needs=("train", "val"))
+        whole = base_new(half)
         train = images(base, "train")
         tests: dict[Subset, ImageSet] = {
             "base": images(whole[0], "val"),
@@ -137,6 +151,13 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
         tests = {"base": images(base, "test"), "new": images(new, "test")}
     else:
         train, tests = images(chosen, "train"), {"all": images(chosen, "test")}
+    alone = [f"{s} has {list(i.classes.names)}" for s, i in tests.items() if len(i.classes) < 2]
+    if alone:
+        raise DataError(
+            f"{manifest.root}: {len(manifest.classes)} classes are too few for the protocol "
+            f"{resolved.protocol}: {' and '.join(alone)}, which leaves nothing to tell apart; "
+            "use --protocol few-shot, or add classes"
+        )
     hashes = {
         "manifest": manifest.hash,
         "subset": chosen.hash,

@@ -1,0 +1,112 @@
+"""``--set KEY=VALUE``: find the key, read the value, and refuse what does not fit; no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.learners.presets import TrainConfig
+
+Sections = dict[str, dict[str, Any]]
+SECTIONS: dict[str, type] = {
+    "train": TrainConfig,
+    "overfit": OverfitConfig,
+    "diffusion": DiffusionConfig,
+}
+# Learners are torch modules, so the types of their options are said here.
+OPTIONS: dict[str, Any] = {
+    "num_ctx": int,
+    "ctx_init": str | None,
+    "position": Literal["end", "middle", "front"],
+    "class_specific": bool,
+    "templates": list[str],
+}
+EXPECTED: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    str | None: "text, or null for none",
+    list[str]: 'a list of texts such as ["a photo of a {}."]',
+}
+
+
+def apply_overrides(sections: Sections, overrides: tuple[str, ...]) -> None:
+    """Set "section.key=value" or, where only one section has it, "key=value", in place.
+
+    A key that training has too means training's. Whole numbers are taken for numbers, so "1" and
+    "1.0" are the same rate.
+
+    Raises:
+        ConfigError: unknown or ambiguous keys, values of a wrong type or out of range; all at once.
+    """
+    known = [f"{s}.{k}" for s, keys in sections.items() for k in keys]
+    problems = []
+    for text in overrides:
+        key, equals, raw = text.partition("=")
+        short = [name for name in known if name == key or name.split(".", 1)[1] == key]
+        if f"train.{key}" in short:
+            short = [f"train.{key}"]
+        if not equals or len(short) != 1:
+            why = "expected KEY=VALUE" if not equals else "unknown key"
+            why = f"ambiguous, one of {short}" if len(short) > 1 else why
+            plain = known + [name.split(".", 1)[1] for name in known]
+            problems.append(f"--set {text}: {why}.{near_miss(key, plain) if not short else ''}")
+            continue
+        section, name = short[0].split(".", 1)
+        sections[section][name] = _value(raw)
+    for section, kind in SECTIONS.items():
+        problems += _fit_all(section, get_type_hints(kind), sections[section], kind)
+    wanted = {name: OPTIONS[name] for name in sections["learner"]}
+    problems += _fit_all("learner", wanted, sections["learner"])
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _value(raw: str) -> Any:
+    try:
+        return json.loads(raw, parse_constant=lambda word: word)  # no NaN, no infinity
+    except ValueError:
+        return raw
+
+
+def _fit_all(
+    section: str, wanted: dict[str, Any], values: dict[str, Any], kind: type | None = None
+) -> list[str]:
+    """Bring ``values`` to the wanted types, in place, and return the problems."""
+    problems = []
+    for name, want in wanted.items():
+        try:
+            values[name] = _fit(want, values[name])
+        except ConfigError as error:
+            problems.append(f"{section}.{name}: got {values[name]!r}, {error}")
+    if kind is not None and not problems:
+        try:
+            kind(**values)
+        except ConfigError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _fit(want: Any, value: Any) -> Any:
+    """Return ``value`` as ``want``; a `ConfigError` says what was expected instead."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if want is int and number and value == int(value):
+        return int(value)
+    if want is float and number:
+        return float(value)
+    if want == list[str]:
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
+            return list(texts)
+    if get_origin(want) is Literal:
+        if value in get_args(want):
+            return value
+        choices = get_args(want)
+        raise ConfigError(f"expected one of {list(choices)}.{near_miss(str(value), choices)}")
+    if want in (bool, str, str | None) and isinstance(value, want):
+        return value
+    raise ConfigError(f"expected {EXPECTED[want]}")
