@@ -1,0 +1,83 @@
+"""Scores against scikit-learn and against loops that spell the definitions out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffuprompt.errors import TrainingError
+from diffuprompt.protocols.metrics import ECE_BINS, calibration_error, macro_f1, score
+
+# float64 sums of at most a few hundred terms
+EXACT = 1e-12
+
+
+def predictions(seed: int, images: int = 200, classes: int = 7) -> tuple[Tensor, Tensor]:
+    """Logits that are right more often than not, and labels that miss the last class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes - 1, (images,), generator=generator)
+    logits = torch.randn(images, classes, generator=generator, dtype=torch.float64)
+    logits[torch.arange(images), labels] += 1.5
+    return logits, labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_is_sklearns_over_the_labels_that_occur(seed: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    logits, labels = predictions(seed)
+    predicted = logits.argmax(1)
+    assert (predicted == 6).any()  # a class that is named but never present: it does not count
+    expected = metrics.f1_score(labels, predicted, average="macro", labels=labels.unique())
+    assert macro_f1(predicted, labels) == pytest.approx(expected, abs=EXACT)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_is_the_loop_over_bins(seed: int) -> None:
+    logits, labels = predictions(seed)
+    probabilities = logits.softmax(1)
+    confidence, predicted = probabilities.max(1)
+    expected = 0.0
+    for b in range(ECE_BINS):
+        inside = [
+            i
+            for i, c in enumerate(confidence.tolist())
+            if b / ECE_BINS < c <= (b + 1) / ECE_BINS
+        ]
+        if inside:
+            accuracy = sum(int(predicted[i] == labels[i]) for i in inside) / len(inside)
+            mean = sum(float(confidence[i]) for i in inside) / len(inside)
+            expected += len(inside) / len(labels) * abs(accuracy - mean)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=EXACT)
+
+
+def test_calibration_error_of_extreme_confidences() -> None:
+    sure = torch.eye(4, dtype=torch.float64)
+    assert calibration_error(sure, torch.arange(4)) == 0
+    assert calibration_error(sure, torch.tensor([1, 0, 3, 2])) == 1
+    even = torch.full((4, 4), 0.25, dtype=torch.float64)  # ties go to class 0
+    assert calibration_error(even, torch.arange(4)) == pytest.approx(0, abs=EXACT)
+
+
+def test_score_fields() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
+    labels = torch.tensor([0, 1, 1, 1])
+    found = score("own", "new", logits, labels)
+    assert (found.variant, found.subset, found.correct, found.total) == ("own", "new", 3, 4)
+    assert found.accuracy == 75
+    assert found.hit_list() == [True, True, False, True]
+    # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3
+    assert found.macro_f1 == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
+    gaps = [2.0, 1.0, -3.0, 0.5]  # of the true class over the other
+    nll = sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4
+    assert found.nll == pytest.approx(nll, abs=EXACT)
+    assert 0 <= found.ece <= 100
+
+
+def test_logits_that_are_not_finite_are_no_score() -> None:
+    logits, labels = predictions(0, images=4)
+    logits[2, 1] = float("nan")
+    with pytest.raises(TrainingError, match="1 of 4 images are not finite"):
+        score("diffusion", "base", logits, labels)
