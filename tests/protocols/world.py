@@ -43,9 +43,7 @@ def make_clip(folder: Path, *, scale: float = 20.0, seed: int = 0) -> Path:
         eot=tokenizer.eot,
         pad=tokenizer.pad,
     )
-    vision = VisionConfig(
-        width=32, layers=2, heads=2, mlp_width=64, image_size=SIDE, patch_size=16
-    )
+    vision = VisionConfig(width=32, layers=2, heads=2, mlp_width=64, image_size=SIDE, patch_size=16)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = ClipConfig(text=text, vision=vision, embed_dim=24)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.learners.base import Learner, initial_context, unit
+from diffuprompt.learners.base import Learner, initial_context, linear, unit
 from diffuprompt.learners.classes import Classes
 from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
@@ -26,12 +26,8 @@ class MetaNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         hidden = max(inputs // REDUCTION, 1)
-        self.linear1 = nn.Linear(inputs, hidden)
-        self.linear2 = nn.Linear(hidden, outputs)
-        for linear in (self.linear1, self.linear2):  # torch's default ranges, from a named stream
-            bound = linear.in_features**-0.5
-            for p in (linear.weight, linear.bias):
-                nn.init.uniform_(p, -bound, bound, generator=generator)
+        self.linear1 = linear(inputs, hidden, generator)
+        self.linear2 = linear(hidden, outputs, generator)
 
     def forward(self, x_BE: Tensor) -> Tensor:
         """``(B, E)`` to ``(B, D)``."""

@@ -16,17 +16,10 @@ SECTIONS: dict[str, type] = {
     "overfit": OverfitConfig,
     "diffusion": DiffusionConfig,
 }
-# Learners are torch modules, so the types of their options are said here.
-OPTIONS: dict[str, Any] = {
-    "num_ctx": int,
-    "ctx_init": str | None,
-    "position": Literal["end", "middle", "front"],
-    "class_specific": bool,
-    "templates": list[str],
-}
 EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
+    int | None: "a whole number, or null to follow another option",
     bool: "true or false",
     str: "text",
     str | None: "text, or null for none",
@@ -34,8 +27,10 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-def apply_overrides(sections: Sections, overrides: tuple[str, ...]) -> None:
+def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: type) -> None:
     """Set "section.key=value" or, where only one section has it, "key=value", in place.
+
+    ``learner`` is the dataclass of the learner's options.
 
     A key that training has too means training's. Whole numbers are taken for numbers, so "1" and
     "1.0" are the same rate.
@@ -58,10 +53,10 @@ def apply_overrides(sections: Sections, overrides: tuple[str, ...]) -> None:
             continue
         section, name = short[0].split(".", 1)
         sections[section][name] = _value(raw)
-    for section, kind in SECTIONS.items():
-        problems += _fit_all(section, get_type_hints(kind), sections[section], kind)
-    wanted = {name: OPTIONS[name] for name in sections["learner"]}
-    problems += _fit_all("learner", wanted, sections["learner"])
+    for section, kind in {**SECTIONS, "learner": learner}.items():
+        hints = get_type_hints(kind)
+        wanted = {name: hints[name] for name in sections[section]}
+        problems += _fit_all(section, wanted, sections[section], kind)
     if problems:
         raise ConfigError("\n  ".join(problems))
 
@@ -73,9 +68,7 @@ def _value(raw: str) -> Any:
         return raw
 
 
-def _fit_all(
-    section: str, wanted: dict[str, Any], values: dict[str, Any], kind: type | None = None
-) -> list[str]:
+def _fit_all(section: str, wanted: dict[str, Any], values: dict[str, Any], kind: type) -> list[str]:
     """Bring ``values`` to the wanted types, in place, and return the problems."""
     problems = []
     for name, want in wanted.items():
@@ -83,7 +76,7 @@ def _fit_all(
             values[name] = _fit(want, values[name])
         except ConfigError as error:
             problems.append(f"{section}.{name}: got {values[name]!r}, {error}")
-    if kind is not None and not problems:
+    if not problems:
         try:
             kind(**values)
         except ConfigError as error:
@@ -94,8 +87,10 @@ def _fit_all(
 def _fit(want: Any, value: Any) -> Any:
     """Return ``value`` as ``want``; a `ConfigError` says what was expected instead."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if want is int and number and value == int(value):
+    if want in (int, int | None) and number and value == int(value):
         return int(value)
+    if want == int | None and value is None:
+        return None
     if want is float and number:
         return float(value)
     if want == list[str]:
