@@ -42,9 +42,7 @@ def test_calibration_error_is_the_loop_over_bins(seed: int) -> None:
     expected = 0.0
     for b in range(ECE_BINS):
         inside = [
-            i
-            for i, c in enumerate(confidence.tolist())
-            if b / ECE_BINS < c <= (b + 1) / ECE_BINS
+            i for i, c in enumerate(confidence.tolist()) if b / ECE_BINS < c <= (b + 1) / ECE_BINS
         ]
         if inside:
             accuracy = sum(int(predicted[i] == labels[i]) for i in inside) / len(inside)
