@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
-import random
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from tests.clip import tiny
 
+from diffuprompt.cli.main import main
 from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.hf import save_hf
 from diffuprompt.clip.model import Clip
@@ -73,8 +76,18 @@ def make_pictures(
     return folder
 
 
-def shuffled_colours(seed: int) -> list[str]:
-    """Return the class names in a random order."""
-    names = list(CLASSES)
-    random.Random(seed).shuffle(names)
-    return names
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended and what it showed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*words: object) -> Done:
+    """Run ``diffuprompt`` with these words in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return Done(code=code, out=out.getvalue(), err=err.getvalue())

@@ -1,0 +1,156 @@
+"""`Classifier`: the same answers as the protocol's, for files, pictures and other names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.protocols.world import CLASSES
+
+from diffuprompt.engine.progress import NULL
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.hub.classifier import Classifier
+from diffuprompt.protocols.run_folder import read_run
+from diffuprompt.protocols.workbench import learner_logits, own_prompts, prepare
+
+RUNS = ("coop", "diffusion")
+# Probabilities are softmax(20 * cosine); features of one image alone and in a batch differ by
+# about 1e-6 in the cosine, matrix products of other shapes adding in another order.
+OTHER_ORDER = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def classifiers(place: Path) -> dict[str, Classifier]:
+    """From run folders; `test_both_folders` compares with their artifacts."""
+    return {name: Classifier.from_pretrained(place / name, device="cpu") for name in RUNS}
+
+
+@pytest.fixture(scope="module")
+def images(place: Path) -> list[Path]:
+    return sorted((place / "colours").rglob("*.png"))[::3]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_both_folders(
+    place: Path, classifiers: dict[str, Classifier], images: list[Path], name: str
+) -> None:
+    artifact = Classifier.from_pretrained(str(place / name / "artifact"), device="cpu")
+    assert torch.equal(artifact.predict(images), classifiers[name].predict(images))
+    assert artifact.classes == CLASSES
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_one_picture_gives_ranked_names(
+    classifiers: dict[str, Classifier], images: list[Path], name: str
+) -> None:
+    classifier = classifiers[name]
+    found = classifier(images[0])
+    assert set(found) == set(CLASSES)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)  # six float32 numbers
+    (row,) = classifier.predict([images[0]])
+    assert [found[label] for label in CLASSES] == row.tolist()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_files_and_pictures_agree(
+    classifiers: dict[str, Classifier], images: list[Path], name: str
+) -> None:
+    with Image.open(images[1]) as picture:
+        assert classifiers[name](picture) == classifiers[name](images[1])
+    assert classifiers[name](str(images[1])) == classifiers[name](images[1])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "CMYK"])
+def test_pictures_of_any_mode_agree_with_their_files(
+    classifiers: dict[str, Classifier], tmp_path: Path, mode: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 50, 4), dtype=np.uint8)
+    picture = Image.fromarray(noise, "RGBA").convert("RGB" if mode == "CMYK" else "RGBA")
+    picture = picture.convert(mode) if mode != "RGBA" else picture
+    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    picture.save(path)
+    with Image.open(path) as same:
+        assert classifiers["coop"](same) == classifiers["coop"](path)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("name", RUNS)
+def test_batches_equal_single_pictures(
+    classifiers: dict[str, Classifier], images: list[Path], name: str, size: int
+) -> None:
+    whole = classifiers[name].predict(images, batch_size=64)
+    assert whole.shape == (len(images), len(CLASSES))
+    parts = classifiers[name].predict(images, batch_size=size)
+    torch.testing.assert_close(parts, whole, **OTHER_ORDER)
+    turned = classifiers[name].predict(images[::-1], batch_size=64)
+    torch.testing.assert_close(turned.flip(0), whole, **OTHER_ORDER)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_answers_are_the_protocols(
+    place: Path,
+    classifiers: dict[str, Classifier],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "cache"))
+    bench = prepare(read_run(place / name)[0], NULL)
+    tests = bench.tests["all"]
+    paths = [place / "colours" / item.path for item in tests.items]
+    artifact = classifiers[name]._artifact
+    with torch.inference_mode():
+        flat = own_prompts(artifact.learner, tests)
+        if artifact.generator is not None:
+            own, flat = flat, artifact.generator.sample(tests.features, flat)
+            assert not torch.allclose(own, flat)
+        expected = learner_logits(artifact.learner, tests)(flat, torch.arange(len(tests)))
+    found = classifiers[name].predict(paths)
+    torch.testing.assert_close(found, expected.softmax(1), **OTHER_ORDER)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_other_names_need_no_training(
+    classifiers: dict[str, Classifier], images: list[Path], name: str
+) -> None:
+    classifier = classifiers[name]
+    before = classifier.predict(images)
+    some = classifier.with_classes([CLASSES[4], CLASSES[1]])
+    assert some.classes == (CLASSES[4], CLASSES[1])
+    # softmax over fewer classes: the same odds
+    expected = before[:, [4, 1]] / before[:, [4, 1]].sum(1, keepdim=True)
+    torch.testing.assert_close(some.predict(images), expected, **OTHER_ORDER)
+    assert set(classifier.with_classes(["snow leopard"])(images[0])) == {"snow leopard"}
+    assert torch.equal(classifier.predict(images), before)  # the first one is left alone
+
+
+def test_class_lists_that_cannot_be_told_apart(classifiers: dict[str, Classifier]) -> None:
+    for names in (["cat", "cat"], ["snow_leopard", "dog", "Snow  leopard"]):
+        with pytest.raises(DataError, match="must differ"):
+            classifiers["coop"].with_classes(names)
+    with pytest.raises(DataError, match="empty"):
+        classifiers["coop"].with_classes([])  # not the trained names in silence
+    with pytest.raises(DataError, match="list of class names"):
+        classifiers["coop"].with_classes("cat")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_unreadable_picture_is_named(
+    classifiers: dict[str, Classifier], images: list[Path], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:80])
+    with pytest.raises(DataError, match=r"cut\.png"):
+        classifiers[name].predict([images[0], tmp_path / "cut.png"])
+    with pytest.raises(DataError, match=r"gone\.png"):
+        classifiers[name](tmp_path / "gone.png")
+    with pytest.raises(DataError, match="no pictures"):
+        classifiers[name].predict([])
+
+
+def test_an_unknown_device_is_a_configuration_error(place: Path) -> None:
+    with pytest.raises(ConfigError, match="device"):
+        Classifier.from_pretrained(place / "coop", device="abacus")

@@ -1,0 +1,152 @@
+"""A training process killed with SIGKILL in every stage ends with the bytes of a whole run.
+
+The killed processes run the real command line; only two things differ from a user's: state is
+saved after every step instead of every 30 s, and each save is followed by a short sleep, so that
+the kills land where they are meant to.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from tests.protocols.world import command
+
+from diffuprompt.cli.main import main
+from diffuprompt.engine import files, loop
+from diffuprompt.generators import overfit, prompt_diffusion
+from diffuprompt.protocols import train as job
+
+WORDS = (
+    *("train", "--data", "colours", "--backbone", "./clip", "--learner", "cocoop"),
+    *("--generator", "diffusion", "--shots", "3", "--workers", "0"),
+    *("--set", "train.epochs=2", "--set", "train.batch=3", "--set", "views=2"),
+    *("--set", "overfit.batch=2", "--set", "diffusion.epochs=4", "--set", "diffusion.batch=5"),
+)
+PAUSE_S = 0.05
+# stage, and how many saves of its own a process makes there before it is killed
+KILLS = (
+    *(("learner", 1), ("learner", 2), ("overfit", 1), ("overfit", 2)),
+    *(("diffusion", 1), ("diffusion", 2), ("diffusion", 1)),
+)
+
+
+def work(world: Path, out: Path, pause_s: float) -> None:
+    """Train as ``diffuprompt train`` does, saving always and slowly."""
+    os.chdir(world)
+    os.environ["DIFFUPROMPT_CACHE"] = str(world / "cache")
+    save, write = files.save_state, files.write_tensors
+
+    def save_and_wait(*args: object) -> None:
+        save(*args)  # type: ignore[arg-type]
+        time.sleep(pause_s)
+
+    def write_and_wait(*args: object) -> None:
+        write(*args)  # type: ignore[arg-type]
+        time.sleep(pause_s)
+
+    loop.save_state = save_and_wait  # type: ignore[attr-defined]
+    overfit.write_tensors = write_and_wait  # type: ignore[attr-defined]
+    always = functools.partial(loop.train, save_every_s=0.0)
+    job.train = prompt_diffusion.train = always  # type: ignore[attr-defined]
+    sys.exit(main([*WORDS, "--out", str(out)]))
+
+
+def saves(folder: Path) -> tuple[tuple[str, int], ...]:
+    """What a stage has saved: changes with every save."""
+    found = []
+    for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else ():
+        if path.suffix in (".pt", ".safetensors"):
+            found.append((path.name, path.stat().st_mtime_ns))
+    return tuple(found)
+
+
+def kill_after(process: BaseProcess, folder: Path, count: int, wait_s: float) -> bool:
+    """Kill ``process`` a moment after ``count`` saves in ``folder``; False if it ended first."""
+    seen, last = 0, saves(folder)
+    while seen < count:
+        if not process.is_alive():
+            return False
+        now = saves(folder)
+        seen, last = seen + (now != last), now
+        time.sleep(0.001)
+    time.sleep(wait_s)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def test_killed_in_every_stage_gives_the_same_bytes(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "other-cache"))
+    whole = command(*WORDS, "--out", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "torch._dynamo"])  # slow imports, once for all
+    rng, out = random.Random(3), tmp_path / "cut"
+    steps: dict[str, list[int]] = {}
+    for stage, count in KILLS:
+        process = context.Process(target=work, args=(world, out, PAUSE_S))
+        process.start()
+        folder = out / "checkpoint" / stage
+        assert kill_after(process, folder, count, rng.uniform(0, PAUSE_S)), f"in {stage}"
+        assert not (out / "artifact" / "artifact.json").exists()
+        if stage != "overfit":
+            steps.setdefault(stage, []).append(files.load_state(folder / "state.pt")["step"])
+    for stage, reached in steps.items():  # every process went on where the last one was
+        assert 0 < reached[0], stage
+        assert reached == sorted(set(reached)), stage
+    before = {stage: saves(out / "checkpoint" / stage) for stage in ("learner", "overfit")}
+    last = context.Process(target=work, args=(world, out, 0.0))
+    last.start()
+    last.join(60)
+    assert last.exitcode == 0
+    # finished stages were only loaded
+    assert before == {stage: saves(out / "checkpoint" / stage) for stage in before}
+    assert_same(out / "artifact", tmp_path / "whole" / "artifact")
+    # an artifact that was cut off counts as none, and is written again
+    (out / "artifact" / "artifact.json").unlink()
+    (out / "artifact" / "prompts.safetensors").write_bytes(b"half")
+    assert command(*WORDS, "--out", out).code == 0
+    assert_same(out / "artifact", tmp_path / "whole" / "artifact")
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    names = {"prompts.safetensors", "artifact.json", "README.md"}
+    assert {path.name for path in found.iterdir()} == names
+    for name in names:
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
+    words = ("train", "--data", "colours", "--backbone", "./clip", "--workers", "0")
+    long = ("--set", "epochs=1000000", "--set", "views=1", "--out", str(tmp_path / "run"))
+    source = Path(job.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diffuprompt.cli.main", *words, *long],
+        cwd=world,
+        env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    learner = tmp_path / "run" / "checkpoint" / "learner"
+    while not (learner / "metrics.jsonl").exists():
+        assert process.poll() is None, process.stderr
+        time.sleep(0.02)
+    process.terminate()
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in shown
+    assert files.load_state(learner / "state.pt")["step"] > 0
+    assert not (tmp_path / "run" / "artifact").exists()
