@@ -26,7 +26,7 @@ class TrainConfig:
             view every epoch, as published; fewer views can be cached and save most of the time.
         augment: what a random view is: "crop" (crop of at least 0.08 of the area, flip),
             "large-crop" (at least 0.5, flip) or "randaugment" (squashed, two of sixteen changes).
-        optimiser: "sgd" (momentum 0.9), "adam" or "adamw".
+        algorithm: "sgd" (momentum 0.9), "adam" or "adamw".
         schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps) or
             "constant".
     """
@@ -37,7 +37,7 @@ class TrainConfig:
     weight_decay: float = 5e-4
     views: int = 0
     augment: Literal["crop", "large-crop", "randaugment"] = "crop"
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
     schedule: Literal["dassl", "cosine", "constant"] = "dassl"
 
     def __post_init__(self) -> None:

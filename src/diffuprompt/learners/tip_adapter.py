@@ -104,7 +104,7 @@ class TipAdapter(Learner):
     ) -> Tensor:
         """Return ``(B, C)`` logits; see `Learner.logits`."""
         zero_shot = super().logits(images, classes, prompts, text)
-        feature_BE = normalize(self.features(images).float())
+        feature_BE = normalize(self.features(images).to(self.keys.dtype))
         near_BN = torch.exp(-self.beta * (1 - feature_BE @ self.keys.T))
         return zero_shot + self.alpha * (near_BN @ self._values(classes)).to(zero_shot.dtype)
 

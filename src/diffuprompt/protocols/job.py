@@ -76,11 +76,6 @@ class JobConfig:
             if value not in known:
                 hint = near_miss(value, known)
                 problems.append(f"{name}: expected one of {known}, got {value!r}.{hint}")
-        if self.learner in METHODS and self.generator != "none":
-            if not METHODS[self.learner].options.generates:
-                problems.append(
-                    f"generator: {self.learner} has no prompts to generate; use generator=none"
-                )
         for name, number, least in (
             ("shots", self.shots, 1),
             ("seed", self.seed, 0),
@@ -95,7 +90,13 @@ class JobConfig:
         preset = find_method(self.learner).presets[0]
         if self.preset != "auto":
             preset = find_preset(self.learner, self.preset)
-        _override(_sections(preset), self)
+        sections = _sections(preset)
+        _override(sections, self)
+        kind: Any = type(METHODS[self.learner].options)
+        if self.generator != "none" and not kind(**sections["learner"]).generates:
+            raise ConfigError(
+                f"generator: {self.learner} has no prompts to generate; use generator=none"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

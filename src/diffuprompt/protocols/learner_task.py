@@ -30,7 +30,7 @@ class LearnerTask:
         """What the recipe asks for."""
         config = self.config
         return Optimiser(
-            kind=config.optimiser,
+            kind=config.algorithm,
             lr=config.lr,
             weight_decay=config.weight_decay,
             schedule=config.schedule,

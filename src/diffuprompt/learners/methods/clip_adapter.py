@@ -12,7 +12,7 @@ from diffuprompt.learners.options import PromptOptions
 _FEW = Preset(
     learner="clip-adapter",
     name="few-shot",
-    train=TrainConfig(epochs=200, batch=32, lr=1e-5, optimiser="adam"),
+    train=TrainConfig(epochs=200, batch=32, lr=1e-5, algorithm="adam"),
     source="arXiv 2110.04544, batch and rate; see the module for the rest",
     fewer_epochs=((2, 50), (8, 100)),
 )
@@ -27,7 +27,7 @@ METHOD = Method(
         Preset(
             learner="clip-adapter",
             name="lite",
-            train=TrainConfig(epochs=50, batch=32, lr=1e-3, views=10, optimiser="adam"),
+            train=TrainConfig(epochs=50, batch=32, lr=1e-3, views=10, algorithm="adam"),
             source="for small towers",
         ),
     ),

@@ -16,7 +16,7 @@ _TUNE = TrainConfig(
     lr=1e-3,
     weight_decay=0.01,
     augment="large-crop",
-    optimiser="adamw",
+    algorithm="adamw",
     schedule="cosine",
 )
 _SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
@@ -48,7 +48,7 @@ TUNED = Method(
                 weight_decay=0.01,
                 views=10,
                 augment="large-crop",
-                optimiser="adamw",
+                algorithm="adamw",
                 schedule="cosine",
             ),
             source="for small towers: smaller batches",
