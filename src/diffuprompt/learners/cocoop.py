@@ -26,8 +26,8 @@ class MetaNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         hidden = max(inputs // REDUCTION, 1)
-        self.linear1 = nn.Linear(inputs, hidden)
-        self.linear2 = nn.Linear(hidden, outputs)
+        self.linear1 = nn.utils.skip_init(nn.Linear, inputs, hidden)
+        self.linear2 = nn.utils.skip_init(nn.Linear, hidden, outputs)
         for linear in (self.linear1, self.linear2):  # torch's default ranges, from a named stream
             bound = linear.in_features**-0.5
             for p in (linear.weight, linear.bias):
