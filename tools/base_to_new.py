@@ -19,13 +19,7 @@ from diffuprompt.protocols.evaluate import evaluate_run
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.train import train_job
 
-METHODS = (
-    ("zero-shot", "none"),
-    ("coop", "none"),
-    ("cocoop", "none"),
-    ("cocoop", "diffusion"),
-    ("coop", "diffusion"),
-)
+METHODS = ("zero-shot", "coop", "cocoop", "cocoop+diffusion", "coop+diffusion")
 
 
 def main() -> None:
@@ -34,15 +28,18 @@ def main() -> None:
     parser.add_argument("--data", default="caltech101")
     parser.add_argument("--backbone", default="photo-clip-lite")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args()
     set_up_logging()
     for seed in args.seeds:
-        for learner, generator in METHODS:
+        for method in args.methods:
+            learner, _, generator = method.partition("+")
             progress = console_progress()
             job = JobConfig(
-                data=args.data, backbone=args.backbone, learner=learner, generator=generator,
+                data=args.data, backbone=args.backbone, learner=learner,
+                generator=generator or "none",
                 seed=seed, protocol="base-to-new", runs_dir=args.runs,
             )  # fmt: skip
             run = train_job(job, progress)

@@ -1,4 +1,4 @@
-"""Measure a CLIP folder on the scenes world: zero-shot per style, and retrieval.
+"""Measure a CLIP folder on the scenes world: zero-shot per style, a linear probe, retrieval.
 
 python -m tools.evaluate_scenes_clip src/diffuprompt/assets/scenes-clip
 """
@@ -66,6 +66,31 @@ def zero_shot(towers: Towers, style: str, split: str) -> dict[str, float]:
     return {**out, "H": 2 * out["base"] * out["new"] / (out["base"] + out["new"])}
 
 
+def linear_probe(towers: Towers, shots: int = 16) -> dict[str, float]:
+    """Accuracy in per cent of a linear classifier on picture embeddings, in each half."""
+    data = materialise()
+    half = len(data.classes) // 2
+    sets = {}
+    for split in ("train", "test"):
+        items = data.splits[split]  # type: ignore[index]
+        images = towers.images([Image.open(data.root / item.path) for item in items]).clone()
+        sets[split] = (images, torch.tensor([item.label for item in items]))
+    out = {}
+    for name, low in (("base", 0), ("new", half)):
+        (x, y), (x_test, y_test) = sets["train"], sets["test"]
+        few = torch.cat([(y == low + c).nonzero()[:shots, 0] for c in range(half)])
+        mine = (y_test >= low) & (y_test < low + half)
+        weight = torch.zeros(half, x.shape[1], requires_grad=True)
+        optimiser = torch.optim.Adam([weight], lr=0.02, weight_decay=1e-4)
+        for _ in range(400):
+            optimiser.zero_grad()
+            F.cross_entropy(10 * x[few] @ weight.T, y[few] - low).backward()
+            optimiser.step()
+        guess = (x_test[mine] @ weight.T).argmax(1) + low
+        out[name] = float((guess == y_test[mine]).float().mean() * 100)
+    return out
+
+
 def retrieval(towers: Towers, count: int = 500) -> dict[str, float]:
     """R@1 and R@5 both ways among fresh scenes with full captions."""
     made = [scene(11, k, size=SIDE, stream="retrieval", pretraining=True) for k in range(count)]
@@ -88,7 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     towers = Towers(options.folder)
     result = {style: zero_shot(towers, style, options.split) for style in options.styles}
-    print(json.dumps({"zero_shot": result, "retrieval": retrieval(towers)}, indent=1))
+    extra = {"linear_probe": linear_probe(towers), "retrieval": retrieval(towers)}
+    print(json.dumps({"zero_shot": result, **extra}, indent=1))
 
 
 if __name__ == "__main__":

@@ -182,6 +182,7 @@ def save(folder: Path, model: CLIPModel, tokenizer: Tokenizer) -> None:
         if not name.endswith("position_ids")
     }
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "tokenizer.json").write_bytes(tokenizer.to_bytes())
     preprocess = {
         "image_processor_type": "CLIPImageProcessor",

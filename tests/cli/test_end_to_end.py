@@ -191,6 +191,23 @@ def test_other_pictures_are_another_run(world: Path, tmp_path: Path) -> None:
     assert not (run / "record.json").exists()
 
 
+def test_a_csv_and_its_root_are_found_from_another_folder(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sorted((world / "colours").rglob("*.png"))
+    rows = [f"{path.relative_to(world / 'colours')},{path.parent.name}" for path in paths]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(world / "colours", tmp_path / "pictures")
+    words = ("--data-root", "pictures", "--backbone", world / "clip", "--out", "run")
+    run = folder_of(train(*words, data="list.csv"))
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "far" / "away")
+    done = command("evaluate", "../../run")
+    assert done.code == 0, done.err
+    assert read_record(run / "record.json").job.dataset == "list"
+
+
 def test_evaluation_waits_for_training(world: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(runs["coop"], tmp_path / "run")
     (tmp_path / "run" / "record.json").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,18 @@ def test_batches_equal_single_pictures(
     torch.testing.assert_close(parts, whole, **OTHER_ORDER)
     turned = classifiers[name].predict(images[::-1], batch_size=64)
     torch.testing.assert_close(turned.flip(0), whole, **OTHER_ORDER)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp_2m", "euler"])
+def test_batches_equal_single_pictures_whatever_the_sampler_draws(
+    place: Path, diffusion: Path, images: list[Path], sampler: str
+) -> None:
+    data = json.loads((diffusion / "artifact.json").read_text())
+    data["generator"]["config"]["sampler"] = sampler
+    (diffusion / "artifact.json").write_text(json.dumps(data))
+    classifier = Classifier.from_pretrained(diffusion, backbone=str(place / "clip"), device="cpu")
+    whole = classifier.predict(images)
+    torch.testing.assert_close(classifier.predict(images, batch_size=1), whole, **OTHER_ORDER)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -143,7 +143,8 @@ class PromptDiffusion(nn.Module):
         config, name = self.config, sampler or self.config.sampler
         sigmas = self._grid(nfe or config.nfe)
         x = float(sigmas[0]) * self.noise.expand(features_BE.shape[0], -1)
-        extra = {"generator": torch_stream(self.seed, "sampler")} if name in NEEDS_NOISE else {}
+        # one stream for all rows: an image's prompts must not depend on its neighbours
+        extra = {"generator": [torch_stream(self.seed, "sampler")]} if name in NEEDS_NOISE else {}
         z = get_sampler(name)(self.denoise(features_BE), x, sigmas, **extra)
         return initial_BF + self.scale * z
 

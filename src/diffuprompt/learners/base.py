@@ -223,7 +223,7 @@ def linear(
     inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
 ) -> nn.Linear:
     """Return a linear map with torch's default range of values, drawn from a named stream."""
-    out = nn.Linear(inputs, outputs, bias=bias)
+    out = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # no draw of its own
     for p in out.parameters():
         nn.init.uniform_(p, -(inputs**-0.5), inputs**-0.5, generator=generator)
     return out

@@ -11,13 +11,13 @@ from diffuprompt.data.scenes.attributes import STYLES, Style, check
 
 
 def _sketch(image: Image.Image, _: np.random.Generator) -> Image.Image:
-    """Dark pencil lines on paper, the colours only a faint wash."""
+    """Dark pencil lines on paper, the colours only a wash."""
     grey = image.convert("L").filter(ImageFilter.GaussianBlur(0.6))
     lines = np.asarray(grey.filter(ImageFilter.FIND_EDGES), np.float32)
     lines[[0, -1]] = 0
     lines[:, [0, -1]] = 0
-    wash = 0.45 * np.asarray(image, np.float32) + 0.55 * 250
-    return Image.fromarray((wash * (1 - np.clip(lines / 90, 0, 1))[..., None]).astype(np.uint8))
+    wash = 0.7 * np.asarray(image, np.float32) + 0.3 * 250
+    return Image.fromarray((wash * (1 - np.clip(lines / 300, 0, 0.5))[..., None]).astype(np.uint8))
 
 
 def _noisy(image: Image.Image, noise: np.random.Generator) -> Image.Image:

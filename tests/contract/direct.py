@@ -1,0 +1,157 @@
+"""CLIP with prompts, written a second time: whole context, one dense mask, nothing shared.
+
+It takes only the weights from the towers. Tokens are laid out here from the methods' definitions.
+
+Legend: N sequences, S sequence, D width, B image, C class, M prompt tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from diffuprompt.clip.layers import Block
+from diffuprompt.clip.model import Clip
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.learners.base import Learner
+from diffuprompt.prompts import Slot
+
+Row = list[int]  # token ids; -1 - i stands for prompt vector i
+
+
+def logits(
+    learner: Learner, images: ImageBatch, names: Sequence[str], prompts: Mapping[str, Tensor]
+) -> Tensor:
+    """``(B, C)`` of the learner under given source prompts that enter the towers as they are."""
+    clip, slots = learner.clip, learner.spec.slots
+    vision = {s.layer: prompts[s.name] for s in slots if s.tower == "vision"}
+    text = {s.layer: prompts[s.name] for s in slots if s.tower == "text"}
+    image_BE = unit(image_features(clip, images.pixels, vision))
+    if learner.name == "zero-shot":
+        return clip.logit_scale.exp() * image_BE @ zero_shot(learner, names).T
+    text_BCE = unit(text_features(clip, class_rows(learner, names), text))
+    return clip.logit_scale.exp() * (image_BE[:, None] * text_BCE).sum(-1)
+
+
+def zero_shot(learner: Learner, names: Sequence[str]) -> Tensor:
+    """``(C, E)``: the normalised mean of the templates' normalised features."""
+    each = []
+    for template in learner.config()["templates"]:
+        texts = [template.replace("{}", name.replace("_", " ")) for name in names]
+        each.append(unit(text_features(learner.clip, sentence_rows(learner.clip, texts), {})[0]))
+    return unit(torch.stack(each).mean(0))
+
+
+def sentence_rows(clip: Clip, texts: Sequence[str]) -> list[Row]:
+    tokenizer = clip.tokenizer
+    return [[tokenizer.sot, *tokenizer.encode(text), tokenizer.eot] for text in texts]
+
+
+def class_rows(learner: Learner, names: Sequence[str]) -> list[Row]:
+    """``[SOT, ctx, name, ".", EOT]`` of every class, at the learner's position."""
+    tokenizer, config = learner.clip.tokenizer, learner.config()
+    count, words = config["num_ctx"], config.get("ctx_init", getattr(learner, "ctx_init", None))
+    fixed = tokenizer.encode(words)[count:] if words else []
+    ctx, dot, out = [-1 - i for i in range(count)], tokenizer.encode("."), []
+    for raw in names:
+        name = tokenizer.encode(raw.replace("_", " "))
+        body = {
+            "end": [*ctx, *fixed, *name, *dot],
+            "middle": [*ctx[: count // 2], *name, *ctx[count // 2 :], *dot],
+            "front": [*name, *ctx, *dot],
+        }[config.get("position", "end")]
+        out.append([tokenizer.sot, *body, tokenizer.eot])
+    return out
+
+
+def text_features(clip: Clip, rows: Sequence[Row], prompts: Mapping[int, Tensor]) -> Tensor:
+    """``(B, C, E)`` over the whole context; prompts are ``(B|1, C|1, M, D)``."""
+    tower, size = clip.text, clip.config.text.context_length
+    batch = max((p.shape[0] for p in prompts.values()), default=1)
+    ids = torch.tensor([row + [clip.config.text.pad] * (size - len(row)) for row in rows])
+    places = [[row.index(-1 - i) for i in range(-min(0, *row))] for row in rows]
+    mask = torch.full((size, size), -math.inf, dtype=clip.logit_scale.dtype).triu(1)
+
+    def put(x_BCSD: Tensor, prompt: Tensor | None) -> Tensor:
+        if prompt is None:
+            return x_BCSD
+        tokens = prompt.to(x_BCSD.dtype).expand(batch, len(rows), -1, -1)
+        out = [list(x.unbind(1)) for x in x_BCSD.unbind(1)]
+        for c, at in enumerate(places):
+            for i, position in enumerate(at):
+                out[c][position] = tokens[:, c, i]
+        return torch.stack([torch.stack(x, 1) for x in out], 1)
+
+    x = tower.token_embedding.weight[ids.clamp(min=0)].expand(batch, -1, -1, -1)
+    x = put(x, prompts.get(0)) + tower.positions[:size]
+    for layer, layer_block in enumerate(tower.blocks):
+        if layer:
+            x = put(x, prompts.get(layer))
+        x = block(layer_block, clip.config.text.activation, x, mask)
+    ends = torch.stack([x[:, c, len(row) - 1] for c, row in enumerate(rows)], 1)
+    return norm(tower.ln_final, ends) @ tower.projection.weight.T
+
+
+def image_features(clip: Clip, pixels: Tensor | None, prompts: Mapping[int, Tensor]) -> Tensor:
+    """``(B, E)``; prompts ``(B|1, L, D)`` stand behind the patches."""
+    assert pixels is not None
+    tower, patch = clip.vision, clip.config.vision.patch_size
+    grid = tower.stem(pixels)
+    patches = nn.functional.unfold(grid, patch, stride=patch).transpose(1, 2)
+    x = patches @ tower.patch_embedding.weight.flatten(1).T
+    batch, count = x.shape[0], x.shape[1] + 1
+    x = torch.cat([tower.class_embedding.expand(batch, 1, -1), x], 1) + tower.positions
+    for layer, layer_block in enumerate(tower.blocks):
+        if layer in prompts:
+            tokens = prompts[layer].to(x.dtype).expand(batch, -1, -1)
+            x = torch.cat([x[:, :count], tokens], 1)
+        if layer == 0:
+            x = norm(tower.ln_pre, x)
+        x = block(layer_block, clip.config.vision.activation, x, 0.0)
+    return norm(tower.ln_post, x[:, 0]) @ tower.projection.weight.T
+
+
+def block(module: nn.Module, activation: str, x: Tensor, mask: Tensor | float) -> Tensor:
+    """Pre-norm attention and MLP by their formulas, head by head."""
+    assert isinstance(module, Block)
+    attention, width = module.attn, x.shape[-1]
+    qkv = norm(module.ln_1, x) @ attention.qkv.weight.T + attention.qkv.bias
+    q, k, v = qkv[..., :width], qkv[..., width : 2 * width], qkv[..., 2 * width :]
+    size, mixed = width // attention.heads, []
+    for start in range(0, width, size):
+        at = slice(start, start + size)
+        scores = q[..., at] @ k[..., at].transpose(-2, -1) / math.sqrt(size) + mask
+        mixed.append(scores.softmax(-1) @ v[..., at])
+    x = x + torch.cat(mixed, -1) @ attention.out.weight.T + attention.out.bias
+    hidden = norm(module.ln_2, x) @ module.fc1.weight.T + module.fc1.bias
+    return x + act(activation, hidden) @ module.fc2.weight.T + module.fc2.bias
+
+
+def act(name: str, x: Tensor) -> Tensor:
+    if name == "quick_gelu":
+        return x * torch.sigmoid(1.702 * x)
+    if name == "gelu":
+        return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+    return x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    return centred / (variance + layer.eps).sqrt() * layer.weight + layer.bias
+
+
+def unit(x: Tensor) -> Tensor:
+    return x / x.square().sum(-1, keepdim=True).sqrt()
+
+
+def slot_slices(slots: Sequence[Slot]) -> dict[str, slice]:
+    """Where each slot lies in the flat vector."""
+    out, start = {}, 0
+    for slot in slots:
+        out[slot.name] = slice(start, start + slot.size)
+        start += slot.size
+    return out

@@ -1,0 +1,82 @@
+"""Generators that contracts run on: untrained, and briefly trained on a learner's own V*."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from tests.contract.cases import build
+from tests.contract.towers import NAMES, pictures, rows
+from torch import Tensor
+
+from diffuprompt.clip.model import Clip
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.learners.base import Learner
+from diffuprompt.learners.classes import Classes
+
+GENERATORS = ("untrained", "trained")
+SMALL = TransformerConfig(width=32, layers=2, heads=4, dropout=0.0, num_frequencies=8)
+
+
+def shrink_networks(monkeypatch: pytest.MonkeyPatch, config: TransformerConfig = SMALL) -> None:
+    """Let every preset of the denoising network be a small one."""
+    monkeypatch.setattr(TransformerConfig, "preset", classmethod(lambda cls, name: config))
+
+
+@cache
+def generator_for(kind: str, case: str, clip: Clip) -> PromptDiffusion:
+    """A generator of prompts for one learner, made once a process.
+
+    Two epochs hardly look at the condition, so "trained" weights are then moved at random: what
+    holds for them holds for any.
+    """
+    learner = build(case, clip, moved=True).requires_grad_(False)
+    config = DiffusionConfig(epochs=2, batch=2, lr=2e-2, ce_samples=1)
+    generator = PromptDiffusion(learner.spec, clip.config.embed_dim, config, seed=3)
+    generator.to(clip.logit_scale.dtype)
+    if kind == "trained":
+        images, classes = pictures(clip, 4), Classes(NAMES)
+        logits = flat_logits(learner, images, classes)
+        own = own_flat(learner, images)
+        settings = OverfitConfig(steps=2, lr=0.3)
+        best = overfit(logits, own, images.labels, settings)
+        loss = torch.nn.functional.cross_entropy
+        generator.fit(
+            PromptPairs(images.features, own, best.prompts),
+            lambda flat, index: loss(logits(flat, index), images.labels[index]),
+        )
+        stream = torch_stream(2, "moved", case)
+        with torch.no_grad():
+            for p in generator.network.parameters():
+                p += 0.15 * torch.randn(p.shape, generator=stream)
+    return generator.eval().requires_grad_(False)
+
+
+def own_flat(learner: Learner, images: ImageBatch) -> Tensor:
+    """The learner's own prompts of every image in the tower's precision, ``(B, F)``."""
+    own = learner.spec.pack(learner.prompts(images.features)).detach()
+    return own.expand(len(images), -1).to(images.features.dtype)
+
+
+def flat_logits(learner: Learner, images: ImageBatch, classes: Classes) -> Any:
+    """``logits(flat (B, F), index (B,)) -> (B, C)``."""
+    return lambda flat, index: learner.logits(
+        rows(images, index), classes, learner.spec.unpack(flat)
+    )
+
+
+def predict(
+    learner: Learner, generator: PromptDiffusion, images: ImageBatch, classes: Classes
+) -> Tensor:
+    """Logits under generated prompts, from pixels to the end."""
+    features = learner.features(ImageBatch(images.pixels, None, images.index))
+    own = learner.spec.pack(learner.prompts(features)).to(features.dtype)
+    flat = generator.sample(features, own)
+    return learner.logits(images, classes, learner.spec.unpack(flat))

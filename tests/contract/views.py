@@ -1,0 +1,54 @@
+"""Image sets whose features are given, in the place of a feature store over files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from tests.contract.towers import pictures
+from torch import Tensor
+
+from diffuprompt.clip.features import FeatureStore
+from diffuprompt.clip.model import Clip
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.data.manifest import Item
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.learners.classes import Classes
+from diffuprompt.protocols.workbench import ImageSet
+
+
+class GivenFeatures:
+    """Looks like a `FeatureStore`; random views are the test view plus noise of (view)."""
+
+    def __init__(self, features: Tensor, noise: float) -> None:
+        self.features, self.noise = features, noise
+        self.clip = cast(Clip, _Device())
+        self.asked: list[int | None] = []
+
+    def test(self, items: Sequence[Item]) -> Tensor:
+        self.asked.append(None)
+        return self.features[[int(item.path) for item in items]]
+
+    def train(self, items: Sequence[Item], view: int) -> Tensor:
+        self.asked.append(view)
+        x = self.features[[int(item.path) for item in items]]
+        return x + self.noise * torch.randn(x.shape, generator=torch_stream(3, view)).to(x.dtype)
+
+
+class _Device:
+    device = torch.device("cpu")
+
+
+def image_set(images: ImageBatch, classes: Classes, *, noise: float = 0.1) -> ImageSet:
+    """An image set over a batch."""
+    assert images.features is not None
+    assert images.labels is not None
+    items = tuple(Item(str(i), int(label)) for i, label in enumerate(images.labels))
+    store: Any = GivenFeatures(images.features, noise)
+    return ImageSet(items, classes, cast(FeatureStore, store))
+
+
+def tiny_set(clip: Clip, count: int, classes: Classes, *, noise: float = 0.1) -> ImageSet:
+    """An image set of random pictures."""
+    return image_set(pictures(clip, count), classes, noise=noise)

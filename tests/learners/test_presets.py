@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+from tests.contract.towers import tower
+from torch import float64
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.learners.presets import PRESETS, TrainConfig, epochs_for_shots, find_preset
+from diffuprompt.learners.registry import LEARNERS, build_learner
+
+
+def test_names_are_unique_and_every_learner_has_a_recipe():
+    names = [(p.learner, p.name) for p in PRESETS]
+    assert len(set(names)) == len(names)
+    assert {p.learner for p in PRESETS} == set(LEARNERS)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.learner}-{p.name}")
+def test_every_recipe_builds_its_learner(preset):
+    build_learner(preset.learner, tower("plain-vit", float64), preset.options)
+    assert preset.source
+
+
+def test_published_recipes():
+    """CoOp and CoCoOp as their repositories run them (2109.01134, 2203.05557)."""
+    coop = find_preset("coop", "base-to-new")
+    assert (coop.train.epochs, coop.train.batch, coop.train.lr) == (200, 32, 2e-3)
+    assert coop.options == {"num_ctx": 4, "ctx_init": "a photo of a"}
+    few = find_preset("coop", "few-shot")
+    assert (few.train.epochs, few.train.batch, few.train.lr) == (200, 32, 2e-3)
+    assert few.options == {"num_ctx": 16}
+    assert [epochs_for_shots(few, k) for k in (1, 2, 4, 8, 16)] == [50, 100, 100, 200, 200]
+    cocoop = find_preset("cocoop", "base-to-new")
+    assert (cocoop.train.epochs, cocoop.train.batch, cocoop.train.lr) == (10, 1, 2e-3)
+    assert epochs_for_shots(cocoop, 1) == 10
+    for preset in (coop, few, cocoop):
+        assert preset.train.weight_decay == 5e-4
+        assert preset.train.views == 0, "published recipes draw a fresh view every epoch"
+
+
+def test_zero_shot_has_one_recipe_under_every_name():
+    assert find_preset("zero-shot", "lite") is find_preset("zero-shot", "published")
+    assert find_preset("zero-shot", "base-to-new").train.epochs == 0
+
+
+def test_wrong_names_get_the_near_miss():
+    with pytest.raises(ConfigError, match=r"Did you mean 'few-shot'\?"):
+        find_preset("coop", "fewshot")
+    with pytest.raises(ConfigError, match=r"Did you mean 'coop'\?"):
+        find_preset("cop", "lite")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": -1}, {"batch": 0}, {"lr": 0.0}, {"lr": -1.0}, {"views": -1}]
+)
+def test_impossible_recipes_are_refused(wrong):
+    with pytest.raises(ConfigError, match="train: expected"):
+        TrainConfig(**{"epochs": 1, "batch": 1, "lr": 0.1, **wrong})
