@@ -8,9 +8,7 @@ Legend: B image, C class, E embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import torch
 from tests.contract import direct
 from torch import Tensor
 
@@ -31,24 +29,12 @@ def features(
             text[layer] = values[key][None, None]
         if (key := f"family.vision.{layer}") in values:
             vision[layer] = values[key][None]
-        if (key := f"family.maps.{layer}.weight") in values:
-            bias = values[f"family.maps.{layer}.bias"]
-            vision[layer] = (values[f"family.text.{layer}"] @ values[key].T + bias)[None]
+    vision |= direct.coupled(values, {layer: p[:, 0] for layer, p in text.items()})
     image_BE = direct.image_features(clip, pixels, vision)
     text_CE = direct.text_features(clip, direct.class_rows(learner, names), text)[0]
-    image_BE = adapted(image_BE, values, "image", options)
-    text_CE = adapted(text_CE, values, "text", options)
+    image_BE = direct.adapted(image_BE, values, "image", options)
+    text_CE = direct.adapted(text_CE, values, "text", options)
     return direct.unit(image_BE), direct.unit(text_CE)
-
-
-def adapted(x: Tensor, values: Values, tower: str, options: Mapping[str, Any]) -> Tensor:
-    """CoPrompt's and CLIP-Adapter's mixture."""
-    if f"adapters.{tower}.down.weight" not in values:
-        return x
-    hidden = torch.relu(x @ values[f"adapters.{tower}.down.weight"].T)
-    new = torch.relu(hidden @ values[f"adapters.{tower}.up.weight"].T)
-    share = options[f"{tower}_adapter"]
-    return share * new + (1 - share) * x
 
 
 def zero_shot(clip: Clip, pixels: Tensor, names: Sequence[str]) -> Tensor:
@@ -62,14 +48,8 @@ def zero_shot(clip: Clip, pixels: Tensor, names: Sequence[str]) -> Tensor:
 def logits(learner: Learner, values: Values, pixels: Tensor, names: Sequence[str]) -> Tensor:
     """``(B, C)`` under learnables ``values``."""
     if "keys" in values:  # Tip-Adapter
-        options, clip = learner.config(), learner.clip
-        out = zero_shot(clip, pixels, names)
-        image = direct.unit(direct.image_features(clip, pixels, {}))
-        for c, name in enumerate(names):
-            for key, label in zip(values["keys"], learner.labels, strict=True):
-                if options["trained_classes"][int(label)] == name:
-                    near = torch.exp(-options["beta"] * (1 - image @ key))
-                    out = out + options["alpha"] * near[:, None] * torch.eye(len(names))[c]
-        return out
+        image = direct.unit(direct.image_features(learner.clip, pixels, {}))
+        out = zero_shot(learner.clip, pixels, names)
+        return out + direct.cached(image, values, names, learner.config())
     image, text = features(learner, values, pixels, names)
     return learner.clip.logit_scale.exp() * image @ text.T

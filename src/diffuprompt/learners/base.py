@@ -106,6 +106,8 @@ class Learner(nn.Module, ABC):
         """Prompt-free image features ``(B, E)``, not normalised; the batch's own if it has them."""
         if images.features is not None:
             return images.features
+        if images.grid is None and images.pixels is None:
+            raise ConfigError("the image batch has neither pixels nor features")
         return self.clip.vision.from_grid(self.grid(images))
 
     def grid(self, images: ImageBatch) -> Tensor:
@@ -229,6 +231,6 @@ def linear(
     return out
 
 
-def unit(features: Tensor) -> Tensor:
-    """L2-normalised features in fp32, as conditions of prompt networks."""
-    return normalize(features.float())
+def unit(features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """L2-normalised features in a prompt network's precision, as its condition."""
+    return normalize(features.to(dtype))

@@ -72,7 +72,7 @@ class CoCoOp(Learner):
 
     def prompts(self, features_BE: Tensor) -> Prompts:
         """Return ``ctx + meta_net(unit feature)`` as ``(B, 1, M, D)``."""
-        shift_BD = self.meta_net(unit(features_BE))
+        shift_BD = self.meta_net(unit(features_BE, self.ctx.dtype))
         return Prompts({"text.0": (self.ctx + shift_BD[:, None])[:, None]})
 
     def tokens(self, classes: Classes) -> PromptedTokens:

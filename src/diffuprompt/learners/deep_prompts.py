@@ -103,7 +103,8 @@ class CoupledPrompts(nn.Module):
         out = {}
         for layer in range(len(self.maps)):
             apply, tokens = self._map(layer), prompts[f"text.{layer}"][:, 0]
-            out[f"vision.{layer}"] = apply(tokens.to(apply.weight.dtype))
+            # contiguous: else torch multiplies another way where gradients are asked for
+            out[f"vision.{layer}"] = apply(tokens.to(apply.weight.dtype).contiguous())
         return out
 
     def _map(self, layer: int) -> nn.Linear:
