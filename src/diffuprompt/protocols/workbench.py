@@ -147,7 +147,9 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
     device = pick(job.device)
     seen = peek_clip(job.backbone)
     if seen is not None:  # what is wrong with the options is said before any weight is loaded
-        _check(_resolve(job, manifest, seen.scale), seen.config)
+        early = _resolve(job, manifest, seen.scale)
+        _check(early, seen.config)
+        _sentences(job, early, manifest)
     clip = load_clip(job.backbone, device=device)
     resolved = _resolve(job, manifest, float(clip.scale))
     _check(resolved, clip.config)
