@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.generators.config import DiffusionConfig
 from diffuprompt.generators.overfit import Logits
-from diffuprompt.generators.prompt_diffusion import PromptPairs
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
 from diffuprompt.prompts import PromptSpec, Slot
 
 SPEC = PromptSpec((Slot(name="text.0", tower="text", layer=0, length=2, width=6),))
@@ -90,3 +91,30 @@ def linear_pairs(count: int, spec: PromptSpec = SPEC, dtype: torch.dtype = torch
 def part(pairs: PromptPairs, at: slice) -> PromptPairs:
     """Some of the pairs."""
     return PromptPairs(pairs.features[at], pairs.initial[at], pairs.target[at])
+
+
+def never(flat: Tensor, index: Tensor) -> Tensor:
+    """A task loss that must not be asked."""
+    raise AssertionError("the task loss must not be asked")
+
+
+def make(spec: PromptSpec = SPEC, *, seed: int = 0, **config: Any) -> PromptDiffusion:
+    """An untrained generator that trains briefly."""
+    settings: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, **config}
+    return PromptDiffusion(spec, FEATURES, DiffusionConfig(**settings), seed=seed)
+
+
+def moved(spec: PromptSpec = SPEC, **config: Any) -> PromptDiffusion:
+    """A generator in float64 with random weights everywhere, which answers by feature and time."""
+    generator = make(spec, **config).double().eval()
+    stream = torch_stream(1, "moved")
+    with torch.no_grad():
+        for p in generator.network.parameters():
+            p += 0.15 * torch.randn(p.shape, generator=stream)
+        generator.scale.fill_(0.1)
+    return generator.requires_grad_(False)
+
+
+def bits(generator: PromptDiffusion) -> dict[str, bytes]:
+    """Everything that is saved, bit for bit."""
+    return {k: t.numpy().tobytes() for k, t in generator.state_dict().items()}
