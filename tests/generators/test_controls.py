@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.generators.toy import FEATURES, SPEC, linear_pairs, moved, part, randn
@@ -58,10 +60,13 @@ def test_another_seed_shuffles_otherwise(generator, pairs, test_set):
     assert not torch.equal(one, two)
 
 
-def test_nearest_takes_the_row_of_the_most_similar_direction(controls, pairs):
+def test_nearest_takes_the_row_of_the_most_similar_direction(generator, pairs):
+    """Only directions count, of the bank's features (from 1 to 20 long here) and of the image's."""
+    pairs = replace(pairs, features=torch.arange(1, 21)[:, None] * pairs.features)
+    controls = control_prompts(generator, pairs, seed=4)
     chosen = torch.tensor([7, 0, 19, 7])
     noise = 1e-3 * randn(4, FEATURES, name="nearby")
-    lengths = torch.tensor([[0.01], [1.0], [50.0], [3.0]])  # only the direction counts
+    lengths = torch.tensor([[0.01], [1.0], [50.0], [3.0]])
     features, own = lengths * (pairs.features[chosen] + noise), randn(4, SPEC.size, name="own")
     want = own + (pairs.target - pairs.initial)[chosen]
     torch.testing.assert_close(controls["nearest"](features, own), want, **EXACT)

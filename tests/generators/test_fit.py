@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.contract.generators import SMALL, shrink_networks
-from tests.generators.toy import BOTH, SPEC, bits, linear_pairs, make, never, part
+from tests.generators.toy import BOTH, SPEC, bits, linear_pairs, make, moved, never, part
 
 from diffuprompt.diffusion.loss import denoising_loss
 from diffuprompt.engine import loop
@@ -99,15 +99,37 @@ def test_the_task_loss_sees_some_images_of_each_batch(samples, expected):
 
 
 def test_the_task_loss_sees_prompts_of_its_images():
-    """With weights that answer exactly 0, the guess is the images' own prompts."""
+    """Untrained, the guess is the images' own prompts."""
     pairs = linear_pairs(10)
-    generator = make(lr=1e-30, weight_decay=0.0, ce_samples=0)
 
     def task_loss(flat, index):
         torch.testing.assert_close(flat, pairs.initial[index], rtol=0, atol=1e-6)
         return flat.square().mean()
 
-    generator.fit(pairs, task_loss)
+    make(lr=1e-30, weight_decay=0.0, ce_samples=0).fit(pairs, task_loss)
+
+
+def test_the_task_loss_sees_residuals_of_the_targets_size():
+    """The network works on unit size: ten times the residuals, ten times the guess."""
+
+    def guesses(size):
+        pairs, seen = linear_pairs(10, dtype=torch.float64), []
+        residual = size * (pairs.target - pairs.initial)
+        generator = moved(lr=1e-30, weight_decay=0.0, ema=0.0)
+        generator.network.requires_grad_(True)
+
+        def task_loss(flat, index):
+            seen.append((flat - pairs.initial[index]).detach())
+            return flat.square().mean()
+
+        generator.fit(
+            PromptPairs(pairs.features, pairs.initial, pairs.initial + residual), task_loss
+        )
+        return torch.cat(seen)
+
+    one = guesses(1.0)
+    assert float(one.abs().max()) > 1e-2
+    torch.testing.assert_close(guesses(10.0), 10 * one, rtol=1e-4, atol=1e-5)  # float32 scale
 
 
 def test_guesses_at_high_noise_can_be_left_out():

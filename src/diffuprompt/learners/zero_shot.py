@@ -39,9 +39,7 @@ class ZeroShot(Learner):
         super().__init__(clip, plan)
         wrong = [t for t in templates if "{}" not in t]
         if wrong or not templates:
-            raise ConfigError(
-                f"templates need {{}} where the name goes, got {list(templates)}"
-            )
+            raise ConfigError(f"templates need {{}} where the name goes, got {list(templates)}")
         self.templates = tuple(templates)
 
     @property
