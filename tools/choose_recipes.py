@@ -22,20 +22,18 @@ from diffuprompt.record import read_record
 
 GRID: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
     ("zero-shot", "none"): ((),),
-    ("coop", "none"): (("lr=0.002",), ("lr=0.005",), ("lr=0.02",), ("lr=0.05",)),
+    ("coop", "none"): (("lr=0.002",), ("lr=0.005",), ("lr=0.02",)),
     ("cocoop", "none"): (
         ("lr=0.002", "batch=1"),
         ("lr=0.005", "batch=4"),
+        ("lr=0.01", "batch=1"),
         ("lr=0.02", "batch=4"),
         ("lr=0.05", "batch=4"),
     ),
     ("cocoop", "diffusion"): (
         (),
-        ("diffusion.ce_weight=0",),
-        ("diffusion.beta=10",),
         ("overfit.target_drop=0.3",),
-        ("overfit.target_drop=0.9",),
-        ("diffusion.epochs=20",),
+        ("diffusion.epochs=200", "diffusion.ce_samples=2", "diffusion.lr=0.001"),
     ),
 }
 

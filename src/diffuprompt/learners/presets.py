@@ -61,6 +61,13 @@ PRESETS: tuple[Preset, ...] = (
         source="Radford et al. 2021; one template",
     ),
     Preset(
+        learner="zero-shot",
+        name="ensemble",
+        train=TrainConfig(epochs=0, batch=32, lr=1.0),
+        options={"templates": ["imagenet-7"]},
+        source="Radford et al. 2021; the seven best of 80 templates, averaged",
+    ),
+    Preset(
         learner="coop",
         name="base-to-new",
         train=TrainConfig(epochs=200, batch=32, lr=2e-3),
@@ -106,7 +113,7 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def find_preset(learner: str, name: str) -> Preset:
-    """Return one recipe; "published" is an alias of "base-to-new" and the other way round.
+    """Return one recipe; zero-shot is the same under every protocol's name.
 
     Raises:
         ConfigError: the learner has no such recipe.
