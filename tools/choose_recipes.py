@@ -4,7 +4,8 @@
 
 Every setting of the grid is trained with ``--protocol holdout`` (half of the base classes play the
 new ones, all val images the test images) and scored; the table is printed as Markdown, best
-harmonic mean first, and written to ``holdout.md`` in the folder of runs. Finished runs are not repeated.
+harmonic mean first, and written to ``holdout.md`` in the folder of runs. Finished runs are not
+repeated.
 """
 
 from __future__ import annotations
