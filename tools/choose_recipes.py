@@ -4,7 +4,8 @@
 
 Every setting of the grid is trained with ``--protocol holdout`` (half of the base classes play the
 new ones, all val images the test images) and scored; the table is printed as Markdown, best
-harmonic mean first, and written to ``holdout.md`` in the folder of runs. Finished runs are not repeated.
+harmonic mean first, and written to ``holdout.md`` in the folder of runs. Finished runs are not
+repeated.
 """
 
 from __future__ import annotations
@@ -22,20 +23,18 @@ from diffuprompt.record import read_record
 
 GRID: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
     ("zero-shot", "none"): ((),),
-    ("coop", "none"): (("lr=0.002",), ("lr=0.005",), ("lr=0.02",), ("lr=0.05",)),
+    ("coop", "none"): (("lr=0.002",), ("lr=0.005",), ("lr=0.02",)),
     ("cocoop", "none"): (
         ("lr=0.002", "batch=1"),
         ("lr=0.005", "batch=4"),
+        ("lr=0.01", "batch=1"),
         ("lr=0.02", "batch=4"),
         ("lr=0.05", "batch=4"),
     ),
     ("cocoop", "diffusion"): (
         (),
-        ("diffusion.ce_weight=0",),
-        ("diffusion.beta=10",),
         ("overfit.target_drop=0.3",),
-        ("overfit.target_drop=0.9",),
-        ("diffusion.epochs=20",),
+        ("diffusion.epochs=200", "diffusion.ce_samples=2", "diffusion.lr=0.001"),
     ),
 }
 

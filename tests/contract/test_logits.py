@@ -150,11 +150,28 @@ def test_equal_to_clip_written_directly(learner, images, classes):
 
 
 @pytest.mark.parametrize("clip", TINY, indirect=True)
-def test_the_plan_changes_nothing(learner, images, classes):
-    prompts = learner.spec.unpack(flat_prompts(learner, images))
-    fast = learner.logits(images, classes, prompts)
-    learner.plan = TextPlan(path="plain")
-    torch.testing.assert_close(learner.logits(images, classes, prompts), fast, **EXACT)
+@pytest.mark.parametrize(
+    "plan",
+    [TextPlan(path="plain"), TextPlan(memory_mib=0), TextPlan(memory_mib=0, recompute=True)],
+    ids=["plain", "one-by-one", "recomputed"],
+)
+def test_the_plan_changes_nothing(plan, learner, images, classes):
+    """Neither logits nor gradients, down to one image and one class at a time."""
+    flat = flat_prompts(learner, images).requires_grad_()
+
+    def run():
+        logits = learner.logits(images, classes, learner.spec.unpack(flat))
+        with torch.no_grad():
+            again = learner.logits(images, classes, learner.spec.unpack(flat))
+        torch.testing.assert_close(again, logits, **EXACT)
+        (grad,) = torch.autograd.grad(logits.square().sum() + flat.sum(), flat)
+        return logits, grad
+
+    logits, grad = run()
+    learner.plan = plan
+    other, other_grad = run()
+    torch.testing.assert_close(other, logits, **EXACT)
+    torch.testing.assert_close(other_grad, grad, rtol=1e-9, atol=1e-8)
 
 
 def test_prompts_that_do_not_fit_are_refused(prompted, images, classes):

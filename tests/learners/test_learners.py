@@ -9,6 +9,7 @@ import torch
 from tests.contract.towers import NAMES, pictures, tiny, tower
 
 from diffuprompt.clip.model import normalize
+from diffuprompt.clip.templates import ENSEMBLES
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
@@ -96,6 +97,14 @@ def test_templates_are_averaged_after_normalisation(clip):
     want = clip.scale * normalize(images.features) @ normalize(mean)[0].T
     got = ZeroShot(clip, templates=templates).logits(images, classes)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-12)  # float64 rounding of logits up to 20
+
+
+def test_an_ensembles_name_stands_for_its_templates(clip):
+    named = ZeroShot(clip, templates=["imagenet-7"])
+    assert named.templates == ENSEMBLES["imagenet-7"]
+    assert named.config()["templates"] == list(ENSEMBLES["imagenet-7"])
+    with pytest.raises(ConfigError, match=r"'imagenet-80'.*got \['imagenet-8'\]"):
+        ZeroShot(clip, templates=["imagenet-8"])
 
 
 def test_template_order_does_not_matter(clip):

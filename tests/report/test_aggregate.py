@@ -68,7 +68,7 @@ def test_own_prompts_stay_two_rows_when_the_jobs_disagree() -> None:
 
 
 def test_zero_shot_joins_every_table_of_its_data() -> None:
-    zero = factory.record(learner="zero-shot", generator="none", protocol="zero-shot", shots=0)
+    zero = factory.record(learner="zero-shot", generator="none", protocol="base-to-new", shots=0)
     records = [zero, factory.record(shots=4), factory.record(shots=16)]
     records.append(factory.record(dataset="other"))
     found = build_sections(sources(records))

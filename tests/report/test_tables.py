@@ -96,4 +96,5 @@ def test_commands_lose_seeds_and_machine_paths() -> None:
         'for seed in 1 2; do diffuprompt train --data birds --seed "$seed"; done',
         "diffuprompt evaluate runs/a --seed 7",
         "say 'unbalanced",
+        "diffuprompt evaluate runs/*",
     )

@@ -118,14 +118,23 @@ def calibrate(
         return 1 - float(after / before.clamp_min(1e-9))
 
     drops = {FIRST_POWER: drop(FIRST_POWER)}
-    step = -1 if drops[FIRST_POWER] >= config.target_drop else 1
-    power = FIRST_POWER
-    while abs(power - FIRST_POWER) < LADDER:
-        last, power = drops[power], power + step
-        drops[power] = drop(power)
-        enough = drops[power] >= config.target_drop
-        if enough == (step > 0) or (drops[power] < last - 0.2 and step > 0):
-            break
+
+    def walk(step: int) -> None:
+        """Try rungs up until the drop is reached, or down until it is lost again."""
+        power = FIRST_POWER
+        while abs(power - FIRST_POWER) < LADDER:
+            power += step
+            drops[power] = drop(power)
+            best = max(drops.values())
+            enough = best >= config.target_drop
+            decided = enough and (step > 0 or drops[power] < config.target_drop)
+            if decided or drops[power] < best - 0.2 or (step > 0 and best == -float("inf")):
+                break
+
+    if drops[FIRST_POWER] < config.target_drop:
+        walk(1)
+    if max(drops, key=lambda p: drops[p]) == FIRST_POWER:  # more than enough, or already too large
+        walk(-1)
     good = [p for p, value in drops.items() if value >= config.target_drop]
     lr = size * 2.0 ** (min(good) if good else max(drops, key=lambda p: drops[p]))
     if path:

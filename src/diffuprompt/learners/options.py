@@ -35,7 +35,7 @@ class Options(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotOptions:
-    """Hand-written templates; ``{}`` is the class name, several are averaged."""
+    """Templates, ``{}`` being the class name, or names of `clip.templates.ENSEMBLES`; averaged."""
 
     templates: list[str] = field(default_factory=lambda: [SINGLE])
 
@@ -43,9 +43,11 @@ class ZeroShotOptions:
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
     def __post_init__(self) -> None:
-        if not self.templates or any("{}" not in text for text in self.templates):
+        wrong = [text for text in self.templates if "{}" not in text and text not in ENSEMBLES]
+        if wrong or not self.templates:
             raise ConfigError(
-                f"learner.templates: expected texts with {{}} for the name, got {self.templates}"
+                f"learner.templates: expected texts with {{}} for the name, or some of "
+                f"{list(ENSEMBLES)}, got {self.templates}"
             )
 
     def misfits(self, config: ClipConfig) -> list[str]:

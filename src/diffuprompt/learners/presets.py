@@ -14,6 +14,7 @@ from diffuprompt.learners.methods import METHODS
 __all__ = ["PRESETS", "Preset", "TrainConfig", "epochs_for_shots", "find_method", "find_preset"]
 
 PRESETS: tuple[Preset, ...] = tuple(p for method in METHODS.values() for p in method.presets)
+BENCHMARKS = ("base-to-new", "cross-dataset", "domain", "few-shot", "lite")
 
 
 def find_method(name: str) -> Method:
@@ -26,7 +27,9 @@ def find_method(name: str) -> Method:
 
 
 def find_preset(learner: str, name: str) -> Preset:
-    """Return one recipe; "published" is the learner's first, and an only one has every name.
+    """Return one recipe; "published" is the learner's first.
+
+    A learner that is not trained is the same under every benchmark's name.
 
     Raises:
         ConfigError: the learner has no such recipe.
@@ -35,7 +38,8 @@ def find_preset(learner: str, name: str) -> Preset:
     own = {p.name: p for p in method.presets}
     if name in own:
         return own[name]
-    if name == "published" or len(own) == 1:
+    untrained = not method.presets[0].train.epochs
+    if name == "published" or (untrained and name in BENCHMARKS):
         return method.presets[0]
     hint = near_miss(name, list(own))
     raise ConfigError(

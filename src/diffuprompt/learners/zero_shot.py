@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.clip.model import Clip, normalize
+from diffuprompt.clip.templates import ENSEMBLES
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.errors import ConfigError
@@ -36,11 +37,23 @@ class ZeroShot(Learner):
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
+        """Build the learner.
+
+        Args:
+            clip: frozen backbone.
+            templates: sentences with ``{}`` in the place of the class name, or names of ensembles:
+                "imagenet-7", "imagenet-80", "promptsrc-60".
+            plan: how text features are computed.
+            generator: not used; learners share one signature.
+        """
         super().__init__(clip, plan)
-        wrong = [t for t in templates if "{}" not in t]
+        self.templates = tuple(t for entry in templates for t in ENSEMBLES.get(entry, (entry,)))
+        wrong = [t for t in self.templates if "{}" not in t]
         if wrong or not templates:
-            raise ConfigError(f"templates need {{}} where the name goes, got {list(templates)}")
-        self.templates = tuple(templates)
+            raise ConfigError(
+                f"templates: expected sentences with {{}} where the name goes, or some of "
+                f"{list(ENSEMBLES)}, got {list(templates)}"
+            )
 
     @property
     def spec(self) -> PromptSpec:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from diffuprompt.engine.device import environment, peak_memory_mib
-from diffuprompt.engine.files import write_text
+from diffuprompt.engine.files import read_json, write_text
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.errors import DataError
 from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.learners.base import Learner
-from diffuprompt.protocols.job import command
+from diffuprompt.protocols.job import JobConfig, command
 from diffuprompt.protocols.metrics import score
 from diffuprompt.protocols.run_folder import RunFolder, read_run
 from diffuprompt.protocols.train import overfit_train
@@ -47,7 +50,7 @@ def evaluate_run(run: Path, *, controls: bool = True, progress: Progress = NULL)
         progress: shows what is going on.
     """
     folder = RunFolder(Path(run))
-    job, resolved = read_run(folder.path)
+    job, _ = read_run(folder.path)
     if folder.is_finished:
         log.info("%s is evaluated already; delete record.json to do it again", folder.path)
         return folder.record
@@ -60,44 +63,87 @@ def evaluate_run(run: Path, *, controls: bool = True, progress: Progress = NULL)
     folder.open(job, bench.resolved, bench.hashes)
     artifact = load_artifact(folder.artifact, clip=bench.clip, plan=bench.plan)
     learner, generator = artifact.learner, artifact.generator
+    kept = folder.checkpoint / "scores" / artifact.description.tensors_hash
+    scorer = _Scorer(learner, kept, progress)
     start = time.monotonic()
-    scores, rate = _own_scores(bench, learner, progress)
+    scores = [scorer("own", subset, images, None) for subset, images in bench.tests.items()]
+    folder.note("scoring", {"images_per_second": scorer.rate})
     if generator is not None:
-        pairs, fitted = overfit_train(bench, learner, folder, progress)
-        makers: dict[str, Control] = {"diffusion": generator.sample}
+        scores += _generated(bench, learner, generator, folder, scorer, controls)
+    record = _record(bench, job, folder, learner, generator, scores, time.monotonic() - start)
+    write_text(folder.record, record.model_dump_json(indent=1) + "\n")
+    return folder.record
+
+
+def _generated(
+    bench: Workbench,
+    learner: Learner,
+    generator: PromptDiffusion,
+    folder: RunFolder,
+    scorer: _Scorer,
+    controls: bool,
+) -> list[Score]:
+    """Score generated prompts and, if asked, everything that they have to beat."""
+    pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
+    makers: dict[str, Control] = {"diffusion": generator.sample}
+    if controls:
+        makers |= control_prompts(generator, pairs, bench.resolved.seed)
+    scores = []
+    for subset, images in bench.tests.items():
+        features, initial = images.features, own_prompts(learner, images)
+        for variant, make in makers.items():
+            prompts = partial(_sampled, make, features, initial)
+            scores.append(scorer(variant, subset, images, prompts))
         if controls:
-            makers |= control_prompts(generator, pairs, resolved.seed)
-        for subset, images in bench.tests.items():
-            initial = own_prompts(learner, images)
-            for variant, make in makers.items():
-                with torch.inference_mode():
-                    flat = make(images.features, initial)
-                scores.append(_score(learner, images, flat, variant, subset, progress))
-            if controls:
-                best = overfit(
-                    learner_logits(learner, images),
-                    initial,
-                    images.labels,
-                    resolved.overfit,
-                    lr=fitted.lr,
-                    progress=progress,
-                    label=f"overfitting {subset} test images (oracle)",
-                )
-                scores.append(_score(learner, images, best.prompts, "oracle", subset, progress))
-    notes = folder.notes()
-    stages = ("learner", "overfit", "diffusion")
-    seconds = {stage: notes[stage]["seconds"] for stage in stages if stage in notes}
-    seconds["evaluate"] = time.monotonic() - start
-    statistics = {
-        key: value
-        for values in notes.values()
-        for key, value in values.items()
-        if key.startswith("overfit_")
-    }
-    memory = max(
-        peak_memory_mib(bench.clip.device), notes.get("train", {}).get("peak_memory_mib", 0.0)
-    )
-    record = Record(
+            best = partial(_oracle, bench, learner, subset, initial, fitted.lr, scorer)
+            scores.append(scorer("oracle", subset, images, best))
+    return scores
+
+
+def _oracle(
+    bench: Workbench,
+    learner: Learner,
+    subset: Subset,
+    initial_NF: Tensor,
+    lr: float,
+    scorer: _Scorer,
+) -> Tensor:
+    """V* of test images, found with their labels: an upper bound, resumable as in training."""
+    images = bench.tests[subset]
+    return overfit(
+        learner_logits(learner, images),
+        initial_NF,
+        images.labels,
+        bench.resolved.overfit,
+        lr=lr,
+        folder=scorer.folder / f"oracle-{subset}",
+        key=bench.fingerprint,
+        progress=scorer.progress,
+        label=f"overfitting {subset} test images (oracle)",
+    ).prompts
+
+
+@torch.inference_mode()
+def _sampled(make: Control, features_NE: Tensor, initial_NF: Tensor) -> Tensor:
+    return make(features_NE, initial_NF)
+
+
+def _record(
+    bench: Workbench,
+    job: JobConfig,
+    folder: RunFolder,
+    learner: Learner,
+    generator: PromptDiffusion | None,
+    scores: list[Score],
+    seconds: float,
+) -> Record:
+    """Gather what the stages have measured."""
+    resolved, notes, device = bench.resolved, folder.notes(), bench.clip.device
+    spent: dict[str, float] = {}
+    spent |= {s: notes[s]["seconds"] for s in ("learner", "overfit", "diffusion") if s in notes}
+    overfitted = {k: v for k, v in notes.get("overfit", {}).items() if k.startswith("overfit_")}
+    memory = max(peak_memory_mib(device), notes.get("train", {}).get("peak_memory_mib", 0.0))
+    return Record(
         job=Job(
             dataset=resolved.dataset,
             backbone=resolved.backbone.rstrip("/").split("/")[-1],
@@ -109,52 +155,61 @@ def evaluate_run(run: Path, *, controls: bool = True, progress: Progress = NULL)
         ),
         scores=tuple(scores),
         trainable_parameters=_size(learner) + (_size(generator) if generator else 0),
-        seconds=seconds,
-        statistics={**statistics, "peak_memory_mib": memory, "images_per_second": rate},
+        seconds={**spent, "evaluate": seconds},
+        statistics={**overfitted, **notes["scoring"], "peak_memory_mib": memory},
         hashes={**bench.hashes, "spec": learner.spec.hash},
-        environment=environment(bench.clip.device),
+        environment=environment(device),
         config=resolved.to_json(),
         command=command(job),
     )
-    write_text(folder.record, record.model_dump_json(indent=1) + "\n")
-    return folder.record
 
 
-def _own_scores(
-    bench: Workbench, learner: Learner, progress: Progress
-) -> tuple[list[Score], float]:
-    """Score the learner's own prompts; also return images a second, text tower included.
+class _Scorer:
+    """Scores prompts on a set of images; what is scored is kept, so an interruption loses little.
 
-    Text features that do not depend on the image are computed once.
+    Image features are computed or read before the clock of ``rate`` starts; text features that do
+    not depend on the image are computed once a set.
     """
-    scores, count, seconds = [], 0, 0.0
-    for subset, images in bench.tests.items():
-        _ = images.features  # computed or read before the clock starts
+
+    def __init__(self, learner: Learner, folder: Path, progress: Progress) -> None:
+        self.learner, self.folder, self.progress = learner, folder, progress
+        self._count, self._seconds = 0, 0.0
+
+    @property
+    def rate(self) -> float:
+        """Images a second so far, the image tower left out."""
+        return self._count / max(self._seconds, 1e-9)
+
+    def __call__(
+        self, variant: str, subset: Subset, images: ImageSet, prompts: Callable[[], Tensor] | None
+    ) -> Score:
+        """Score the source prompts ``(N, F)`` that ``prompts`` makes, or the learner's own."""
+        path = self.folder / f"{variant}-{subset}.json"
+        if path.exists():
+            return Score.model_validate(read_json(path))
+        flat = prompts() if prompts else None
+        _ = images.features
         start = time.monotonic()
-        scores.append(_score(learner, images, None, "own", subset, progress))
-        count, seconds = count + len(images), seconds + time.monotonic() - start
-    return scores, count / max(seconds, 1e-9)
+        logits = self._logits(variant, subset, images, flat)
+        self._seconds += time.monotonic() - start
+        self._count += len(images)
+        result = score(variant, subset, logits, images.labels)
+        write_text(path, result.model_dump_json() + "\n")
+        return result
 
-
-@torch.inference_mode()
-def _score(
-    learner: Learner,
-    images: ImageSet,
-    flat_NF: Tensor | None,
-    variant: str,
-    subset: Subset,
-    progress: Progress,
-) -> Score:
-    """Score given source prompts, or the learner's own, on one set of images."""
-    text = learner.static_text(images.classes) if flat_NF is None else None
-    rows = []
-    with progress.task(f"scoring {variant} ({subset})", total=len(images)) as task:
-        for index in torch.arange(len(images), device=images.labels.device).split(BATCH):
-            prompts = None if flat_NF is None else learner.spec.unpack(flat_NF[index])
-            batch = images.batch(index, needs=learner.needs)
-            rows.append(learner.logits(batch, images.classes, prompts, text))
-            task.advance(len(index))
-    return score(variant, subset, torch.cat(rows), images.labels)
+    @torch.inference_mode()
+    def _logits(
+        self, variant: str, subset: Subset, images: ImageSet, flat_NF: Tensor | None
+    ) -> Tensor:
+        learner, rows = self.learner, []
+        text = learner.static_text(images.classes) if flat_NF is None else None
+        with self.progress.task(f"scoring {variant} ({subset})", total=len(images)) as task:
+            for index in torch.arange(len(images), device=images.labels.device).split(BATCH):
+                prompts = None if flat_NF is None else learner.spec.unpack(flat_NF[index])
+                batch = images.batch(index, needs=learner.needs)
+                rows.append(learner.logits(batch, images.classes, prompts, text))
+                task.advance(len(index))
+        return torch.cat(rows)
 
 
 def _size(module: nn.Module) -> int:

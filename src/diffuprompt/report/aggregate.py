@@ -113,7 +113,7 @@ def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
         setting = Setting(
             dataset=job.dataset, backbone=job.backbone, protocol=job.protocol, shots=job.shots
         )
-        is_zero = ZERO_SHOT in (job.learner, job.protocol)
+        is_zero = job.learner == ZERO_SHOT
         (zero if is_zero else trained)[setting].append(source)
     used: set[Setting] = set()
     sections = []

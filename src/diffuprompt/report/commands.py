@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 SEED = "--seed"
+TRAIN, EVALUATE = "diffuprompt train", "diffuprompt evaluate runs/*"
 
 
 def generic_commands(commands: Sequence[str]) -> tuple[str, ...]:
-    """Return each distinct command once, in order, with a shell loop over its seeds.
+    """Return each distinct command once, with a shell loop over its seeds, then how to score.
 
     Absolute and home paths become their last component, so that no machine's folders are shown.
     """
@@ -22,7 +23,8 @@ def generic_commands(commands: Sequence[str]) -> tuple[str, ...]:
         seeds = grouped.setdefault(text, [])
         if seed is not None and seed not in seeds:
             seeds.append(seed)
-    return tuple(_join(text, seeds) for text, seeds in grouped.items())
+    lines = [_join(text, seeds) for text, seeds in grouped.items()]
+    return (*lines, EVALUATE) if any(TRAIN in line for line in lines) else tuple(lines)
 
 
 def _join(text: str, seeds: Sequence[str]) -> str:

@@ -17,5 +17,12 @@ METHOD = Method(
             source="Radford et al. 2021; one template",
             published={"base": 69.34, "new": 74.22, "H": 71.70},
         ),
+        Preset(
+            learner="zero-shot",
+            name="ensemble",
+            train=TrainConfig(epochs=0, batch=32, lr=1.0),
+            options={"templates": ["imagenet-7"]},
+            source="Radford et al. 2021; the seven best of 80 templates, averaged",
+        ),
     ),
 )
