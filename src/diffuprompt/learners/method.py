@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.learners.legacy_keys import LegacyKeys
 from diffuprompt.learners.options import Options
 
 
@@ -85,9 +86,13 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A learner by name: what it is in one sentence, its options, its recipes."""
+    """A learner by name: what it is in one sentence, its options, its recipes.
+
+    ``legacy`` names its learned tensors in its authors' checkpoints, where those can be read.
+    """
 
     name: str
     about: str
     options: Options
     presets: tuple[Preset, ...]
+    legacy: LegacyKeys = ()

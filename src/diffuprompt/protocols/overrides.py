@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
-from diffuprompt.learners.presets import TrainConfig
+from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
 SECTIONS: dict[str, type] = {
@@ -59,6 +59,25 @@ def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: typ
         problems += _fit_all(section, wanted, sections[section], kind)
     if problems:
         raise ConfigError("\n  ".join(problems))
+
+
+def read_options(learner: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return only the learner's options that ``overrides`` name, in their types.
+
+    Raises:
+        ConfigError: as `apply_overrides`.
+    """
+    kind = type(find_method(learner).options)
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, raw = text.partition("=")
+        key = key.removeprefix("learner.")
+        if not equals or key not in hints:
+            hint = near_miss(key, list(hints))
+            raise ConfigError(f"--set {text}: expected KEY=VALUE of {learner}.{hint}")
+        found[key] = _fit(hints[key], _value(raw))
+    return found
 
 
 def _value(raw: str) -> Any:

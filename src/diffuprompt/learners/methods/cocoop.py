@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import CONTEXT, META_NET
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import CoCoOpOptions
 
@@ -32,4 +33,5 @@ METHOD = Method(
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
+    legacy=(*CONTEXT, *META_NET),
 )

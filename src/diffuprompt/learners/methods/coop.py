@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import CONTEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import CoOpOptions
 
@@ -47,4 +48,5 @@ METHOD = Method(
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
+    legacy=CONTEXT,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from diffuprompt.learners.legacy_keys import ADAPTERS, COUPLED
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import PromptOptions
 
@@ -77,4 +78,5 @@ METHOD = Method(
             source="for small towers: ten times the published rate",
         ),
     ),
+    legacy=(*COUPLED, *ADAPTERS),
 )

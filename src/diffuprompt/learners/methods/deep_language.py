@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import TEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import PromptOptions
 
@@ -25,4 +26,5 @@ METHOD = Method(
             source="for small towers: ten times the published rate",
         ),
     ),
+    legacy=TEXT,
 )

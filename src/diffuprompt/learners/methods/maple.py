@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import COUPLED
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import PromptOptions
 
@@ -36,4 +37,5 @@ METHOD = Method(
             source="for small towers: ten times the published rate",
         ),
     ),
+    legacy=COUPLED,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import TEXT, VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import PromptOptions
 
@@ -52,4 +53,5 @@ METHOD = Method(
             source="for small towers: ten times the published rate",
         ),
     ),
+    legacy=(*TEXT, *VISION),
 )

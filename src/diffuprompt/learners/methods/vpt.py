@@ -6,6 +6,7 @@ tower names the classes, "a photo of a {}." for every data set.
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import PromptOptions
 
@@ -36,4 +37,5 @@ METHOD = Method(
             source="for small towers: ten times the published rate",
         ),
     ),
+    legacy=VISION,
 )
