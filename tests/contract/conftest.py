@@ -29,8 +29,6 @@ def _folder(name: str, request: pytest.FixtureRequest) -> Path | None:
     if name == PHOTO:
         shared: Path = request.getfixturevalue("shared_models")
         return shared / PHOTO
-    if not (ASSETS / BUNDLED / "config.json").is_file():
-        pytest.skip(f"{BUNDLED} is not bundled yet")
     return ASSETS / BUNDLED
 
 
