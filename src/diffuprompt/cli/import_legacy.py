@@ -12,8 +12,8 @@ from diffuprompt.cli.parse import Positional, Repeated
 from diffuprompt.errors import ConfigError
 
 EXAMPLES = """
-diffuprompt import output/maple/MultiModalPromptLearner/model.pth.tar-5 --learner maple
-    --backbone openai/clip-vit-base-patch16 --classes cat,dog --out artifacts/pets
+diffuprompt import model.pth.tar-5 --learner maple --classes cat,dog --out artifacts/pets
+diffuprompt import model.pth.tar-200 --learner coop --classes @names.txt --set position=middle
 """
 
 

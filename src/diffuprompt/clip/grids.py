@@ -31,6 +31,15 @@ class GridStore:
         self.used = 0
         self._kept: dict[tuple[str, int | None], Tensor] = {}
 
+    def fill(self, items: Sequence[Item], view: int | None) -> None:
+        """Compute grids ahead of time, in order, while the budget lasts."""
+        for position in range(len(items)):
+            before = self.used
+            known = (items[position].path, view) in self._kept
+            self.get(items, [position], view)
+            if not known and self.used == before:
+                return
+
     def get(
         self,
         items: Sequence[Item],

@@ -167,8 +167,8 @@ def _record(
 class _Scorer:
     """Scores prompts on a set of images; what is scored is kept, so an interruption loses little.
 
-    Image features are computed or read before the clock of ``rate`` starts; text features that do
-    not depend on the image are computed once a set.
+    What of an image does not depend on prompts is computed or read before the clock of ``rate``
+    starts; text features that do not depend on the image are computed once a set.
     """
 
     def __init__(self, learner: Learner, folder: Path, progress: Progress) -> None:
@@ -177,7 +177,7 @@ class _Scorer:
 
     @property
     def rate(self) -> float:
-        """Images a second so far, the image tower left out."""
+        """Images a second so far, without what of an image does not depend on prompts."""
         return self._count / max(self._seconds, 1e-9)
 
     def __call__(
@@ -188,7 +188,7 @@ class _Scorer:
         if path.exists():
             return Score.model_validate(read_json(path))
         flat = prompts() if prompts else None
-        _ = images.features
+        images.warm(self.learner.needs)
         start = time.monotonic()
         logits = self._logits(variant, subset, images, flat)
         self._seconds += time.monotonic() - start

@@ -91,6 +91,13 @@ class ImageSet:
             grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
         return ImageBatch(None, self.labels[index], index, features, grid, other)
 
+    def warm(self, needs: Needs) -> None:
+        """Compute or read what does not depend on prompts, of the test view, ahead of time."""
+        if needs.features:
+            _ = self.features
+        if needs.grid and self.grids is not None:
+            self.grids.fill(self.items, None)
+
     def view(self, view: int) -> Tensor:
         """Features ``(N, E)`` of one random view; the last two asked for are kept in memory."""
         kept: dict[int, Tensor] = self.__dict__.setdefault("_kept", {})
