@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from tests.contract.towers import NAMES
+from torch import Tensor
 
 from diffuprompt.clip.model import Clip
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.base import Learner
+from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.registry import build_learner
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,18 +29,45 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "coop-per-class": ("coop", {"num_ctx": 3, "class_specific": len(NAMES)}),
     "cocoop": ("cocoop", {}),
     "cocoop-random": ("cocoop", {"num_ctx": 2, "ctx_init": None}),
+    "prograd": ("prograd", {"num_ctx": 2}),
+    "vpt": ("vpt", {"vision_ctx": 3, "vision_depth": 2}),
+    "ivlp": ("ivlp", {"depth": 2, "vision_ctx": 3, "vision_depth": 1}),
+    "maple": ("maple", {"depth": 2}),
+    "maple-free": ("maple", {"depth": 2, "free": "both"}),
+    "promptsrc": ("promptsrc", {"depth": 2, "num_ctx": 2}),
+    "coprompt": ("coprompt", {"depth": 2, "num_ctx": 2}),
+    "clip-adapter": ("clip-adapter", {}),
+    "tip-adapter": ("tip-adapter", {"views": 2}),
+    "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
     "probe": ("probe", {}),
 }
-PROMPTED = tuple(case for case, (name, _) in CASES.items() if name != "zero-shot")
+PROMPTED = tuple(
+    case for case, (name, _) in CASES.items() if name == "probe" or METHODS[name].options.generates
+)
+# what renders given prompts instead of being replaced by them
+RENDERING = ("family.maps", "adapters")
 WORDED = ("coop-words", "coop-some-words", "cocoop")  # start as "a photo of a {}."
+
+
+class Shots:
+    """Eight training images of the first four classes, as `Learner.start` sees them."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.labels = torch.arange(8) % 4
+        self.classes = Classes(NAMES[:4])
+        self.width = clip.config.embed_dim
+
+    def view(self, view: int) -> Tensor:
+        return torch.randn(8, self.width, generator=torch_stream(6, view))
 
 
 def build(case: str, clip: Clip, *, moved: bool) -> Learner:
     """Build one case; ``moved`` adds noise to its learnables, as training would."""
     name, options = CASES[case]
     learner = build_learner(name, clip, options, generator=torch_stream(0, "init", case))
+    learner.start(Shots(clip))
     generator = torch_stream(1, "moved", case)
     with torch.no_grad():
         for p in learner.parameters() if moved else ():
             p += 0.2 * torch.randn(p.shape, generator=generator)
-    return learner
+    return learner.to(clip.logit_scale.dtype)  # so that no rounding hides a mistake

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.contract.cases import CASES, PROMPTED, build
 from tests.contract.generators import shrink_networks
-from tests.contract.probe import Probe
+from tests.contract.probe import METHOD, Probe, ProbeOptions
 from tests.contract.towers import NAMES, TINY, pictures, tower
 
 from diffuprompt.clip.load import ASSETS, BUNDLED, PHOTO
@@ -17,7 +17,8 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.registry import LEARNERS
+from diffuprompt.learners.methods import METHODS
+from diffuprompt.learners.registry import KINDS
 
 TOWERS = (*TINY, PHOTO, BUNDLED)
 
@@ -34,7 +35,8 @@ def _folder(name: str, request: pytest.FixtureRequest) -> Path | None:
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe is a learner here, and diffusion networks are small, to be fast."""
-    monkeypatch.setitem(LEARNERS, Probe.name, Probe)
+    monkeypatch.setitem(METHODS, METHOD.name, METHOD)
+    monkeypatch.setitem(KINDS, ProbeOptions, Probe)
     shrink_networks(monkeypatch)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,21 +26,63 @@ Row = list[int]  # token ids; -1 - i stands for prompt vector i
 def logits(
     learner: Learner, images: ImageBatch, names: Sequence[str], prompts: Mapping[str, Tensor]
 ) -> Tensor:
-    """``(B, C)`` of the learner under given source prompts that enter the towers as they are."""
+    """``(B, C)`` of the learner under given source prompts."""
     clip, slots = learner.clip, learner.spec.slots
-    vision = {s.layer: prompts[s.name] for s in slots if s.tower == "vision"}
+    values = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
     text = {s.layer: prompts[s.name] for s in slots if s.tower == "text"}
-    image_BE = unit(image_features(clip, images.pixels, vision))
-    if learner.name == "zero-shot":
-        return clip.logit_scale.exp() * image_BE @ zero_shot(learner, names).T
-    text_BCE = unit(text_features(clip, class_rows(learner, names), text))
-    return clip.logit_scale.exp() * (image_BE[:, None] * text_BCE).sum(-1)
+    vision = {s.layer: prompts[s.name] for s in slots if s.tower == "vision"}
+    vision = vision or coupled(values, {layer: p[:, 0] for layer, p in text.items()})
+    options = learner.config()
+    image_BE = adapted(image_features(clip, images.pixels, vision), values, "image", options)
+    if "templates" in options:
+        text_BCE = zero_shot(learner, names, options["templates"])[None]
+    elif "keys" in values:
+        text_BCE = zero_shot(learner, names, ["a photo of a {}."])[None]
+    else:
+        text_BCE = text_features(clip, class_rows(learner, names), text)
+        text_BCE = adapted(text_BCE, values, "text", options)
+    out = clip.logit_scale.exp() * (unit(image_BE)[:, None] * unit(text_BCE)).sum(-1)
+    return out + cached(unit(image_BE), values, names, options) if "keys" in values else out
 
 
-def zero_shot(learner: Learner, names: Sequence[str]) -> Tensor:
+def coupled(values: Mapping[str, Tensor], text: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """MaPLe's image prompts ``(..., M, V)`` of text prompts ``(..., M, D)``, if it has such."""
+    out = {}
+    for layer, tokens in text.items():
+        if (key := f"family.maps.{layer}.weight") in values:
+            out[layer] = tokens @ values[key].T + values[f"family.maps.{layer}.bias"]
+    return out
+
+
+def adapted(
+    x: Tensor, values: Mapping[str, Tensor], tower: str, options: Mapping[str, Any]
+) -> Tensor:
+    """CoPrompt's and CLIP-Adapter's mixture, where there is one."""
+    if f"adapters.{tower}.down.weight" not in values:
+        return x
+    hidden = torch.relu(x @ values[f"adapters.{tower}.down.weight"].T)
+    new = torch.relu(hidden @ values[f"adapters.{tower}.up.weight"].T)
+    share = options[f"{tower}_adapter"]
+    return share * new + (1 - share) * x
+
+
+def cached(
+    image_BE: Tensor, values: Mapping[str, Tensor], names: Sequence[str], options: Mapping[str, Any]
+) -> Tensor:
+    """Tip-Adapter's addition, key by key."""
+    out = image_BE.new_zeros(len(image_BE), len(names))
+    for key, label in zip(values["keys"], values["labels"], strict=True):
+        trained = options["trained_classes"][int(label)]
+        hot = torch.tensor([float(name == trained) for name in names]).to(out)
+        near = torch.exp(-options["beta"] * (1 - image_BE @ key))
+        out = out + options["alpha"] * near[:, None] * hot
+    return out
+
+
+def zero_shot(learner: Learner, names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """``(C, E)``: the normalised mean of the templates' normalised features."""
     each = []
-    for template in learner.config()["templates"]:
+    for template in templates:
         texts = [template.replace("{}", name.replace("_", " ")) for name in names]
         each.append(unit(text_features(learner.clip, sentence_rows(learner.clip, texts), {})[0]))
     return unit(torch.stack(each).mean(0))

@@ -5,17 +5,33 @@ It proves the seam for methods that are not there yet: whatever runs over learne
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.method import Method
 from diffuprompt.prompts import Prompts, PromptSpec, Slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """What can be set of the probe."""
+
+    num_ctx: int = 2
+
+    generates: ClassVar[bool] = True
+    asks_for_sentences: ClassVar[Literal["no"]] = "no"
+
+    def misfits(self, config: ClipConfig) -> list[str]:
+        return []
 
 
 class Probe(Learner):
@@ -58,3 +74,6 @@ class Probe(Learner):
 
     def config(self) -> dict[str, Any]:
         return {"num_ctx": self.num_ctx}
+
+
+METHOD = Method(name="probe", about="Known to tests only.", options=ProbeOptions(), presets=())

@@ -132,13 +132,11 @@ def pictures(clip: Clip, count: int) -> ImageBatch:
     index = torch.arange(count)
     with torch.no_grad():
         features = clip.vision(pixels)
-    return ImageBatch(pixels, index * 5 % len(NAMES), index, features)
+    noise = torch.randn(features.shape, generator=torch_stream(0, "second view")).to(dtype)
+    labels = index * 5 % len(NAMES)
+    return ImageBatch(pixels, labels, index, features, second=features + 0.1 * noise)
 
 
 def rows(images: ImageBatch, index: torch.Tensor | list[int]) -> ImageBatch:
     """Some of the images."""
-    at = torch.as_tensor(index)
-    assert images.pixels is not None
-    assert images.labels is not None
-    assert images.features is not None
-    return ImageBatch(images.pixels[at], images.labels[at], images.index[at], images.features[at])
+    return images.select(torch.as_tensor(index))

@@ -40,15 +40,28 @@ class _Device:
     device = torch.device("cpu")
 
 
-def image_set(images: ImageBatch, classes: Classes, *, noise: float = 0.1) -> ImageSet:
+class GivenGrids:
+    """Looks like a `GridStore`; every view is the test view."""
+
+    def __init__(self, clip: Clip, images: ImageBatch) -> None:
+        self.clip, self.images = clip, images
+
+    def get(self, items: Any, positions: list[int], view: Any, *, keep: bool = True) -> Tensor:
+        assert self.images.pixels is not None
+        with torch.no_grad():
+            return self.clip.vision.stem(self.images.pixels[positions])
+
+
+def image_set(clip: Clip, images: ImageBatch, classes: Classes, *, noise: float = 0.1) -> ImageSet:
     """An image set over a batch."""
     assert images.features is not None
     assert images.labels is not None
     items = tuple(Item(str(i), int(label)) for i, label in enumerate(images.labels))
     store: Any = GivenFeatures(images.features, noise)
-    return ImageSet(items, classes, cast(FeatureStore, store))
+    grids: Any = GivenGrids(clip, images)
+    return ImageSet(items, classes, cast(FeatureStore, store), grids)
 
 
 def tiny_set(clip: Clip, count: int, classes: Classes, *, noise: float = 0.1) -> ImageSet:
     """An image set of random pictures."""
-    return image_set(pictures(clip, count), classes, noise=noise)
+    return image_set(clip, pictures(clip, count), classes, noise=noise)

@@ -26,9 +26,9 @@ def batches(task, epoch):
     seen = []
     original = task.learner.loss
 
-    def spy(batch, classes):
+    def spy(batch, classes, generator):
         seen.append((batch.index.tolist(), batch.features))
-        return original(batch, classes)
+        return original(batch, classes, generator)
 
     task.learner.loss = spy
     for step in range(task.steps_per_epoch):

@@ -16,7 +16,9 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.cocoop import CoCoOp
 from diffuprompt.learners.coop import CoOp
-from diffuprompt.learners.registry import LEARNERS, build_learner, options
+from diffuprompt.learners.methods import METHODS
+from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.registry import build_learner, options
 from diffuprompt.learners.zero_shot import ZeroShot
 
 
@@ -166,9 +168,13 @@ def test_a_wrong_name_gets_the_near_miss(clip):
 
 def test_options_are_what_configures_a_learner(clip):
     assert options("coop") == ("num_ctx", "ctx_init", "position", "class_specific")
-    for name in LEARNERS:
-        learner = build_learner(name, clip, {}, generator=torch_stream(0, "init"))
-        assert set(learner.config()) == set(options(name)), "config() must build an equal learner"
+    for name, method in METHODS.items():
+        state = torch.get_rng_state()
+        deep = isinstance(method.options, PromptOptions)  # published depths are for deeper towers
+        small = {"depth": 1, "vision_depth": 1} if deep else {}
+        learner = build_learner(name, clip, small, generator=torch_stream(0, "init"))
+        assert set(learner.config()) >= set(options(name)), "config() must build an equal learner"
+        assert torch.equal(torch.get_rng_state(), state), f"{name} touched the global stream"
         again = build_learner(name, clip, learner.config())
         assert again.spec == learner.spec
 

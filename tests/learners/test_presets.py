@@ -1,24 +1,16 @@
 from __future__ import annotations
 
 import pytest
-from tests.contract.towers import tower
-from torch import float64
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.presets import PRESETS, TrainConfig, epochs_for_shots, find_preset
-from diffuprompt.learners.registry import LEARNERS, build_learner
 
 
 def test_names_are_unique_and_every_learner_has_a_recipe():
     names = [(p.learner, p.name) for p in PRESETS]
     assert len(set(names)) == len(names)
-    assert {p.learner for p in PRESETS} == set(LEARNERS)
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.learner}-{p.name}")
-def test_every_recipe_builds_its_learner(preset):
-    build_learner(preset.learner, tower("plain-vit", float64), preset.options)
-    assert preset.source
+    assert {p.learner for p in PRESETS} == set(METHODS)
 
 
 def test_published_recipes():
@@ -31,6 +23,7 @@ def test_published_recipes():
     assert few.options == {"num_ctx": 16}
     assert [epochs_for_shots(few, k) for k in (1, 2, 4, 8, 16)] == [50, 100, 100, 200, 200]
     cocoop = find_preset("cocoop", "base-to-new")
+    assert cocoop.options == {}
     assert (cocoop.train.epochs, cocoop.train.batch, cocoop.train.lr) == (10, 1, 2e-3)
     assert epochs_for_shots(cocoop, 1) == 10
     for preset in (coop, few, cocoop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,9 +27,9 @@ COUNT = 10
 class Watched(ImageSet):
     """Notes which images and which view every step asks for."""
 
-    def batch(self, index: Tensor, view: int | None = None) -> ImageBatch:
+    def batch(self, index: Tensor, view: int | None = None, **rest: Any) -> ImageBatch:
         self.__dict__.setdefault("asked", []).append((index.tolist(), view))
-        return super().batch(index, view)
+        return super().batch(index, view, **rest)
 
 
 @pytest.fixture
@@ -108,7 +109,8 @@ def test_the_loss_is_the_learners_on_that_view(images: Watched) -> None:
 
 def test_state_holds_the_learnables_only(images: Watched) -> None:
     work, other = task(images, batch=4), task(images, batch=4)
-    assert set(work.state()) == {"ctx"}
+    assert set(work.state()["learner"]) == {"ctx"}
+    assert work.state()["training"] == {}
     with torch.no_grad():
         next(iter(other.parameters())).add_(1)
     other.load_state(work.state())

@@ -53,10 +53,12 @@ def run(args: Args) -> int:
 
 def learners(args: Args) -> Listing:
     """Names, options and first sentences of the learners."""
-    from diffuprompt.learners.registry import LEARNERS, options
+    from diffuprompt.learners.methods import METHODS
+    from diffuprompt.learners.options import settable
 
     rows: list[list[object]] = [
-        [name, _first_line(learner), ", ".join(options(name))] for name, learner in LEARNERS.items()
+        [name, method.about, ", ".join(settable(method.options))]
+        for name, method in METHODS.items()
     ]
     return ["learner", "what it is", "keys for --set"], rows
 
@@ -86,10 +88,17 @@ def presets(args: Args) -> Listing:
     from diffuprompt.learners.presets import PRESETS
 
     rows: list[list[object]] = [
-        [p.name, p.learner, p.train.epochs, p.train.batch, f"{p.train.lr:g}", p.source]
+        [
+            f"{p.learner}/{p.name}",
+            p.train.epochs,
+            p.train.batch,
+            f"{p.train.lr:g}",
+            ", ".join(f"{key} {value:.2f}" for key, value in p.published.items()),
+            p.source,
+        ]
         for p in PRESETS
     ]
-    return ["preset", "learner", "epochs", "batch", "lr", "source"], rows
+    return ["learner/preset", "epochs", "batch", "lr", "published", "source"], rows
 
 
 def backbones(args: Args) -> Listing:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Learn prompts from a few labelled images; resumes if interrupted."),
     "evaluate": ("evaluate", "Score finished runs on their test images and write record.json."),
     "predict": ("predict", "Name what is in images, with the trained classes or with your own."),
+    "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),
     "data verify": ("data_verify", "Read every image of a data set and list all problems."),
     "ls": ("ls", "List learners, generators, backbones, datasets, presets or runs."),

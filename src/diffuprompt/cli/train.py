@@ -35,7 +35,7 @@ class Args:
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
     """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
     learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = "coop"
-    """zero-shot, coop, cocoop, ... (`diffuprompt ls learners`)."""
+    """zero-shot, coop, maple, promptsrc, ... (`diffuprompt ls learners`)."""
     generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
     """none: the learner's own prompts; diffusion: prompts generated for each image."""
     shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
@@ -62,6 +62,8 @@ class Args:
     """Threads that read images."""
     text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
     """Budget of the text tower's activations; smaller is slower, never different."""
+    image_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
+    """Budget of decoded images that prompts in the image tower work on; as above."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""
 

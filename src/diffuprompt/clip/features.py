@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from diffuprompt.clip.model import Clip
-from diffuprompt.data.images import iterate
+from diffuprompt.data.augment import get_augment
+from diffuprompt.data.images import View, iterate
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.files import read_tensors, write_tensors
 from diffuprompt.engine.progress import NULL, Progress
@@ -50,12 +51,14 @@ class FeatureStore:
         root: Path,
         *,
         seed: int,
+        augment: str = "crop",
         workers: int = 2,
         batch_size: int = 64,
         cache: Path | None = None,
         progress: Progress = NULL,
     ) -> None:
         self.clip, self.root, self.seed = clip, root, seed
+        self.augment, self._augment = augment, get_augment(augment)
         self.workers, self.batch_size, self.progress = workers, batch_size, progress
         self.cache = cache or cache_root() / "features"
 
@@ -64,8 +67,20 @@ class FeatureStore:
         return self._features(items, None)
 
     def train(self, items: Sequence[Item], view: int) -> Tensor:
-        """Return ``(N, E)`` of random view ``view``: crop and flip from (seed, image, view)."""
+        """Return ``(N, E)`` of random view ``view``, made from (seed, image, view)."""
         return self._features(items, view)
+
+    def look(self, view: int | None) -> View:
+        """Return what makes a view of a decoded image: the test view for None, or random ones."""
+        preprocess = self.clip.preprocess
+
+        def make(image: Image.Image, item: Item) -> Tensor:
+            if view is None:
+                return preprocess.test_view(image)
+            stream = python_stream(self.seed, "augmentation", item.path, view)
+            return self._augment(preprocess, image, stream)
+
+        return make
 
     def _features(self, items: Sequence[Item], view: int | None) -> Tensor:
         parts, missing = [], []
@@ -87,16 +102,7 @@ class FeatureStore:
         return torch.cat([self._read(path, shard) for shard, path in parts]).to(self.clip.device)
 
     def _encode(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
-        preprocess = self.clip.preprocess
-
-        def look(image: Image.Image, item: Item) -> Tensor:
-            if view is None:
-                return preprocess.test_view(image)
-            return preprocess.train_view(
-                image, python_stream(self.seed, "augmentation", item.path, view)
-            )
-
-        for batch in iterate(items, self.root, look, self.batch_size, self.workers):
+        for batch in iterate(items, self.root, self.look(view), self.batch_size, self.workers):
             assert batch.pixels is not None
             with torch.inference_mode():
                 yield self.clip.vision(batch.pixels.to(self.clip.device)).float().cpu()
@@ -126,7 +132,7 @@ class FeatureStore:
             self.clip.weights_hash,
             self.clip.preprocess.hash,
             str(self.clip.logit_scale.dtype),
-            None if view is None else [self.seed, view],
+            None if view is None else [self.seed, view, self.augment],
             str(self.root.resolve()),  # unpacked archives agree in sizes and times, not in content
             files,
         ]

@@ -50,11 +50,7 @@ def load_clip(
         CheckpointError: nothing has this name, or a file of it cannot be used.
     """
     name = str(name_or_path)
-    path = find_local(name)
-    if path is None and not _is_path(name) and HUB_ID.fullmatch(ALIASES.get(name, name)):
-        path = fetch(ALIASES.get(name, name))
-    if path is None:
-        raise CheckpointError(_unknown(name))
+    path = locate(name)
     if path.is_file():
         if path.suffix != ".pt":
             raise CheckpointError(f"{path}: expected a folder or a .pt file")
@@ -62,6 +58,19 @@ def load_clip(
     else:
         clip = load_hf(path, name=name, dtype=dtype)
     return clip.to(device)
+
+
+def locate(name: str) -> Path:
+    """Return the folder or file of a backbone, fetched from the hub where it is only there.
+
+    Raises `CheckpointError` when nothing has this name.
+    """
+    path = find_local(name)
+    if path is None and not _is_path(name) and HUB_ID.fullmatch(ALIASES.get(name, name)):
+        path = fetch(ALIASES.get(name, name))
+    if path is None:
+        raise CheckpointError(_unknown(name))
+    return path
 
 
 def find_local(name: str) -> Path | None:

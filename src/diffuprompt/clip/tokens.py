@@ -131,10 +131,12 @@ def class_tokens(
 
 
 def sentence_tokens(
-    tokenizer: Encoder, texts: Sequence[str], context_length: int = 77
+    tokenizer: Encoder, texts: Sequence[str], context_length: int = 77, *, truncate: bool = False
 ) -> PromptedTokens:
-    """Tokenise plain sentences; raises `DataError` for one that does not fit."""
+    """Tokenise plain sentences; raises `DataError` for one that does not fit, or cuts it off."""
     rows = [tokenizer.encode(text) for text in texts]
+    if truncate:
+        rows = [row[: context_length - 2] for row in rows]
     return _assemble(tokenizer, rows, [[] for _ in rows], list(texts), 0, context_length)
 
 

@@ -1,6 +1,6 @@
 """Images as batches: decoded in threads, handed out in order, never skipped.
 
-Legend: B image, H height, W width, E embedding.
+Legend: B image, H height, W width, E embedding, G channels of a grid.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,52 @@ from torch import Tensor
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 
-__all__ = ["ImageBatch", "View", "iterate", "load_image"]
+__all__ = ["ImageBatch", "Needs", "View", "iterate", "load_image"]
 
 View = Callable[[Image.Image, Item], Tensor]
 PREFETCH = 2  # batches decoded ahead of the one in use: bounds memory, hides decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What of an image is read: nothing else has to be decoded or computed.
+
+    Attributes:
+        features: its prompt-free features.
+        grid: what prompts in the image tower work on.
+        second: prompt-free features of another random view.
+    """
+
+    features: bool = True
+    grid: bool = False
+    second: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        """Return the needs of both."""
+        return Needs(
+            features=self.features or other.features,
+            grid=self.grid or other.grid,
+            second=self.second or other.second,
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
     """Images on their way to a tower.
 
-    ``pixels`` is ``(B, 3, H, W)``, or None when only features travel; ``labels`` ``(B,)`` int64,
-    or None when unknown; ``index`` ``(B,)`` int64, the positions in the list of items;
-    ``features`` ``(B, E)``, or None before the image tower has run.
+    ``pixels`` is ``(B, 3, H, W)``, or None when only what was made of them travels; ``labels``
+    ``(B,)`` int64, or None when unknown; ``index`` ``(B,)`` int64, the positions in the list of
+    items; ``features`` ``(B, E)``, or None before the image tower has run; ``grid``
+    ``(B, G, H, W)``, what the tower's stem makes of the pixels (for a plain ViT, the pixels);
+    ``second`` ``(B, E)``, the prompt-free features of another random view.
     """
 
     pixels: Tensor | None
     labels: Tensor | None
     index: Tensor
     features: Tensor | None = None
+    grid: Tensor | None = None
+    second: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(tensor) for name, tensor in self._tensors().items()}
@@ -50,7 +77,7 @@ class ImageBatch:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageBatch:
-        every: dict[str, Any] = dict.fromkeys(("pixels", "labels", "index", "features"))
+        every: dict[str, Any] = dict.fromkeys(f.name for f in fields(self))
         every.update({name: change(tensor) for name, tensor in self._tensors().items()})
         return ImageBatch(**every)
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,22 +132,35 @@ class Preprocess:
             pixels_HWC = _center_crop(pixels_HWC, self.crop_size)
         return self._normalised(pixels_HWC)
 
-    def train_view(self, image: Image.Image, rng: random.Random) -> Tensor:
+    def train_view(
+        self,
+        image: Image.Image,
+        rng: random.Random,
+        scale: tuple[float, float] = CROP_SCALE,
+    ) -> Tensor:
         """Return a random view: float32 ``(3, H, W)`` of ``output_size``.
 
-        RandomResizedCrop with scale (0.08, 1) and ratio (3/4, 4/3), then a horizontal flip with
+        RandomResizedCrop with ``scale`` and ratio (3/4, 4/3), then a horizontal flip with
         probability 0.5; cropped pixels are resized with the checkpoint's own filter. Draws from
         ``rng``, in this order: for each of at most ten tries ``uniform`` area and ``uniform`` log
         ratio; after a try that fits ``randrange`` top and ``randrange`` left; last ``random`` flip.
         """
         image = to_rgb(image)
-        top, left, height, width = random_crop_box(image.height, image.width, rng)
+        top, left, height, width = random_crop_box(image.height, image.width, rng, scale)
         out_height, out_width = self.output_size
         image = image.crop((left, top, left + width, top + height))
         image = image.resize((out_width, out_height), Image.Resampling(self.resample))
         if rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return self._normalised(np.asarray(image))
+
+    def squashed_view(
+        self, image: Image.Image, change: Callable[[Image.Image], Image.Image]
+    ) -> Tensor:
+        """Return ``change`` of the whole picture squashed to ``output_size``, as float32."""
+        height, width = self.output_size
+        image = to_rgb(image).resize((width, height), Image.Resampling(self.resample))
+        return self._normalised(np.asarray(change(image)))
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.exact_size is not None:
@@ -177,14 +190,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def random_crop_box(height: int, width: int, rng: random.Random) -> tuple[int, int, int, int]:
+def random_crop_box(
+    height: int, width: int, rng: random.Random, scale: tuple[float, float] = CROP_SCALE
+) -> tuple[int, int, int, int]:
     """Return ``(top, left, height, width)`` of a crop, by torchvision's RandomResizedCrop.
 
     Ten tries; when none fits, the largest centred box whose ratio is allowed.
     """
     low, high = math.log(CROP_RATIO[0]), math.log(CROP_RATIO[1])
     for _ in range(CROP_TRIES):
-        area = height * width * rng.uniform(*CROP_SCALE)
+        area = height * width * rng.uniform(*scale)
         ratio = math.exp(rng.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

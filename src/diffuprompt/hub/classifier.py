@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -89,7 +90,9 @@ class Classifier:
     @torch.inference_mode()
     def _logits(self, images: ImageBatch) -> Tensor:
         learner, generator = self._artifact.learner, self._artifact.generator
-        images = ImageBatch(images.pixels, None, images.index, learner.features(images))
+        images = replace(images, pixels=None, grid=learner.grid(images))
+        if generator is not None or learner.needs.features:
+            images = replace(images, features=learner.features(images))
         if generator is None:
             if self._text is None and not learner.own_prompts_need_image:
                 self._text = learner.static_text(self._classes)

@@ -6,7 +6,8 @@ Legend: B image, C class, L prompt token, D width, E embedding.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,25 @@ from torch.nn import functional
 from diffuprompt.clip.model import Clip, normalize
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch
+from diffuprompt.data.images import ImageBatch, Needs
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.classes import Classes
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
+
+
+class TrainingImages(Protocol):
+    """What `Learner.start` may look at; N images."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels ``(N,)``."""
+
+    @property
+    def classes(self) -> Classes:
+        """What the labels count."""
+
+    def view(self, view: int) -> Tensor:
+        """Prompt-free features ``(N, E)`` of one random view."""
 
 
 class Learner(nn.Module, ABC):
@@ -29,7 +45,7 @@ class Learner(nn.Module, ABC):
     (where text prompts stand), and, where source prompts are not yet what towers take, ``render``.
     """
 
-    name: ClassVar[str]
+    name: str  # of the method; one class may serve several
 
     def __init__(self, clip: Clip, plan: TextPlan | None = None) -> None:
         super().__init__()
@@ -50,6 +66,17 @@ class Learner(nn.Module, ABC):
     def own_prompts_need_image(self) -> bool:
         """Whether `prompts` depends on the image, so that text cannot be computed once."""
         return False
+
+    @property
+    def needs(self) -> Needs:
+        """What of an image `logits` reads."""
+        vision = self.spec.has_vision
+        return Needs(features=self.own_prompts_need_image or not vision, grid=vision)
+
+    @property
+    def training_needs(self) -> Needs:
+        """What of an image `loss` reads."""
+        return self.needs
 
     @abstractmethod
     def prompts(self, features_BE: Tensor) -> Prompts:
@@ -79,9 +106,19 @@ class Learner(nn.Module, ABC):
         """Prompt-free image features ``(B, E)``, not normalised; the batch's own if it has them."""
         if images.features is not None:
             return images.features
-        if images.pixels is None:
+        if images.grid is None and images.pixels is None:
             raise ConfigError("the image batch has neither pixels nor features")
-        return self.clip.vision(images.pixels)
+        return self.clip.vision.from_grid(self.grid(images))
+
+    def grid(self, images: ImageBatch) -> Tensor:
+        """What the image tower makes tokens of, ``(B, G, H, W)``; the batch's own if it has it."""
+        if images.grid is not None:
+            return images.grid
+        if images.pixels is None:
+            raise ConfigError(
+                f"{self.name} reads pixels or grids of images, and this image batch has neither"
+            )
+        return self.clip.vision.stem(images.pixels)
 
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Text features ``(B|1, C, E)``, not normalised."""
@@ -91,9 +128,7 @@ class Learner(nn.Module, ABC):
         """Image features ``(B, E)`` under vision prompts, not normalised."""
         if not prompts.vision:
             return self.features(images)
-        if images.pixels is None:
-            raise ConfigError(f"{self.name} has vision prompts: the image batch needs pixels")
-        return self.clip.vision(images.pixels, prompts.vision)
+        return self.clip.vision.from_grid(self.grid(images), prompts.vision)
 
     def logits(
         self,
@@ -111,7 +146,7 @@ class Learner(nn.Module, ABC):
             text: what `static_text` returned for ``classes``, to save computing it again.
         """
         if prompts is None:
-            prompts = self.prompts(self.features(images))
+            prompts = self.own_prompts(images)
         else:
             self.spec.check(prompts)
         towers = self.render(prompts)
@@ -123,18 +158,52 @@ class Learner(nn.Module, ABC):
         """Text features of the learner's own prompts, or None where they depend on the image."""
         if self.own_prompts_need_image:
             return None
-        nothing = torch.zeros(1, self.clip.config.embed_dim, device=self.clip.device)
-        return self.text_features(classes, self.render(self.prompts(nothing)))
+        return self.text_features(classes, self.render(self.prompts(self._no_image())))
 
-    def loss(self, images: ImageBatch, classes: Classes) -> dict[str, Tensor]:
-        """Return the training loss under "loss"; cross-entropy unless a learner says otherwise."""
-        if images.labels is None:
-            raise ConfigError("training needs labels, and this image batch has none")
-        return {"loss": functional.cross_entropy(self.logits(images, classes), images.labels)}
+    def own_prompts(self, images: ImageBatch) -> Prompts:
+        """Return the learner's own source prompts for a batch; see `prompts`."""
+        need = self.own_prompts_need_image
+        return self.prompts(self.features(images) if need else self._no_image())
+
+    def start(self, images: TrainingImages) -> None:
+        """Look at the training images once before training; most learners need not."""
+
+    def loss(
+        self, images: ImageBatch, classes: Classes, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return the training loss under "loss"; cross-entropy unless a learner says otherwise.
+
+        Args:
+            images: B pictures with labels, and with what `training_needs` names.
+            classes: what the labels count.
+            generator: source of whatever is random in a step.
+        """
+        labels = labels_of(images)
+        return {"loss": functional.cross_entropy(self.logits(images, classes), labels)}
+
+    def after_epoch(self, epoch: int, epochs: int) -> None:
+        """Do what follows epoch ``epoch`` (from 0) of ``epochs``, e.g. averaging prompts."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """Return what training accumulates beside the learnables, for resuming."""
+        return {}
+
+    def load_training_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `training_state` returned."""
+
+    def _no_image(self) -> Tensor:
+        return torch.zeros(1, self.clip.config.embed_dim, device=self.clip.device)
 
     def num_trainable(self) -> int:
         """Number of learnable coordinates."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def labels_of(images: ImageBatch) -> Tensor:
+    """Return the labels of a training batch, which must have them."""
+    if images.labels is None:
+        raise ConfigError("training needs labels, and this image batch has none")
+    return images.labels
 
 
 def initial_context(
@@ -149,9 +218,19 @@ def initial_context(
             f"ctx_init {words!r} has {len(ids)} tokens, fewer than num_ctx={num_ctx}; "
             "give more words or a smaller num_ctx"
         )
-    return clip.text.embed(torch.tensor(ids, device=clip.device)).detach().float().cpu().clone()
+    return clip.text.embed(torch.tensor(ids, device=clip.device)).detach().float().clone()
 
 
-def unit(features: Tensor) -> Tensor:
-    """L2-normalised features in fp32, as conditions of prompt networks."""
-    return normalize(features.float())
+def linear(
+    inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
+) -> nn.Linear:
+    """Return a linear map with torch's default range of values, drawn from a named stream."""
+    out = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # no draw of its own
+    for p in out.parameters():
+        nn.init.uniform_(p, -(inputs**-0.5), inputs**-0.5, generator=generator)
+    return out
+
+
+def unit(features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """L2-normalised features in a prompt network's precision, as its condition."""
+    return normalize(features.to(dtype))

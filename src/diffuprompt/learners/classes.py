@@ -13,12 +13,18 @@ class Classes:
     """An ordered list of class names, passed at call time, so that one learner scores any list.
 
     Tokens are remembered, so the layout of the fast text path is computed once a list.
+    ``descriptions`` holds S sentences about each class, in the order of the names; empty: none.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], descriptions: Sequence[Sequence[str]] = ()) -> None:
         self.names = tuple(names)
+        self.descriptions = tuple(tuple(texts) for texts in descriptions)
         if not self.names:
             raise DataError("the class list is empty; give at least one class name")
+        if self.descriptions and (
+            len(self.descriptions) != len(self.names) or len(set(map(len, self.descriptions))) != 1
+        ):
+            raise DataError("every class needs the same number of descriptions")
         self._tokens: dict[object, PromptedTokens] = {}
 
     def __len__(self) -> int:
@@ -49,3 +55,9 @@ class Classes:
             tokens = sentence_tokens(clip.tokenizer, texts, length)
             self._tokens[key] = tokens.to(clip.device)
         return self._tokens[key]
+
+    def described(self, clip: Clip, index: int) -> PromptedTokens:
+        """Return sentence ``index`` of every class; what exceeds the context is cut off."""
+        texts = [sentences[index] for sentences in self.descriptions]
+        length = clip.config.text.context_length
+        return sentence_tokens(clip.tokenizer, texts, length, truncate=True).to(clip.device)

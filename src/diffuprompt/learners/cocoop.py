@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.learners.base import Learner, initial_context, unit
+from diffuprompt.learners.base import Learner, initial_context, linear, unit
 from diffuprompt.learners.classes import Classes
 from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
@@ -26,12 +26,8 @@ class MetaNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         hidden = max(inputs // REDUCTION, 1)
-        self.linear1 = nn.utils.skip_init(nn.Linear, inputs, hidden)
-        self.linear2 = nn.utils.skip_init(nn.Linear, hidden, outputs)
-        for linear in (self.linear1, self.linear2):  # torch's default ranges, from a named stream
-            bound = linear.in_features**-0.5
-            for p in (linear.weight, linear.bias):
-                nn.init.uniform_(p, -bound, bound, generator=generator)
+        self.linear1 = linear(inputs, hidden, generator)
+        self.linear2 = linear(hidden, outputs, generator)
 
     def forward(self, x_BE: Tensor) -> Tensor:
         """``(B, E)`` to ``(B, D)``."""
@@ -76,7 +72,7 @@ class CoCoOp(Learner):
 
     def prompts(self, features_BE: Tensor) -> Prompts:
         """Return ``ctx + meta_net(unit feature)`` as ``(B, 1, M, D)``."""
-        shift_BD = self.meta_net(unit(features_BE))
+        shift_BD = self.meta_net(unit(features_BE, self.ctx.dtype))
         return Prompts({"text.0": (self.ctx + shift_BD[:, None])[:, None]})
 
     def tokens(self, classes: Classes) -> PromptedTokens:

@@ -1,8 +1,8 @@
-"""Learners by name; the only place that knows all of them."""
+"""Learners by name: which class carries out a method's options."""
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,22 +13,32 @@ from diffuprompt.clip.text import TextPlan
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.cocoop import CoCoOp
+from diffuprompt.learners.composed import PromptLearner
 from diffuprompt.learners.coop import CoOp
+from diffuprompt.learners.options import (
+    CoCoOpOptions,
+    CoOpOptions,
+    PromptOptions,
+    TipOptions,
+    ZeroShotOptions,
+    settable,
+)
+from diffuprompt.learners.presets import find_method
+from diffuprompt.learners.tip_adapter import TipAdapter
 from diffuprompt.learners.zero_shot import ZeroShot
 
-LEARNERS: dict[str, type[Learner]] = {cls.name: cls for cls in (ZeroShot, CoOp, CoCoOp)}
-_NOT_CONFIGURED = {"self", "clip", "plan", "generator"}
+KINDS: dict[type, type[Learner]] = {
+    ZeroShotOptions: ZeroShot,
+    CoOpOptions: CoOp,
+    CoCoOpOptions: CoCoOp,
+    PromptOptions: PromptLearner,
+    TipOptions: TipAdapter,
+}
 
 
 def options(name: str) -> tuple[str, ...]:
-    """Return the configuration keys of a learner."""
-    if name not in LEARNERS:
-        raise ConfigError(
-            f"unknown learner {name!r}, expected one of {sorted(LEARNERS)}."
-            + near_miss(name, list(LEARNERS))
-        )
-    parameters = inspect.signature(LEARNERS[name].__init__).parameters
-    return tuple(p for p in parameters if p not in _NOT_CONFIGURED)
+    """Return the keys of a learner that people set."""
+    return tuple(settable(find_method(name).options))
 
 
 def build_learner(
@@ -39,14 +49,20 @@ def build_learner(
     plan: TextPlan | None = None,
     generator: torch.Generator | None = None,
 ) -> Learner:
-    """Build a learner from its configuration; unknown names and keys are a `ConfigError`."""
-    known = options(name)
+    """Build a learner: the method's own options, changed by ``config``.
+
+    Raises:
+        ConfigError: unknown names and keys, and options that do not fit each other or the towers.
+    """
+    defaults: Any = find_method(name).options
+    known = [f.name for f in dataclasses.fields(defaults)]
     for key in config:
         if key not in known:
             raise ConfigError(
-                f"{name} has no option {key!r}, expected one of {list(known)}."
-                + near_miss(key, known)
+                f"{name} has no option {key!r}, expected one of {known}." + near_miss(key, known)
             )
-    build: Any = LEARNERS[name]
-    learner: Learner = build(clip, **config, plan=plan, generator=generator)
+    values: dict[str, Any] = {**dataclasses.asdict(defaults), **config}
+    build: Any = KINDS[type(defaults)]
+    learner: Learner = build(clip, **values, plan=plan, generator=generator)
+    learner.name = name
     return learner

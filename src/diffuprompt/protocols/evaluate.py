@@ -206,7 +206,8 @@ class _Scorer:
         with self.progress.task(f"scoring {variant} ({subset})", total=len(images)) as task:
             for index in torch.arange(len(images), device=images.labels.device).split(BATCH):
                 prompts = None if flat_NF is None else learner.spec.unpack(flat_NF[index])
-                rows.append(learner.logits(images.batch(index), images.classes, prompts, text))
+                batch = images.batch(index, needs=learner.needs)
+                rows.append(learner.logits(batch, images.classes, prompts, text))
                 task.advance(len(index))
         return torch.cat(rows)
 

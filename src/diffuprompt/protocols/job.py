@@ -13,17 +13,30 @@ from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.learners.methods import METHODS
+from diffuprompt.learners.options import Options, settable
 from diffuprompt.learners.presets import (
-    PRESETS,
     Preset,
     TrainConfig,
+    automatic_preset,
     epochs_for_shots,
+    find_method,
     find_preset,
 )
 from diffuprompt.protocols.overrides import SECTIONS, Sections, apply_overrides
 
 GENERATORS = ("none", "diffusion")
 PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
+# what says where and how to compute, never what
+_ONLY_HERE = (
+    "data_root",
+    "out",
+    "runs_dir",
+    "device",
+    "workers",
+    "text_memory_mib",
+    "image_memory_mib",
+)
 LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
 
 
@@ -50,9 +63,10 @@ class JobConfig:
     device: str = "auto"
     workers: int = 2
     text_memory_mib: int = 1024
+    image_memory_mib: int = 1024
 
     def __post_init__(self) -> None:
-        learners = sorted({p.learner for p in PRESETS})
+        learners = list(METHODS)
         problems = []
         for name, value, known in (
             ("learner", self.learner, learners),
@@ -62,21 +76,27 @@ class JobConfig:
             if value not in known:
                 hint = near_miss(value, known)
                 problems.append(f"{name}: expected one of {known}, got {value!r}.{hint}")
-        if self.generator != "none" and self.learner == "zero-shot":
-            problems.append("generator: zero-shot has no prompts to generate; use generator=none")
         for name, number, least in (
             ("shots", self.shots, 1),
             ("seed", self.seed, 0),
             ("text_memory_mib", self.text_memory_mib, 1),
+            ("image_memory_mib", self.image_memory_mib, 0),
             ("workers", self.workers, 0),
         ):
             if number < least:
                 problems.append(f"{name}: expected at least {least}, got {number}")
         if problems:
             raise ConfigError("\n  ".join(problems))
+        preset = find_method(self.learner).presets[0]
         if self.preset != "auto":
-            find_preset(self.learner, self.preset)
-        apply_overrides(_sections(self.learner, find_any(self.learner)), self.overrides)
+            preset = find_preset(self.learner, self.preset)
+        sections = _sections(preset)
+        _override(sections, self)
+        kind: Any = type(METHODS[self.learner].options)
+        if self.generator != "none" and not kind(**sections["learner"]).generates:
+            raise ConfigError(
+                f"generator: {self.learner} has no prompts to generate; use generator=none"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +137,13 @@ class Resolved:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
+    def learner_options(self) -> Options:
+        """The learner's options as their dataclass."""
+        kind: Any = type(find_method(self.learner).options)
+        built: Options = kind(**self.options)
+        return built
+
+    @property
     def method(self) -> str:
         """The learner, and "+generator" where there is one."""
         return self.learner + ("" if self.generator == "none" else f"+{self.generator}")
@@ -137,14 +164,14 @@ def resolve(
     protocol = job.protocol
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
-    name = job.preset
-    if name == "auto":
-        published = "few-shot" if protocol == "few-shot" else "base-to-new"
-        name = "lite" if logit_scale < LITE_SCALE else published
-    preset = find_preset(job.learner, name)
-    sections = _sections(job.learner, preset)
+    if job.preset == "auto":
+        benchmark = "few-shot" if protocol == "few-shot" else "base-to-new"
+        preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
+    else:
+        preset = find_preset(job.learner, job.preset)
+    sections = _sections(preset)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
-    apply_overrides(sections, job.overrides)
+    _override(sections, job)
     if job.generator == "none":  # what has no effect must not tell two runs apart
         sections |= {"overfit": {}, "diffusion": {}}
     return Resolved(
@@ -171,7 +198,7 @@ def command(job: JobConfig) -> str:
     words = ["diffuprompt", "train"]
     for f in dataclasses.fields(job):
         value = getattr(job, f.name)
-        if f.name in ("data_root", "out", "runs_dir", "device", "workers", "text_memory_mib"):
+        if f.name in _ONLY_HERE:
             continue
         if f.name == "overrides":
             words += [word for text in value for word in ("--set", text)]
@@ -183,20 +210,14 @@ def command(job: JobConfig) -> str:
     return shlex.join(words)
 
 
-def find_any(learner: str) -> Preset:
-    """Return some recipe of ``learner``: enough to know which keys there are."""
-    return next(p for p in PRESETS if p.learner == learner)
+def _override(sections: Sections, job: JobConfig) -> None:
+    apply_overrides(sections, job.overrides, type(find_method(job.learner).options))
 
 
-def _sections(learner: str, preset: Preset) -> Sections:
-    options: Sections = {
-        "zero-shot": {"templates": ["a photo of a {}."]},
-        "coop": {"num_ctx": 16, "ctx_init": None, "position": "end", "class_specific": False},
-        "cocoop": {"num_ctx": 4, "ctx_init": "a photo of a"},
-    }
+def _sections(preset: Preset) -> Sections:
     return {
         "train": dataclasses.asdict(preset.train),
-        "learner": {**options[learner], **preset.options},
+        "learner": {**settable(find_method(preset.learner).options), **preset.options},
         "overfit": dataclasses.asdict(OverfitConfig()),
         "diffusion": dataclasses.asdict(DiffusionConfig()),
     }

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
-from diffuprompt.learners.presets import TrainConfig
+from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
 SECTIONS: dict[str, type] = {
@@ -16,17 +16,10 @@ SECTIONS: dict[str, type] = {
     "overfit": OverfitConfig,
     "diffusion": DiffusionConfig,
 }
-# Learners are torch modules, so the types of their options are said here.
-OPTIONS: dict[str, Any] = {
-    "num_ctx": int,
-    "ctx_init": str | None,
-    "position": Literal["end", "middle", "front"],
-    "class_specific": bool,
-    "templates": list[str],
-}
 EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
+    int | None: "a whole number, or null to follow another option",
     bool: "true or false",
     str: "text",
     str | None: "text, or null for none",
@@ -34,8 +27,10 @@ EXPECTED: dict[Any, str] = {
 }
 
 
-def apply_overrides(sections: Sections, overrides: tuple[str, ...]) -> None:
+def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: type) -> None:
     """Set "section.key=value" or, where only one section has it, "key=value", in place.
+
+    ``learner`` is the dataclass of the learner's options.
 
     A key that training has too means training's. Whole numbers are taken for numbers, so "1" and
     "1.0" are the same rate.
@@ -58,12 +53,31 @@ def apply_overrides(sections: Sections, overrides: tuple[str, ...]) -> None:
             continue
         section, name = short[0].split(".", 1)
         sections[section][name] = _value(raw)
-    for section, kind in SECTIONS.items():
-        problems += _fit_all(section, get_type_hints(kind), sections[section], kind)
-    wanted = {name: OPTIONS[name] for name in sections["learner"]}
-    problems += _fit_all("learner", wanted, sections["learner"])
+    for section, kind in {**SECTIONS, "learner": learner}.items():
+        hints = get_type_hints(kind)
+        wanted = {name: hints[name] for name in sections[section]}
+        problems += _fit_all(section, wanted, sections[section], kind)
     if problems:
         raise ConfigError("\n  ".join(problems))
+
+
+def read_options(learner: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return only the learner's options that ``overrides`` name, in their types.
+
+    Raises:
+        ConfigError: as `apply_overrides`.
+    """
+    kind = type(find_method(learner).options)
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, raw = text.partition("=")
+        key = key.removeprefix("learner.")
+        if not equals or key not in hints:
+            hint = near_miss(key, list(hints))
+            raise ConfigError(f"--set {text}: expected KEY=VALUE of {learner}.{hint}")
+        found[key] = _fit(hints[key], _value(raw))
+    return found
 
 
 def _value(raw: str) -> Any:
@@ -73,9 +87,7 @@ def _value(raw: str) -> Any:
         return raw
 
 
-def _fit_all(
-    section: str, wanted: dict[str, Any], values: dict[str, Any], kind: type | None = None
-) -> list[str]:
+def _fit_all(section: str, wanted: dict[str, Any], values: dict[str, Any], kind: type) -> list[str]:
     """Bring ``values`` to the wanted types, in place, and return the problems."""
     problems = []
     for name, want in wanted.items():
@@ -83,7 +95,7 @@ def _fit_all(
             values[name] = _fit(want, values[name])
         except ConfigError as error:
             problems.append(f"{section}.{name}: got {values[name]!r}, {error}")
-    if kind is not None and not problems:
+    if not problems:
         try:
             kind(**values)
         except ConfigError as error:
@@ -94,8 +106,10 @@ def _fit_all(
 def _fit(want: Any, value: Any) -> Any:
     """Return ``value`` as ``want``; a `ConfigError` says what was expected instead."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if want is int and number and value == int(value):
+    if want in (int, int | None) and number and value == int(value):
         return int(value)
+    if want == int | None and value is None:
+        return None
     if want is float and number:
         return float(value)
     if want == list[str]:

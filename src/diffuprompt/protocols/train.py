@@ -73,6 +73,7 @@ def train_learner(
 ) -> None:
     """Stage 0: the learner by its own recipe."""
     config = bench.resolved.train
+    learner.start(bench.train)
     if not config.epochs or not learner.num_trainable():
         return
     task = LearnerTask(learner, bench.train, config, bench.resolved.seed)

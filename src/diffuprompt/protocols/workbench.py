@@ -15,14 +15,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.features import FeatureStore
+from diffuprompt.clip.grids import GridStore
 from diffuprompt.clip.load import load_clip, portable_name
 from diffuprompt.clip.model import Clip
+from diffuprompt.clip.peek import peek_clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.data.catalog import names
 from diffuprompt.data.fewshot import base_new, few_shot
-from diffuprompt.data.images import ImageBatch
+from diffuprompt.data.images import ImageBatch, Needs
 from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.data.sentences import Sentences, find_sentences
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.device import pick
 from diffuprompt.engine.progress import Progress
@@ -34,6 +38,7 @@ from diffuprompt.learners.registry import build_learner
 from diffuprompt.protocols.job import JobConfig, Resolved, resolve
 
 Subset = Literal["base", "new", "all"]
+FEATURES = Needs()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class ImageSet:
     items: tuple[Item, ...]
     classes: Classes
     store: FeatureStore
+    grids: GridStore | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -57,16 +63,40 @@ class ImageSet:
         """Features ``(N, E)`` of the test view."""
         return self.store.test(self.items)
 
-    def batch(self, index: Tensor, view: int | None = None) -> ImageBatch:
-        """Return images at ``index``, in the test view or in random view ``view``."""
-        features = self.features if view is None else self.view(view)
-        return ImageBatch(None, self.labels[index], index, features[index])
+    def batch(
+        self,
+        index: Tensor,
+        view: int | None = None,
+        *,
+        needs: Needs = FEATURES,
+        second: int | None = None,
+        keep: bool = True,
+    ) -> ImageBatch:
+        """Return the images at ``index``.
+
+        Args:
+            index: positions ``(B,)``.
+            view: a random view, or None for the test view.
+            needs: what the batch carries.
+            second: the other view, where one is needed.
+            keep: whether the view's grids will be asked for again.
+        """
+        features = grid = other = None
+        if needs.features:
+            features = (self.features if view is None else self.view(view))[index]
+        if needs.second and second is not None:
+            other = self.view(second)[index]
+        if needs.grid:
+            assert self.grids is not None, "this image set was made without grids"
+            grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
+        return ImageBatch(None, self.labels[index], index, features, grid, other)
 
     def view(self, view: int) -> Tensor:
-        """Features ``(N, E)`` of one random view; the last one asked for is kept in memory."""
+        """Features ``(N, E)`` of one random view; the last two asked for are kept in memory."""
         kept: dict[int, Tensor] = self.__dict__.setdefault("_kept", {})
         if view not in kept:
-            kept.clear()
+            if len(kept) > 1:
+                del kept[next(iter(kept))]
             kept[view] = self.store.train(self.items, view)
         return kept[view]
 
@@ -115,24 +145,29 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
     manifest = open_dataset(job.data, root=job.data_root)
     manifest.check(needs=("train", "test"))
     device = pick(job.device)
+    seen = peek_clip(job.backbone)
+    if seen is not None:  # what is wrong with the options is said before any weight is loaded
+        early = _resolve(job, manifest, seen.scale)
+        _check(early, seen.config)
+        _sentences(job, early, manifest)
     clip = load_clip(job.backbone, device=device)
-    resolved = resolve(
-        job,
-        dataset=manifest.name,
-        backbone=portable_name(job.backbone),
-        own_pictures=job.data not in names(),
-        logit_scale=float(clip.scale),
-    )
-    if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
-        raise ConfigError(
-            "learner.class_specific: class-specific contexts cannot score new classes; "
-            "use --protocol few-shot"
-        )
+    resolved = _resolve(job, manifest, float(clip.scale))
+    _check(resolved, clip.config)
+    sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, job.shots, job.seed)
-    store = FeatureStore(clip, manifest.root, seed=job.seed, workers=job.workers, progress=progress)
+    store = FeatureStore(
+        clip,
+        manifest.root,
+        seed=job.seed,
+        augment=resolved.train.augment,
+        workers=job.workers,
+        progress=progress,
+    )
+    grids = GridStore(store, memory_mib=job.image_memory_mib)
 
     def images(part: Manifest, split: Split) -> ImageSet:
-        return ImageSet(part.splits[split], Classes(part.classes), store)
+        texts = [sentences[name] for name in part.classes] if sentences else []
+        return ImageSet(part.splits[split], Classes(part.classes, texts), store, grids)
 
     if resolved.protocol == "holdout":
         # Settings are chosen here: half of the base classes play the new ones, and all val images
@@ -164,8 +199,42 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
         "backbone": clip.weights_hash,
         "preprocess": clip.preprocess.hash,
     }
+    if resolved.learner_options.asks_for_sentences != "no":
+        text = json.dumps(sentences, sort_keys=True).encode()
+        hashes["sentences"] = hashlib.sha256(text).hexdigest()[:16] if sentences else "templates"
     plan = TextPlan(memory_mib=job.text_memory_mib)
     return Workbench(resolved, clip, train, tests, hashes, plan)
+
+
+def _resolve(job: JobConfig, manifest: Manifest, scale: float) -> Resolved:
+    return resolve(
+        job,
+        dataset=manifest.name,
+        backbone=portable_name(job.backbone),
+        own_pictures=job.data not in names(),
+        logit_scale=scale,
+    )
+
+
+def _check(resolved: Resolved, config: ClipConfig) -> None:
+    """Refuse what cannot be trained on these towers or scored by this protocol."""
+    problems = resolved.learner_options.misfits(config)
+    if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
+        problems.append(
+            "learner.class_specific: class-specific contexts cannot score new classes; "
+            "use --protocol few-shot"
+        )
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _sentences(job: JobConfig, resolved: Resolved, manifest: Manifest) -> Sentences:
+    """Return sentences about every class where the learner asks for them and there are any."""
+    asked = resolved.learner_options.asks_for_sentences
+    if asked == "no":
+        return {}
+    required = asked == "llm"
+    return find_sentences(manifest.name, manifest.classes, root=job.data_root, required=required)
 
 
 def learner_logits(learner: Learner, images: ImageSet) -> Any:
@@ -173,7 +242,7 @@ def learner_logits(learner: Learner, images: ImageSet) -> Any:
 
     def logits(flat_BF: Tensor, index_B: Tensor) -> Tensor:
         prompts = learner.spec.unpack(flat_BF)
-        return learner.logits(images.batch(index_B), images.classes, prompts)
+        return learner.logits(images.batch(index_B, needs=learner.needs), images.classes, prompts)
 
     return logits
 

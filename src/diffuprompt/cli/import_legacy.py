@@ -1,0 +1,67 @@
+"""`diffuprompt import`: a checkpoint of a method's own repository as an artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.parse import Positional, Repeated
+from diffuprompt.errors import ConfigError
+
+EXAMPLES = """
+diffuprompt import output/maple/MultiModalPromptLearner/model.pth.tar-5 --learner maple
+    --backbone openai/clip-vit-base-patch16 --classes cat,dog --out artifacts/pets
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Turn a Dassl checkpoint (model.pth.tar-N) into an artifact; nothing in it is run."""
+
+    file: Annotated[Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """model.pth.tar-N of CoOp, CoCoOp, VPT, IVLP, MaPLe, PromptSRC or CoPrompt."""
+    learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """coop, cocoop, vpt, ivlp, maple, promptsrc or coprompt."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "openai/clip-vit-base-patch16"
+    """The backbone it was trained on."""
+    classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
+    """The class names it was trained with, in their order; or one name a line in @FILE."""
+    set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    """What the file does not say: ctx_init, position, image_adapter, ..."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("artifact")
+    """Folder of the artifact."""
+
+
+def run(args: Args) -> int:
+    """Import one file."""
+    names = class_names(args.classes)
+    from diffuprompt.clip.load import load_clip
+    from diffuprompt.hub.legacy import import_legacy, read_legacy
+    from diffuprompt.protocols.overrides import read_options
+
+    read_legacy(args.file, args.learner)  # what is wrong with it is said before weights are loaded
+    options = read_options(args.learner, args.set)
+    clip = load_clip(args.backbone)
+    description = import_legacy(args.file, args.learner, clip, names, args.out, options)
+    print(f"imported: {args.out} ({description.learner}, {len(names)} classes)")
+    print(f"next:     diffuprompt predict IMAGE --artifact {args.out}")
+    return 0
+
+
+def class_names(text: str) -> list[str]:
+    """Return the names of "a,b,c" or "@file"."""
+    if text.startswith("@"):
+        path = Path(text[1:])
+        try:
+            names = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ConfigError(f"--classes: {path} cannot be read: {error.strerror}") from error
+    else:
+        names = text.split(",")
+    names = [name.strip() for name in names if name.strip()]
+    if not names:
+        raise ConfigError("--classes is required: the names it was trained with, in their order")
+    return names

@@ -1,0 +1,98 @@
+"""What a method is, as data: the options of a learner and the recipes it is trained by; no torch.
+
+A method is one file in `methods`. Nothing else in the package knows its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.learners.legacy_keys import LegacyKeys
+from diffuprompt.learners.options import Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a learner is trained; the defaults are Dassl's, the common recipe of the field.
+
+    Attributes:
+        epochs: passes over the few-shot images.
+        batch: images a step; part of the recipe.
+        lr: rate after the warm-up epoch at 1e-5.
+        weight_decay: applied to every learnable, as in the field's code.
+        views: random views that an image has; epoch e sees view e modulo ``views``. 0 is a fresh
+            view every epoch, as published; fewer views can be cached and save most of the time.
+        augment: what a random view is: "crop" (crop of at least 0.08 of the area, flip),
+            "large-crop" (at least 0.5, flip) or "randaugment" (squashed, two of sixteen changes).
+        algorithm: "sgd" (momentum 0.9), "adam" or "adamw".
+        schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps) or
+            "constant".
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float = 5e-4
+    views: int = 0
+    augment: Literal["crop", "large-crop", "randaugment"] = "crop"
+    algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
+    schedule: Literal["dassl", "cosine", "constant"] = "dassl"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch < 1 or self.lr <= 0 or self.views < 0:
+            raise ConfigError(
+                f"train: expected epochs >= 0, batch >= 1, lr > 0, views >= 0, got {self}"
+            )
+        if self.weight_decay < 0:
+            raise ConfigError(f"train.weight_decay: expected 0 or more, got {self.weight_decay}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One named recipe of one learner.
+
+    Attributes:
+        learner: name of the method.
+        name: of the recipe: a benchmark ("base-to-new", "cross-dataset", "domain", "few-shot"),
+            "lite" for small towers, or a setting of its own.
+        train: how it is trained.
+        options: what differs from the method's own options.
+        source: where the recipe is from.
+        published: numbers that its authors report with it, on CLIP ViT-B/16 unless ``source`` says
+            otherwise; averages over the benchmark's data sets.
+        fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
+    """
+
+    learner: str
+    name: str
+    train: TrainConfig
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    published: Mapping[str, float] = field(default_factory=dict)
+    fewer_epochs: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Return what trains by this recipe."""
+        return f"diffuprompt train --data NAME --learner {self.learner} --preset {self.name}"
+
+    def named(self, name: str, **changes: Any) -> Preset:
+        """Return the same recipe for another benchmark."""
+        return replace(self, name=name, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A learner by name: what it is in one sentence, its options, its recipes.
+
+    ``legacy`` names its learned tensors in its authors' checkpoints, where those can be read.
+    """
+
+    name: str
+    about: str
+    options: Options
+    presets: tuple[Preset, ...]
+    legacy: LegacyKeys = ()

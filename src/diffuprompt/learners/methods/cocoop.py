@@ -1,0 +1,37 @@
+"""CoCoOp (Zhou et al. 2022, CVPR, arXiv 2203.05557)."""
+
+from __future__ import annotations
+
+from diffuprompt.learners.legacy_keys import CONTEXT, META_NET
+from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.options import CoCoOpOptions
+
+_BASE = Preset(
+    learner="cocoop",
+    name="base-to-new",
+    train=TrainConfig(epochs=10, batch=1, lr=2e-3),
+    source="arXiv 2203.05557",
+    published={"base": 80.47, "new": 71.69, "H": 75.83},
+)
+
+METHOD = Method(
+    name="cocoop",
+    about="One context for all classes, shifted by a small network on the image's feature.",
+    options=CoCoOpOptions(),
+    presets=(
+        _BASE,
+        _BASE.named("cross-dataset", published={"source": 71.02, "mean": 65.74}),
+        _BASE.named("domain", published={"source": 71.02, "mean": 59.91}),
+        _BASE.named(
+            "few-shot",
+            published={"1": 66.79, "2": 67.65, "4": 71.21, "8": 72.96, "16": 74.90},
+        ),
+        Preset(
+            learner="cocoop",
+            name="lite",
+            train=TrainConfig(epochs=10, batch=4, lr=2e-2, views=10),
+            source="for small towers; python -m tools.choose_recipes",
+        ),
+    ),
+    legacy=(*CONTEXT, *META_NET),
+)

@@ -1,0 +1,57 @@
+"""Tip-Adapter and Tip-Adapter-F (Zhang et al. 2022, ECCV, arXiv 2207.09519).
+
+The authors choose alpha and beta on validation images of every data set, and the epoch of
+Tip-Adapter-F on test images; here both factors are the paper's defaults and the last epoch counts.
+"""
+
+from __future__ import annotations
+
+from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.options import TipOptions
+
+_CACHE = TrainConfig(epochs=0, batch=256, lr=1e-3, augment="large-crop")
+_TUNE = TrainConfig(
+    epochs=20,
+    batch=256,
+    lr=1e-3,
+    weight_decay=0.01,
+    augment="large-crop",
+    algorithm="adamw",
+    schedule="cosine",
+)
+_SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
+
+METHOD = Method(
+    name="tip-adapter",
+    about="No training: logits of the most similar training images are added.",
+    options=TipOptions(),
+    presets=(
+        Preset(learner="tip-adapter", name="few-shot", train=_CACHE, source=_SOURCE),
+        Preset(learner="tip-adapter", name="base-to-new", train=_CACHE, source=_SOURCE),
+        Preset(learner="tip-adapter", name="lite", train=_CACHE, source="as published"),
+    ),
+)
+TUNED = Method(
+    name="tip-adapter-f",
+    about="Tip-Adapter whose cached features are then trained.",
+    options=TipOptions(tune=True),
+    presets=(
+        Preset(learner="tip-adapter-f", name="few-shot", train=_TUNE, source=_SOURCE),
+        Preset(learner="tip-adapter-f", name="base-to-new", train=_TUNE, source=_SOURCE),
+        Preset(
+            learner="tip-adapter-f",
+            name="lite",
+            train=TrainConfig(
+                epochs=20,
+                batch=64,
+                lr=1e-3,
+                weight_decay=0.01,
+                views=10,
+                augment="large-crop",
+                algorithm="adamw",
+                schedule="cosine",
+            ),
+            source="for small towers: smaller batches",
+        ),
+    ),
+)
