@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +70,6 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_help_answers_in_under_half_a_second() -> None:
-    best = 9.0
-    for _ in range(3):  # the machine may be busy: the best of three is what it takes
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "diffuprompt.cli.main", "--help"],
-            check=True,
-            capture_output=True,
-        )
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.5
 
 
 def test_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
