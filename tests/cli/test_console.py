@@ -12,6 +12,12 @@ from diffuprompt.cli.console import BarProgress, console_progress, set_up_loggin
 from diffuprompt.engine.progress import LogProgress
 
 
+@pytest.fixture(autouse=True)
+def _capable_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dumb terminal, as in CI, hides and shows no cursor."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 def terminal() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
 

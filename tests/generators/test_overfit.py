@@ -76,7 +76,7 @@ def test_equals_a_literal_loop_through_clip(case, optimiser):
     images = rows(images, [0, 1, 2])
     labels = torch.tensor([3, 0, 1])
     object.__setattr__(images, "labels", labels)
-    data = image_set(images, Classes(names))
+    data = image_set(clip, images, Classes(names))
     initial = own_prompts(learner, data).double()
     config = OverfitConfig(steps=3, optimiser=optimiser, lr=0.05, batch=2)
     result = overfit(learner_logits(learner, data), initial, data.labels, config)
