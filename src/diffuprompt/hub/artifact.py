@@ -150,9 +150,9 @@ def load_artifact(
             "restore its preprocessor_config.json"
         )
     learner, generator = _build(description, clip, plan, folder / DESCRIPTION)
-    _fill(learner, tensors, "learner.", folder)
+    fill(learner, tensors, "learner.", folder / TENSORS)
     if generator is not None:
-        _fill(generator, tensors, "generator.", folder)
+        fill(generator, tensors, "generator.", folder / TENSORS)
         generator.to(clip.device).eval().requires_grad_(False)
     left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
     if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
@@ -220,8 +220,8 @@ def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
-    """Load the tensors under ``prefix``, strictly; every misfit in one error."""
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, file: Path) -> None:
+    """Load the tensors under ``prefix``, strictly; every misfit in one `CheckpointError`."""
     given = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
     problems = [f"missing {prefix}{k}" for k in own if k not in given]
@@ -232,5 +232,5 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder:
         if k in given and own[k].shape != given[k].shape
     ]
     if problems:
-        raise CheckpointError(f"{folder / TENSORS}:\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{file}: does not fit\n  " + "\n  ".join(problems))
     module.load_state_dict(given)

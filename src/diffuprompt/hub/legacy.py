@@ -18,8 +18,7 @@ from torch import Tensor
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.pickles import read_pickle
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.hub.artifact import Description, save_artifact
-from diffuprompt.learners.base import Learner
+from diffuprompt.hub.artifact import Description, fill, save_artifact
 from diffuprompt.learners.legacy_keys import LegacyKeys
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.presets import find_method
@@ -109,7 +108,10 @@ def import_legacy(
         )
     found = {**_options(legacy.tensors), **(options or {})}
     learner = build_learner(method, clip, found, generator=torch.Generator().manual_seed(0))
-    _fill(learner, legacy.tensors, path)
+    tensors = legacy.tensors
+    if "ctx" in tensors and tensors["ctx"].ndim == 2 and learner.state_dict()["ctx"].ndim == 3:
+        tensors = {**tensors, "ctx": tensors["ctx"][None]}  # one context, shared by all classes
+    fill(learner, tensors, "", path)
     if found.get("class_specific", 0) not in (0, len(classes)):
         raise ConfigError(
             f"--classes: the contexts of {path} belong to {found['class_specific']} classes, got "
@@ -141,19 +143,3 @@ def _options(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if vision:
         found |= {"vision_ctx": len(tensors[vision[0]]), "vision_depth": len(vision)}
     return found
-
-
-def _fill(learner: Learner, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load strictly; every misfit in one error."""
-    own = learner.state_dict()
-    given = {k: t[None] if k == "ctx" and t.ndim < own[k].ndim else t for k, t in tensors.items()}
-    problems = [f"missing {k}" for k in own if k not in given]
-    problems += [f"unexpected {k}" for k in given if k not in own]
-    problems += [
-        f"{k}: expected {tuple(own[k].shape)}, got {tuple(given[k].shape)}"
-        for k in own
-        if k in given and own[k].shape != given[k].shape
-    ]
-    if problems:
-        raise CheckpointError(f"{path}: does not fit the backbone\n  " + "\n  ".join(problems))
-    learner.load_state_dict(given)
