@@ -13,6 +13,7 @@ from tests.contract.towers import NAMES, pictures, rows, tower
 from tests.contract.views import image_set
 from tests.generators.toy import Counting, bowl_problem, quadratic_problem, softmax_problem
 
+from diffuprompt.engine.files import write_tensors
 from diffuprompt.errors import CheckpointError, ConfigError, TrainingError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.overfit import calibrate, overfit
@@ -143,7 +144,11 @@ def test_a_damaged_or_foreign_batch_is_refused(tmp_path):
     logits, wider, labels = softmax_problem(width=6)
     with pytest.raises(CheckpointError, match=r"expected prompts \(7, 6\)"):
         overfit(logits, wider, labels, config, folder=tmp_path, key="k")
-    shard.write_bytes(shard.read_bytes()[:-7])
+    whole = shard.read_bytes()
+    write_tensors(shard, {"other": torch.zeros(7)}, {"key": "k"})
+    with pytest.raises(CheckpointError, match=r"expected prompts .*got \{'other': \(7,\)\}"):
+        overfit(logits, initial, labels, config, folder=tmp_path, key="k")
+    shard.write_bytes(whole[:-7])
     with pytest.raises(CheckpointError, match=str(shard.name)):
         overfit(logits, initial, labels, config, folder=tmp_path, key="k")
 

@@ -177,8 +177,14 @@ def _load(path: Path, key: str, like_BF: Tensor) -> dict[str, Tensor] | None:
         return None
     part, metadata = read_tensors(path)
     _same(path, metadata.get("key"), key)
-    if part["prompts"].shape != like_BF.shape:
-        raise CheckpointError(f"{path}: expected prompts {tuple(like_BF.shape)}; delete the folder")
+    found = {name: tuple(tensor.shape) for name, tensor in part.items()}
+    count = (len(like_BF),)
+    want = {"prompts": tuple(like_BF.shape), "ce_before": count, "ce_after": count}
+    if found != want:
+        raise CheckpointError(
+            f"{path}: expected prompts {want['prompts']} and their cross-entropies, got {found}; "
+            "delete the folder"
+        )
     return part
 
 

@@ -38,10 +38,14 @@ class Consistency:
         return Needs(features=False, second=True)
 
     def __call__(self, step: Step) -> dict[str, Tensor]:
-        """Return "text_consistency" and "image_consistency"."""
-        sentences = self.teacher.text(step.classes)
-        drawn = torch.randint(len(sentences), (1,), generator=step.generator)
-        target = sentences[int(drawn)].to(step.text.dtype)
+        """Return "text_consistency" and "image_consistency".
+
+        Without a generator the first sentence counts: nothing draws from the global state.
+        """
+        sentences, drawn = self.teacher.text(step.classes), 0
+        if step.generator is not None:
+            drawn = int(torch.randint(len(sentences), (1,), generator=step.generator))
+        target = sentences[drawn].to(step.text.dtype)
         assert step.images.second is not None, "the batch has no second view"
         other = step.images.second.to(step.image.dtype)
         return {
