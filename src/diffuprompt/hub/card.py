@@ -25,8 +25,8 @@ The backbone itself is not part of this folder.
 from diffuprompt import Classifier
 
 classifier = Classifier.from_pretrained("this/folder")
-print(classifier("photo.jpg"))
-print(classifier.with_classes(["lynx", "house cat"])("photo.jpg"))
+classifier("photo.jpg")  # name -> probability, the most probable first
+classifier.with_classes(["lynx", "house cat"])("photo.jpg")
 ```
 
 ```

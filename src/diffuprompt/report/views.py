@@ -28,11 +28,11 @@ METHOD_NOTES = (
     f"{RESAMPLES:,} bootstrap resamples of seeds and of test images (one draw of images for all "
     "seeds, since all seeds score the same images), with a fixed seed. With few seeds the "
     "variation between seeds is underestimated; read the single seeds as well.",
-    "Controls show what the gain is made of: regression is one noiseless step (no sampling), "
-    "shuffled pi conditions on another image, noise pi on noise, nearest takes the overfitted "
-    "prompts V* of the nearest training image, mean their average. A gain of diffusion counts only "
-    "above regression and shuffled pi. The oracle overfits prompts with the test label: an upper "
-    "bound and no method.",
+    "Controls show what the gain is made of: regression is one evaluation from pure noise (no "
+    "sampling), shuffled pi conditions on another image, noise pi on noise; nearest adds what "
+    "overfitting changed for the nearest training image to the image's own prompts, mean adds the "
+    "average change. A gain of diffusion counts only above regression and shuffled pi. The oracle "
+    "overfits prompts with the test label: an upper bound and no method.",
 )
 
 
