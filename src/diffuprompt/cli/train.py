@@ -56,6 +56,9 @@ class Args:
     """The run's folder; by default a name made of the options, inside --runs-dir."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where runs are kept."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: towers with prompts run in mixed precision; about three times faster where the
+    processor knows bfloat16, logits move by a hundredth."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 2

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffuprompt.clip.config import ClipConfig
+from diffuprompt.clip.precision import Precision
 from diffuprompt.clip.text import TextTower
 from diffuprompt.clip.tokenizer import Tokenizer
 from diffuprompt.clip.vision import VisionTower
@@ -55,6 +56,10 @@ class Clip(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.logit_scale.device
+
+    def set_precision(self, precision: Precision) -> None:
+        """Choose how both towers run with prompts; see `precision.mixed`."""
+        self.text.precision = self.vision.precision = precision
 
     def freeze(self) -> Clip:
         """Stop all gradients to the weights and leave training mode; returns itself."""

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
+from diffuprompt.clip.precision import Precision, mixed
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
 from diffuprompt.clip.text_plain import encode_plain, encode_truncated
 from diffuprompt.clip.tokens import PromptedTokens
@@ -40,7 +41,12 @@ class TextPlan:
 
 
 class TextTower(nn.Module):
-    """CLIP's text tower (Radford et al. 2021) with prompt vectors as arguments."""
+    """CLIP's text tower (Radford et al. 2021) with prompt vectors as arguments.
+
+    ``precision`` is that of passes with prompts; features are returned in the weights' type.
+    """
+
+    precision: Precision = "fp32"
 
     def __init__(self, config: TextConfig, embed_dim: int) -> None:
         super().__init__()
@@ -86,11 +92,13 @@ class TextTower(nn.Module):
                 cut = slice(first, first + classes)
                 own_part = {k: p if p.shape[1] == 1 else p[:, cut] for k, p in own.items()}
                 args = (part, own_part, plan.path, min(images, batch - start))
-                columns.append(
-                    checkpoint(self._encode, *args, use_reentrant=False)
-                    if recompute
-                    else self._encode(*args)
-                )
+                with mixed(self.precision if prompts else "fp32", self.positions.device):
+                    features = (
+                        checkpoint(self._encode, *args, use_reentrant=False)
+                        if recompute
+                        else self._encode(*args)
+                    )
+                columns.append(features.to(self.positions.dtype))
             rows.append(torch.cat(columns, dim=1))
         return torch.cat(rows)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diffuprompt.clip.config import VisionConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
+from diffuprompt.clip.precision import Precision, mixed
 from diffuprompt.errors import PromptShapeError
 
 VisionPrompts = Mapping[int, Tensor]
@@ -22,8 +23,11 @@ class VisionTower(nn.Module):
 
     Prompts are appended after the patches, without position, before the first norm; prompts of
     deeper layers replace the states of the same tokens (MaPLe, Khattak et al. 2023). Attention is
-    full, so where in the sequence they stand does not matter.
+    full, so where in the sequence they stand does not matter. ``precision`` is that of passes with
+    prompts; features are returned in the weights' type.
     """
+
+    precision: Precision = "fp32"
 
     def __init__(self, config: VisionConfig, embed_dim: int, stem: nn.Module | None = None) -> None:
         super().__init__()
@@ -55,6 +59,10 @@ class VisionTower(nn.Module):
     def from_grid(self, grid_BCHW: Tensor, prompts: VisionPrompts | None = None) -> Tensor:
         """The tower above the stem; ``grid`` is what the stem returns. Same result as `forward`."""
         prompts = prompts or {}
+        with mixed(self.precision if prompts else "fp32", self.positions.device):
+            return self._encode(grid_BCHW, prompts).to(self.positions.dtype)
+
+    def _encode(self, grid_BCHW: Tensor, prompts: VisionPrompts) -> Tensor:
         x = self.patch_embedding(grid_BCHW).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + self.positions
         batch = _check(prompts, self.config, x.shape[0])

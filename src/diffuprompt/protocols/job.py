@@ -26,6 +26,7 @@ from diffuprompt.learners.presets import (
 from diffuprompt.protocols.overrides import SECTIONS, Sections, apply_overrides
 
 GENERATORS = ("none", "diffusion")
+PRECISIONS = ("fp32", "bf16")
 PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
 # what says where and how to compute, never what
 _ONLY_HERE = (
@@ -60,6 +61,7 @@ class JobConfig:
     overrides: tuple[str, ...] = ()
     out: Path | None = None
     runs_dir: Path = Path("runs")
+    precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
     workers: int = 2
     text_memory_mib: int = 1024
@@ -72,6 +74,7 @@ class JobConfig:
             ("learner", self.learner, learners),
             ("generator", self.generator, list(GENERATORS)),
             ("protocol", self.protocol, list(PROTOCOLS)),
+            ("precision", self.precision, list(PRECISIONS)),
         ):
             if value not in known:
                 hint = near_miss(value, known)
@@ -113,6 +116,7 @@ class Resolved:
     preset: str
     train: TrainConfig
     options: Mapping[str, Any]
+    precision: Literal["fp32", "bf16"] = "fp32"
     overfit: OverfitConfig = field(default_factory=OverfitConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
 
@@ -121,6 +125,8 @@ class Resolved:
         out = dataclasses.asdict(self)
         if self.generator == "none":
             del out["overfit"], out["diffusion"]
+        if self.precision == "fp32":  # as before there was a choice
+            del out["precision"]
         return out
 
     @classmethod
@@ -185,6 +191,7 @@ def resolve(
         preset=preset.name,
         train=TrainConfig(**sections["train"]),
         options=sections["learner"],
+        precision=job.precision,
         overfit=OverfitConfig(**sections["overfit"]),
         diffusion=DiffusionConfig(**sections["diffusion"]),
     )

@@ -158,6 +158,7 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
         _check(early, seen.config)
         _sentences(job, early, manifest)
     clip = load_clip(job.backbone, device=device)
+    clip.set_precision(job.precision)
     resolved = _resolve(job, manifest, float(clip.scale))
     _check(resolved, clip.config)
     sentences = _sentences(job, resolved, manifest)
