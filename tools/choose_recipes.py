@@ -31,16 +31,20 @@ GRID: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
         ("lr=0.02", "batch=4"),
         ("lr=0.05", "batch=4"),
     ),
-    ("prograd", "none"): (("lr=0.002",), ("lr=0.02",), ("lr=0.05",)),
-    ("clip-adapter", "none"): (("lr=1e-5",), ("lr=1e-4",), ("lr=1e-3",)),
+    ("prograd", "none"): (("lr=0.002",), ("lr=0.02",), ("lr=0.05",), ("lr=0.1",)),
+    ("clip-adapter", "none"): (("lr=1e-5",), ("lr=1e-4",), ("lr=1e-3",), ("lr=3e-3",)),
     ("tip-adapter", "none"): ((), ("learner.alpha=0.3",), ("learner.alpha=3",)),
-    ("tip-adapter-f", "none"): (("lr=1e-4",), ("lr=1e-3",)),
-    ("vpt", "none"): (("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
-    ("deep-language", "none"): (("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
-    ("ivlp", "none"): (("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
-    ("maple", "none"): (("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
-    ("promptsrc", "none"): (("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
-    ("coprompt", "none"): (("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
+    ("tip-adapter-f", "none"): (
+        ("lr=1e-4",),
+        ("lr=1e-3",),
+        ("lr=1e-3", "learner.alpha=3"),
+    ),
+    ("vpt", "none"): (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
+    ("deep-language", "none"): (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
+    ("ivlp", "none"): (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
+    ("maple", "none"): (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
+    ("promptsrc", "none"): (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
+    ("coprompt", "none"): (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
     ("cocoop", "diffusion"): (
         (),
         ("overfit.target_drop=0.3",),
@@ -60,6 +64,7 @@ def main() -> None:
     parser.add_argument("--data", default="caltech101")
     parser.add_argument("--backbone", default="photo-clip-lite")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--learners", nargs="+", default=list(dict.fromkeys(k[0] for k in GRID)))
     parser.add_argument("--out", type=Path, default=Path("runs/holdout"))
     args = parser.parse_args()
@@ -73,6 +78,7 @@ def main() -> None:
                 job = JobConfig(
                     data=args.data, backbone=args.backbone, learner=learner, generator=generator,
                     seed=seed, protocol="holdout", overrides=overrides, runs_dir=args.out,
+                    precision=args.precision,
                 )  # fmt: skip
                 progress = console_progress()
                 record = read_record(evaluate_run(train_job(job, progress), progress=progress))
