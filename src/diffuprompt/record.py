@@ -39,7 +39,9 @@ class Score(_Model):
 
     ``variant`` is "own" for the learner's own prompts, "diffusion" for generated ones, or a
     control: "oracle", "regression", "shuffled", "noise", "nearest", "mean". ``subset`` is "base",
-    "new" or "all".
+    "new" or "all". ``selective`` is the accuracy on the most confident images alone, by coverage in
+    per cent ("50", "80", "90"), and ``aurc`` the area under the risk-coverage curve, in per cent;
+    records from before they were measured have neither.
     """
 
     variant: str
@@ -50,6 +52,8 @@ class Score(_Model):
     macro_f1: float
     nll: float
     ece: float
+    selective: dict[str, float] | None = None
+    aurc: float | None = None
     hits: str
 
     def hit_list(self) -> list[bool]:

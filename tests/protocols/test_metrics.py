@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from diffuprompt.errors import TrainingError
-from diffuprompt.protocols.metrics import ECE_BINS, calibration_error, macro_f1, score
+from diffuprompt.protocols.metrics import (
+    COVERAGES,
+    ECE_BINS,
+    calibration_error,
+    macro_f1,
+    risk_coverage,
+    score,
+    selective_accuracy,
+)
+from diffuprompt.record import Score
 
 # float64 sums of at most a few hundred terms
 EXACT = 1e-12
@@ -57,6 +66,46 @@ def test_calibration_error_of_extreme_confidences() -> None:
     assert calibration_error(sure, torch.tensor([1, 0, 3, 2])) == 1
     even = torch.full((4, 4), 0.25, dtype=torch.float64)  # ties go to class 0
     assert calibration_error(even, torch.arange(4)) == pytest.approx(0, abs=EXACT)
+
+
+def test_risk_and_coverage_in_closed_form() -> None:
+    confidence = torch.tensor([0.9, 0.2, 0.7, 0.4], dtype=torch.float64)
+    last_wrong = risk_coverage(confidence, torch.tensor([True, False, True, True]))
+    assert last_wrong.tolist() == [0, 0, 0, 1 / 4]
+    first_wrong = risk_coverage(confidence, torch.tensor([False, True, True, True]))
+    assert first_wrong.tolist() == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert selective_accuracy(last_wrong, 50) == selective_accuracy(last_wrong, 75) == 1
+    assert selective_accuracy(first_wrong, 50) == 1 / 2
+    assert selective_accuracy(first_wrong, 51) == 1 - 1 / 3  # rounded up to three images
+    assert selective_accuracy(first_wrong, 1) == 0  # at least one image
+
+
+def test_equally_confident_images_keep_their_order() -> None:
+    hits = torch.tensor([True, False] * 50)
+    risk = risk_coverage(torch.full((100,), 0.3), hits)
+    assert risk.tolist() == [(k // 2) / k for k in range(1, 101)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_selective_scores_are_the_loop_over_the_most_confident(seed: int) -> None:
+    logits, labels = predictions(seed)
+    confidence, predicted = logits.softmax(1).max(1)
+    right = sorted(
+        zip(confidence.tolist(), (predicted == labels).tolist(), strict=True), reverse=True
+    )  # no two random confidences are equal
+    risks = [sum(not hit for _, hit in right[:k]) / k for k in range(1, len(right) + 1)]
+    found = score("own", "all", logits, labels)
+    assert found.aurc == pytest.approx(100 * sum(risks) / len(risks), abs=100 * EXACT)
+    assert found.selective == {
+        str(percent): pytest.approx(100 * (1 - risks[2 * percent - 1]), abs=100 * EXACT)
+        for percent in COVERAGES  # of 200 images
+    }
+
+
+def test_a_score_from_before_selective_accuracy_is_still_read() -> None:
+    logits, labels = predictions(0)
+    old = score("own", "all", logits, labels).model_dump(exclude={"selective", "aurc"})
+    assert (Score(**old).selective, Score(**old).aurc) == (None, None)
 
 
 def test_score_fields() -> None:

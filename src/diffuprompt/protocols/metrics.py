@@ -13,10 +13,13 @@ from diffuprompt.errors import TrainingError
 from diffuprompt.record import Score, pack_hits
 
 ECE_BINS = 15
+COVERAGES = (50, 80, 90)  # per cent of the images that are answered
 
 
 def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Score:
-    """Return top-1 accuracy, macro F1, NLL and ECE; percentages but for the NLL (nats).
+    """Return all measures of one set of images; percentages but for the NLL (nats).
+
+    Confidence, in the ECE and in the order of selective prediction, is the largest probability.
 
     Raises:
         TrainingError: logits are not finite; there is no honest answer to count.
@@ -30,6 +33,8 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
         )
     predicted = logits.argmax(1)
     hits = predicted == labels
+    probabilities = logits.softmax(1)
+    risk = risk_coverage(probabilities.amax(1), hits)
     return Score(
         variant=variant,
         subset=subset,  # type: ignore[arg-type]
@@ -38,7 +43,9 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
         accuracy=100 * float(hits.double().mean()),
         macro_f1=100 * macro_f1(predicted, labels),
         nll=float(functional.cross_entropy(logits, labels)),
-        ece=100 * calibration_error(logits.softmax(1), labels),
+        ece=100 * calibration_error(probabilities, labels),
+        selective={str(percent): 100 * selective_accuracy(risk, percent) for percent in COVERAGES},
+        aurc=100 * float(risk.mean()),
         hits=pack_hits(hits.tolist()),
     )
 
@@ -60,3 +67,20 @@ def calibration_error(probabilities_NC: Tensor, labels_N: Tensor, bins: int = EC
     place = (confidence * bins).ceil().clamp(1, bins).long() - 1
     gap = torch.zeros(bins, dtype=torch.double).index_add(0, place, right - confidence)
     return float(gap.abs().sum() / len(labels_N))
+
+
+def risk_coverage(confidence_N: Tensor, hits_N: Tensor) -> Tensor:
+    """Return ``(N,)``: the share of errors among the k most confident images, k from 1 to N.
+
+    Its mean is the AURC, the area under the risk-coverage curve (Geifman and El-Yaniv 2017; as
+    averaged in Geifman et al. 2019). Equally confident images keep their order.
+    """
+    order = confidence_N.argsort(descending=True, stable=True)
+    wrong = (~hits_N[order]).double()
+    return wrong.cumsum(0) / torch.arange(1, len(wrong) + 1, dtype=torch.double)
+
+
+def selective_accuracy(risk_N: Tensor, percent: int) -> float:
+    """Accuracy if only the most confident ``percent`` of N images, rounded up, are answered."""
+    answered = -(-len(risk_N) * percent // 100)
+    return 1 - float(risk_N[answered - 1])
