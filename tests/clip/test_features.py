@@ -132,7 +132,7 @@ def test_other_weights_and_other_roots_have_their_own_files(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(stat.st_size))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert store(clip, twin)._key(ITEMS, None) != store(clip, pictures)._key(ITEMS, None)
+    assert store(clip, twin).key(ITEMS, None) != store(clip, pictures).key(ITEMS, None)
 
 
 def test_an_interruption_loses_one_shard_at_most(

@@ -9,6 +9,7 @@ import torch
 from tests.contract.towers import pictures
 from torch import Tensor
 
+from diffuprompt.clip.budget import Budget
 from diffuprompt.clip.features import FeatureStore
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
@@ -25,6 +26,7 @@ class GivenFeatures:
         self.features, self.noise = features, noise
         self.clip = cast(Clip, _Device())
         self.asked: list[int | None] = []
+        self.budget = Budget(0)
 
     def test(self, items: Sequence[Item]) -> Tensor:
         self.asked.append(None)

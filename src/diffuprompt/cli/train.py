@@ -66,7 +66,7 @@ class Args:
     text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
     """Budget of the text tower's activations; smaller is slower, never different."""
     image_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
-    """Budget of decoded images that prompts in the image tower work on; as above."""
+    """Budget of what is kept of images between epochs; the rest is read from disk; as above."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffuprompt.clip.budget import Budget
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.augment import get_augment
 from diffuprompt.data.images import View, iterate
@@ -42,7 +43,8 @@ class FeatureStore:
     """Features of a data set's images under one frozen CLIP.
 
     Cached files are named by a hash of the weights, the preprocessing, the view, the root and every
-    image's path, size and modification time, so nothing stale is ever read.
+    image's path, size and modification time, so nothing stale is ever read. ``budget`` is the
+    memory that whoever asks for features or grids may keep them in.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class FeatureStore:
         augment: str = "crop",
         workers: int = 2,
         batch_size: int = 64,
+        memory_mib: int = 1024,
         cache: Path | None = None,
         progress: Progress = NULL,
     ) -> None:
         self.clip, self.root, self.seed = clip, root, seed
         self.augment, self._augment = augment, get_augment(augment)
         self.workers, self.batch_size, self.progress = workers, batch_size, progress
+        self.budget = Budget(memory_mib)
         self.cache = cache or cache_root() / "features"
 
     def test(self, items: Sequence[Item]) -> Tensor:
@@ -86,7 +90,7 @@ class FeatureStore:
         parts, missing = [], []
         for start in range(0, len(items), SHARD):
             shard = items[start : start + SHARD]
-            path = self.cache / f"{self._key(shard, view)}.safetensors"
+            path = self.cache / f"{self.key(shard, view)}.safetensors"
             parts.append((shard, path))
             if not path.exists():
                 missing.append((shard, path))
@@ -117,7 +121,8 @@ class FeatureStore:
             raise CheckpointError(f"{path}: not the cached features expected here; {advice}")
         return features
 
-    def _key(self, items: Sequence[Item], view: int | None) -> str:
+    def key(self, items: Sequence[Item], view: int | None) -> str:
+        """Return a name for what the tower makes of these files in this view."""
         files = []
         for item in items:
             try:
@@ -131,9 +136,14 @@ class FeatureStore:
         what = [
             self.clip.weights_hash,
             self.clip.preprocess.hash,
-            str(self.clip.logit_scale.dtype),
+            str(self.clip.logit_scale.dtype) + self._elsewhere(),
             None if view is None else [self.seed, view, self.augment],
             str(self.root.resolve()),  # unpacked archives agree in sizes and times, not in content
             files,
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+    def _elsewhere(self) -> str:
+        """Name the kind of device where it is no CPU: others round differently."""
+        kind = self.clip.device.type
+        return "" if kind == "cpu" else f" on {kind}"

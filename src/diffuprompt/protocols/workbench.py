@@ -79,13 +79,13 @@ class ImageSet:
             view: a random view, or None for the test view.
             needs: what the batch carries.
             second: the other view, where one is needed.
-            keep: whether the view's grids will be asked for again.
+            keep: whether the view will be asked for in other epochs.
         """
         features = grid = other = None
         if needs.features:
-            features = (self.features if view is None else self.view(view))[index]
+            features = (self.features if view is None else self.view(view, keep=keep))[index]
         if needs.second and second is not None:
-            other = self.view(second)[index]
+            other = self.view(second, keep=keep)[index]
         if needs.grid:
             assert self.grids is not None, "this image set was made without grids"
             grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
@@ -98,14 +98,24 @@ class ImageSet:
         if needs.grid and self.grids is not None:
             self.grids.fill(self.items, None)
 
-    def view(self, view: int) -> Tensor:
-        """Features ``(N, E)`` of one random view; the last two asked for are kept in memory."""
+    def view(self, view: int, *, keep: bool = True) -> Tensor:
+        """Features ``(N, E)`` of one random view.
+
+        They are kept while the memory budget lasts, where ``keep`` says that they will be asked
+        for again, and read from disk otherwise; the two views an epoch works on are always here.
+        """
         kept: dict[int, Tensor] = self.__dict__.setdefault("_kept", {})
-        if view not in kept:
-            if len(kept) > 1:
-                del kept[next(iter(kept))]
-            kept[view] = self.store.train(self.items, view)
-        return kept[view]
+        epoch: dict[int, Tensor] = self.__dict__.setdefault("_epoch", {})
+        if view in kept:
+            return kept[view]
+        if view not in epoch:
+            features = self.store.train(self.items, view)
+            if keep and self.store.budget.take(features.nbytes):
+                return kept.setdefault(view, features)
+            if len(epoch) > 1:
+                del epoch[next(iter(epoch))]
+            epoch[view] = features
+        return epoch[view]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +179,10 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
         seed=job.seed,
         augment=resolved.train.augment,
         workers=job.workers,
+        memory_mib=job.image_memory_mib,
         progress=progress,
     )
-    grids = GridStore(store, memory_mib=job.image_memory_mib)
+    grids = GridStore(store)
 
     def images(part: Manifest, split: Split) -> ImageSet:
         texts = [sentences[name] for name in part.classes] if sentences else []
