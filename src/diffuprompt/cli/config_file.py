@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,7 @@ def read_config(path: Path, args_type: type[T]) -> T:
 
 def _plain(value: Any) -> str:
     """Write a TOML value as one would type it after ``KEY=``."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _type_problems(args_type: type, values: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from diffuprompt.errors import ConfigError, near_miss
 EXAMPLES = """
 diffuprompt ls learners
 diffuprompt ls datasets 'scenes*'
+diffuprompt ls presets 'promptsrc/*'
 diffuprompt ls runs --runs-dir runs
 """
 WRAP = 72  # characters of the last column

@@ -27,6 +27,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("report", "Make tables, figures and one HTML page from records."),
     "data verify": ("data_verify", "Read every image of a data set and list all problems."),
     "ls": ("ls", "List learners, generators, backbones, datasets, presets or runs."),
+    "show presets": ("show", "Show one recipe in full: values, source, published numbers."),
+    "cp presets": ("cp", "Write a recipe to a file to edit, for train --config."),
     "doctor": ("doctor", "Check this machine: packages, memory, backbones, data sets."),
     "demo": ("demo", "Run the whole thing on the bundled scenes world, in minutes."),
 }

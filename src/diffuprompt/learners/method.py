@@ -13,6 +13,8 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.learners.legacy_keys import LegacyKeys
 from diffuprompt.learners.options import Options
 
+PUBLISHED_ON = "openai/clip-vit-base-patch16"  # the field's common backbone
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -76,8 +78,10 @@ class Preset:
 
     @property
     def command(self) -> str:
-        """Return what trains by this recipe."""
-        return f"diffuprompt train --data NAME --learner {self.learner} --preset {self.name}"
+        """Return what trains by this recipe, on the backbone and protocol it is meant for."""
+        words = f"diffuprompt train --data NAME --learner {self.learner} --preset {self.name}"
+        words += " --protocol few-shot" if self.name.startswith("few-shot") else ""
+        return words + ("" if self.name == "lite" else f" --backbone {PUBLISHED_ON}")
 
     def named(self, name: str, **changes: Any) -> Preset:
         """Return the same recipe for another benchmark."""
