@@ -22,6 +22,7 @@ from diffuprompt.errors import ConfigError, DiffupromptError, near_miss
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Learn prompts from a few labelled images; resumes if interrupted."),
     "evaluate": ("evaluate", "Score finished runs on their test images and write record.json."),
+    "study base-to-new": ("study_base_to_new", "Train and score many learners and seeds."),
     "predict": ("predict", "Name what is in images, with the trained classes or with your own."),
     "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),

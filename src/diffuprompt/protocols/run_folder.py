@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class RunFolder:
                     "Name another folder with --out, or delete this one"
                 )
             return
-        asked = {k: str(v) if k in _PATHS and v else v for k, v in dataclasses.asdict(job).items()}
+        asked = job_to_json(job)
         # A path must still lead there from another working directory; a name stays a name, even
         # beside a folder that is called like it.
         data = Path(job.data).expanduser()
@@ -80,6 +81,20 @@ class RunFolder:
         return notes
 
 
+def job_to_json(job: JobConfig) -> dict[str, Any]:
+    """Return a job as asked in a form that JSON knows."""
+    return {k: str(v) if k in _PATHS and v else v for k, v in dataclasses.asdict(job).items()}
+
+
+def job_from_json(data: Mapping[str, Any]) -> JobConfig:
+    """Inverse of `job_to_json`; raises KeyError, TypeError or `ConfigError` for other data."""
+    job = dict(data)
+    for key in _PATHS:
+        job[key] = Path(job[key]) if job[key] else None
+    job["overrides"] = tuple(job["overrides"])
+    return JobConfig(**job)
+
+
 def read_run(path: Path) -> tuple[JobConfig, Resolved]:
     """Read ``run.json``: the job as asked and as resolved.
 
@@ -94,11 +109,7 @@ def read_run(path: Path) -> tuple[JobConfig, Resolved]:
     if found != SCHEMA:
         raise DataError(f"{file}: expected schema {SCHEMA!r}, got {found!r}")
     try:
-        job = dict(data["job"])
-        for key in _PATHS:
-            job[key] = Path(job[key]) if job[key] else None
-        job["overrides"] = tuple(job["overrides"])
-        return JobConfig(**job), Resolved.from_json(data["resolved"])
+        return job_from_json(data["job"]), Resolved.from_json(data["resolved"])
     except (KeyError, TypeError, ValueError) as cause:
         raise DataError(
             f"{file}: damaged, or of another version ({type(cause).__name__}: {cause}); "

@@ -1,0 +1,105 @@
+"""What the studies share on the command line: their options, and how a matrix of jobs is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from diffuprompt.cli.parse import Repeated, Switch
+from diffuprompt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffuprompt.protocols.job import JobConfig
+    from diffuprompt.protocols.study import Shared
+
+FAILED = 4  # exit code when a job has no record in the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyArgs:
+    """Options of every study."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = ""
+    """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the images, where the data set does not say it."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
+    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
+    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = (1, 2, 3)
+    """Each job is run with each of these seeds."""
+    shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    """Labelled images a class."""
+    set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
+    """Change one value of the recipe of every job, as in `diffuprompt train`."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """As in `diffuprompt train`."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Jobs at a time, each in a process of its own; 0: as many as cores and --threads allow."""
+    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Processor threads of one job."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
+    """Where runs are kept; a run that is there already is used."""
+    results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
+    """Where a copy of each record goes, in a folder of the study."""
+    dry_run: Switch[bool] = False
+    """List the jobs and what of them is done, and stop."""
+
+
+def shared(args: StudyArgs) -> Shared:
+    """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
+    from diffuprompt.protocols.study import Shared
+
+    if not args.data:
+        raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
+    problems = [
+        f"--{name}: expected at least {least}, got {value}"
+        for name, value, least in (("jobs", args.jobs, 0), ("threads", args.threads, 1))
+        if value < least
+    ]
+    if not args.seeds:
+        problems.append("--seeds: expected at least one")
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+    return Shared(
+        data=args.data,
+        data_root=args.data_root,
+        backbone=args.backbone,
+        shots=args.shots,
+        overrides=args.set,
+        runs_dir=args.runs_dir,
+        precision=args.precision,
+        device=args.device,
+    )
+
+
+def carry_out(jobs: Sequence[JobConfig], args: StudyArgs, study: str) -> int:
+    """List the jobs or run them; what failed is shown at the end with its log file.
+
+    ``study`` is the folder inside ``--results``.
+    """
+    from diffuprompt.cli.console import table
+    from diffuprompt.engine.device import cores
+    from diffuprompt.protocols.matrix import run_matrix
+    from diffuprompt.protocols.plan import plan
+
+    planned = plan(jobs)
+    if args.dry_run:
+        rows = [[p.title, "done" if p.is_finished else "to do", p.folder.path] for p in planned]
+        print(table(["job", "state", "folder"], rows))
+        return 0
+    parallel = args.jobs or max(1, cores() // args.threads)
+    results = args.results / study
+    failures = run_matrix(planned, results=results, parallel=parallel, threads=args.threads)
+    for failure in failures:
+        print(f"failed: {failure.planned.title}: {failure.error}")
+        if failure.log_file is not None:
+            print(f"        {failure.log_file}")
+    print(f"{len(planned) - len(failures)} of {len(planned)} records: {results}")
+    print(f"next: diffuprompt report {args.results} --write RESULTS.md")
+    return FAILED if failures else 0

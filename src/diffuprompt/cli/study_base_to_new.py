@@ -1,0 +1,35 @@
+"""`diffuprompt study base-to-new`: many learners and seeds on one data set and backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.study import StudyArgs, carry_out, shared
+
+EXAMPLES = """
+diffuprompt study base-to-new --data scenes --learners coop cocoop --seeds 1
+diffuprompt study base-to-new --data caltech101 --backbone photo-clip-lite --jobs 2
+diffuprompt study base-to-new --data scenes --precision bf16 --dry-run
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args(StudyArgs):
+    """Train and score many learners and seeds; what is finished is not repeated."""
+
+    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Which of `diffuprompt ls learners`; without it all."""
+
+
+def run(args: Args) -> int:
+    """Run the matrix, or list it."""
+    common = shared(args)
+    from diffuprompt.learners.methods import METHODS
+    from diffuprompt.protocols.study import base_to_new
+
+    jobs = base_to_new(common, args.learners or tuple(METHODS), args.seeds)
+    return carry_out(jobs, args, f"base-to-new-{Path(args.data).name}")

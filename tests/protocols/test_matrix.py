@@ -1,0 +1,187 @@
+"""Many jobs: what is planned, in what order they run, what failure and interruption leave.
+
+The order is tested with a stand-in for the process of a job, which writes a record at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.protocols.world import command
+from tests.report import factory
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.protocols import matrix
+from diffuprompt.protocols.job import JobConfig
+from diffuprompt.protocols.matrix import run_matrix
+from diffuprompt.protocols.plan import Planned, plan
+from diffuprompt.protocols.study import Shared, base_to_new
+from diffuprompt.record import read_record
+
+STAND_IN = """
+import json, os, sys, time
+from pathlib import Path
+job = json.loads(sys.stdin.readline())["job"]
+seed, name = job["seed"], job["learner"] + "+" + job["generator"]
+runs = Path(job["runs_dir"])
+with (runs / "order.txt").open("a") as file:
+    file.write(f"{name} {seed} {os.environ['OMP_NUM_THREADS']}\\n")
+if seed == 13:
+    print("error: bad luck")
+    sys.exit(4)
+if seed == 99:
+    time.sleep(60)
+record = json.loads((runs / "template.json").read_text())
+record["job"].update(learner=job["learner"], generator=job["generator"], seed=seed)
+(runs / job["preset"] / "record.json").write_text(json.dumps(record))
+"""
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "worker.py").write_text(STAND_IN)
+    (folder / "template.json").write_text(factory.record(generator="none").model_dump_json())
+    monkeypatch.setattr(matrix, "WORKER", (sys.executable, str(folder / "worker.py")))
+
+
+def planned(runs: Path, learner: str, generator: str, seed: int, needs: str | None) -> Planned:
+    """A planned job whose preset tells the stand-in the run's name."""
+    name = f"{learner}-{generator}-{seed}"
+    job = JobConfig(data="x", learner=learner, generator=generator, seed=seed, runs_dir=runs)
+    object.__setattr__(job, "preset", name)  # frozen, and no preset of that name is there
+    return Planned(job=job, name=name, needs=needs)
+
+
+def order(runs: Path) -> list[str]:
+    return (runs / "order.txt").read_text().splitlines()
+
+
+def test_plan_drops_repeats_and_puts_learners_first(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    shared = Shared(data="colours", backbone="./clip", shots=3)
+    generated = shared.job("cocoop", 1, generator="diffusion")
+    alone = shared.job("cocoop", 1)
+    found = plan([generated, alone, generated, shared.job("cocoop", 2)])
+    assert [(p.job.generator, p.job.seed) for p in found] == [
+        ("none", 1), ("none", 2), ("diffusion", 1),
+    ]  # fmt: skip
+    assert found[2].needs == found[0].name
+    assert found[0].needs is None
+    assert found[0].title == "colours cocoop seed 1"
+
+
+def test_study_names_every_learner_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)cocop: .*'cocoop'.*map: "):
+        base_to_new(Shared(data="scenes"), ["cocop", "map", "coop"], [1, 2])
+
+
+def test_jobs_wait_for_their_learner_and_records_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [
+        planned(tmp_path, "cocoop", "diffusion", 1, "cocoop-none-1"),
+        planned(tmp_path, "cocoop", "none", 1, None),
+        planned(tmp_path, "coop", "none", 1, None),
+    ]
+    results = tmp_path / "results"
+    assert run_matrix(jobs, results=results, parallel=2, threads=3) == ()
+    assert sorted(order(tmp_path)[:2]) == ["cocoop+none 1 3", "coop+none 1 3"]
+    assert order(tmp_path)[2] == "cocoop+diffusion 1 3"
+    assert {p.name for p in results.iterdir()} == {f"{p.name}.json" for p in jobs}
+    assert run_matrix(jobs, results=results, parallel=2, threads=1) == ()
+    assert len(order(tmp_path)) == 3  # what is finished is not repeated
+
+
+def test_a_failure_stops_only_what_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [
+        planned(tmp_path, "cocoop", "none", 13, None),
+        planned(tmp_path, "cocoop", "diffusion", 13, "cocoop-none-13"),
+        planned(tmp_path, "coop", "none", 1, None),
+    ]
+    failures = run_matrix(jobs, results=None, parallel=1, threads=1)
+    assert [f.planned.name for f in failures] == ["cocoop-none-13", "cocoop-diffusion-13"]
+    assert failures[0].error == "bad luck"
+    assert failures[0].log_file == tmp_path / "cocoop-none-13" / "log.txt"
+    assert "takes over the learner of x cocoop seed 13" in failures[1].error
+    assert order(tmp_path) == ["cocoop+none 13 1", "coop+none 1 1"]
+
+
+def test_a_record_of_the_same_job_under_other_settings_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    results = factory.write(tmp_path, [factory.record(generator="none", seed=s) for s in (1, 2)])
+    folder = results / "scenes"
+    job = planned(tmp_path, "cocoop", "none", 1, None)
+    run_matrix([job], results=folder, parallel=1, threads=1)
+    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
+    other = Planned(job=job.job, name="renamed", needs=None)
+    (tmp_path / "renamed").mkdir()
+    (tmp_path / "renamed" / "record.json").write_bytes(job.folder.record.read_bytes())
+    run_matrix([other], results=folder, parallel=1, threads=1)
+    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
+
+
+def test_an_interruption_stops_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [planned(tmp_path, "coop", "none", 99, None)]
+    alarm, seen = matrix.time.sleep, []
+
+    def interrupt(seconds: float) -> None:
+        alarm(seconds)
+        if (tmp_path / "order.txt").exists():
+            seen.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrix.time, "sleep", interrupt)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_matrix(jobs, results=None, parallel=1, threads=1)
+    assert seen
+    assert time.monotonic() - start < 30  # the job would have slept for a minute
+
+
+def test_a_worker_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
+    """Kill -9 of the matrix must not leave jobs that a repeated call would run into."""
+    code = "import diffuprompt.protocols.worker as w, time; w.work = lambda s: time.sleep(60); "
+    code += "w.main()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"{}\n")
+    process.stdin.close()  # what the end of the parent does
+    assert process.wait(timeout=60) in (128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_a_study_from_the_command_line(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    words = ("study", "base-to-new", "--data", "colours", "--backbone", "./clip", "--shots", 3)
+    words += ("--learners", "zero-shot", "--seeds", 1, "--runs-dir", tmp_path / "runs")
+    words += ("--results", tmp_path / "results")
+    listed = command(*words, "--dry-run")
+    assert listed.code == 0, listed.err
+    assert "to do" in listed.out
+    assert not (tmp_path / "runs").exists()
+    done = command(*words)
+    assert done.code == 0, done.out + done.err
+    (copy,) = (tmp_path / "results" / "base-to-new-colours").iterdir()
+    record = read_record(copy)
+    assert record.job.learner == "zero-shot"
+    assert record.environment["threads"] == "1"
+    assert "done" in command(*words, "--dry-run").out
+    run = next((tmp_path / "runs").iterdir())
+    assert json.loads((run / "run.json").read_text())["job"]["data"].endswith("colours")
+    assert os.path.getsize(run / "log.txt")
