@@ -11,7 +11,7 @@ from diffuprompt.diffusion.loss import denoising_loss, draw_sigma
 from diffuprompt.diffusion.samplers import SAMPLERS
 from diffuprompt.diffusion.sampling import Counted
 from diffuprompt.diffusion.schedule import linear
-from diffuprompt.diffusion.targets import FROM_X0, vp_to_ve
+from diffuprompt.diffusion.targets import FROM_X0, flow_to_ve, vp_to_ve
 from diffuprompt.errors import ConfigError
 
 SCHEDULE = linear()
@@ -22,11 +22,12 @@ def test_every_prediction_gives_the_same_x0(prediction):
     """A network that predicts the exact target of N(1.5, 0.25) is an exact denoiser."""
     exact = gaussian_denoiser(1.5, 0.5)
     condition = torch.zeros(3, 2)
+    flow, edm = prediction == "flow", prediction == "edm"
 
-    def network(z, c, u, *, generator):
+    def network(z, c, u, *, keep, generator):
         assert c is condition
-        sigma = SCHEDULE.sigma(100 * u)
-        x = vp_to_ve(z, sigma)
+        sigma = u / (1 - u) if flow else (4 * u).exp() if edm else SCHEDULE.sigma(100 * u)
+        x = flow_to_ve(z, sigma) if flow else vp_to_ve(z, sigma)
         return FROM_X0[prediction](exact(x, sigma), x, sigma)
 
     denoise = make_denoiser(network, SCHEDULE, condition, prediction=prediction)
@@ -70,15 +71,15 @@ def test_sigma_outside_the_schedule_is_refused():
         denoise(torch.zeros(2, F), torch.tensor(500.0))
 
 
-@pytest.mark.parametrize("times", ["continuous", "discrete"])
+@pytest.mark.parametrize("times", ["time", "steps"])
 def test_drawn_levels_are_uniform_in_time(times):
-    t = SCHEDULE.t(draw_sigma(4000, SCHEDULE, generator(), times=times))
+    t = SCHEDULE.t(draw_sigma(4000, SCHEDULE, generator(), noise=times))
     assert 1 - 1e-9 <= float(t.min()) < 1.5
     assert 99 < float(t.max()) <= 100
     # Standard error of the mean of 4,000 uniforms on a range of 99: 0.45; four of them.
     assert float(t.mean()) == pytest.approx(50.5, abs=1.8)
     whole = (t - t.round()).abs() < 1e-6
-    assert bool(whole.all()) == (times == "discrete")
+    assert bool(whole.all()) == (times == "steps")
 
 
 def test_loss_of_the_exact_denoiser_is_the_posterior_variance():

@@ -4,13 +4,9 @@ from tests.diffusion.networks import GROUPS, F, inputs, tiny
 from tests.diffusion.worlds import generator
 
 from diffuprompt.diffusion.attention import dropout
+from diffuprompt.diffusion.condition import PiNetwork, time_code
 from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
-from diffuprompt.diffusion.transformer import (
-    PiNetwork,
-    TokenTransformer,
-    TransformerConfig,
-    time_code,
-)
+from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
 from diffuprompt.errors import ConfigError, PromptShapeError
 
 TEXT, VISION = "text", "vision"

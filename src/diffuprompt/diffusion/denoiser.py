@@ -7,39 +7,54 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diffuprompt.diffusion.parametrisation import get_parametrisation
 from diffuprompt.diffusion.sampling import Denoise
 from diffuprompt.diffusion.schedule import Schedule
-from diffuprompt.diffusion.targets import TO_X0, Prediction, ve_to_vp
 
 Network = Callable[..., Tensor]
-"""``network(z_BF, condition_BE, u_B, generator=...) -> (B, F)``, e.g. `TokenTransformer`."""
+"""``network(z_BF, condition, u_B, keep=..., generator=...) -> (B, F)``: `TokenTransformer`."""
 
 
 def make_denoiser(
     network: Network,
     schedule: Schedule,
-    condition_BE: Tensor,
+    condition: Tensor,
     *,
-    prediction: Prediction = "x0",
+    prediction: str = "x0",
+    guidance: float = 1.0,
+    keep_B: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Denoise:
-    """Return ``denoise`` for one condition ``(B|1, E)``; gradients flow to all inputs.
+    """Return ``denoise`` for one condition; gradients flow to all inputs.
 
-    The network sees ``x / sqrt(1 + sigma^2)`` and ``u = t(sigma) / T``, and what it predicts is
-    turned into x0 (reference: Karras et al. 2022, arXiv 2206.00364, section 2). With x0-prediction
-    an untrained `TokenTransformer` denoises everything to exactly 0.
+    What the network sees, and how its answer becomes x0, is the `Parametrisation` of
+    ``prediction``. With x0-prediction an untrained `TokenTransformer` denoises everything to
+    exactly 0.
 
     Args:
         network: predicts ``prediction`` from ``(z, condition, u)``.
-        schedule: maps sigma to time; sigmas outside its range raise `ConfigError`.
-        condition_BE: image features, one row for every state or one for all.
+        schedule: maps sigma to time; where the time is the schedule's, sigmas outside its range
+            raise `ConfigError`.
+        condition: image features ``(B|1, E)``, or with text ``(B|1, 1 + K, E)``.
         prediction: what the network was trained to predict.
+        guidance: w of ``D0 + w (D1 - D0)``, D0 without and D1 with the condition (Ho and Salimans
+            2022, arXiv 2207.12598, whose w is this one minus 1). Other than 1 it doubles the
+            network evaluations; 0 ignores the condition.
+        keep_B: rows ``(B|1,)`` that see their condition, the others see none; None shows it to all.
         generator: draws the dropout masks in training mode.
     """
+    form = get_parametrisation(prediction)
+
+    def ask(x: Tensor, sigma: Tensor, keep: Tensor | None) -> Tensor:
+        u = form.time(sigma, schedule).to(x.dtype).reshape(-1)
+        raw = network(form.state(x, sigma), condition, u, keep=keep, generator=generator)
+        return form.to_x0(raw, x, sigma)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        u = (schedule.t(sigma) / schedule.steps).to(x.dtype).reshape(-1)
-        raw = network(ve_to_vp(x, sigma), condition_BE, u, generator=generator)
-        return TO_X0[prediction](raw, x, sigma)
+        guess = ask(x, sigma, keep_B)
+        if guidance == 1:
+            return guess
+        blind = ask(x, sigma, torch.zeros(1, dtype=torch.bool, device=x.device))
+        return blind + guidance * (guess - blind)
 
     return denoise

@@ -1,22 +1,24 @@
 """The denoising network: a transformer over the tokens of a flat vector, a condition and a time.
 
 Tokens are ``[z_1 .. z_P, pi, tau]`` and the output is read at the first P positions. Layout of
-G.pt (arXiv 2209.12892) and ProtoDiff, conditioning of Prompt Diffusion (arXiv 2410.20164).
+G.pt (arXiv 2209.12892) and ProtoDiff, conditioning of Prompt Diffusion (arXiv 2410.20164). Texts
+follow as further tokens; with "adaln" pi and tau are no tokens but modulate every block.
 
-Legend: B batch, F flat, P tokens of the state, E condition width, D width.
+Legend: B batch, F flat, P tokens of the state, T texts, E condition width, D width.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.diffusion.attention import Block, dropout, linear
+from diffuprompt.diffusion.attention import Block, adapt, dropout, linear
+from diffuprompt.diffusion.condition import PiNetwork, time_code
 from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
 from diffuprompt.errors import ConfigError, PromptShapeError, near_miss
 
@@ -25,7 +27,12 @@ from diffuprompt.errors import ConfigError, PromptShapeError, near_miss
 class TransformerConfig:
     """Size of the network; the defaults are ProtoDiff's, which Prompt Diffusion descends from.
 
-    ``max_freq_log2`` 6 replaces their 14: their code is meaningless between integer times.
+    Attributes:
+        max_freq_log2: 6 replaces their 14, a code that is meaningless between integer times.
+        conditioning: "tokens" as theirs, or "adaln", the adaLN-zero of DiT (Peebles and Xie 2022,
+            arXiv 2212.09748, section 3.2): every block starts as the identity.
+        texts: T, text features of a condition beside the image's.
+        null: whether there is a learned stand-in for the condition, which guidance needs.
     """
 
     width: int = 512
@@ -36,6 +43,9 @@ class TransformerConfig:
     num_frequencies: int = 128
     max_freq_log2: float = 6.0
     shared_io: bool = True
+    conditioning: Literal["tokens", "adaln"] = "tokens"
+    texts: int = 0
+    null: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for impossible sizes."""
@@ -45,6 +55,11 @@ class TransformerConfig:
             raise ConfigError("layers, num_frequencies, mlp_ratio: expected at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout: expected a value in [0, 1), got {self.dropout}")
+        if self.conditioning not in ("tokens", "adaln") or self.texts < 0:
+            raise ConfigError(
+                "conditioning: expected 'tokens' or 'adaln', texts: 0 or more, got "
+                f"{self.conditioning!r} and {self.texts}"
+            )
 
     @classmethod
     def preset(cls, name: str) -> TransformerConfig:
@@ -54,46 +69,6 @@ class TransformerConfig:
             hint = near_miss(name, list(presets))
             raise ConfigError(f"preset: expected one of {sorted(presets)}, got {name!r}.{hint}")
         return presets[name]
-
-
-def time_code(u: Tensor, num_frequencies: int, max_freq_log2: float) -> Tensor:
-    """Return ``[sin(w_k u), cos(w_k u), u]``, ``(B, 2 K + 1)``, for ``u`` ``(B,)`` in [0, 1].
-
-    ``w_k = 2^linspace(0, max_freq_log2, K)`` (Mildenhall et al. 2020, arXiv 2003.08934, eq. 4).
-    At T = 100 the default turns by at most 0.64 rad a step, so it is smooth between the steps.
-    """
-    powers = torch.linspace(0, max_freq_log2, num_frequencies, dtype=u.dtype, device=u.device)
-    angles = u[:, None] * 2**powers
-    return torch.cat([angles.sin(), angles.cos(), u[:, None]], dim=1)
-
-
-class PiNetwork(nn.Module):
-    """pi, the condition token: CoCoOp's Meta-Net on the image feature (arXiv 2203.05557, sec. 3.2).
-
-    Linear(E, E/16), ReLU, Linear(E/16, E). Two deviations. The feature is divided by its RMS, not
-    by its norm: coordinates of size 1 instead of 1/sqrt(E) keep pi visible at initialisation,
-    above the epsilon of the LayerNorm that follows. And at least 32 hidden units (CoCoOp's at
-    E = 512) remain for narrow towers, where a handful of ReLUs may all be silent for an image.
-    """
-
-    def __init__(self, feature_width: int, out_width: int | None = None) -> None:
-        """Allocate the weights, uninitialised; ``out_width`` defaults to ``feature_width``."""
-        super().__init__()
-        hidden = max(32, feature_width // 16)
-        self.squeeze = linear(feature_width, hidden)
-        self.expand = linear(hidden, out_width or feature_width)
-
-    def forward(self, condition_BE: Tensor) -> Tensor:
-        """Return pi ``(B, out_width)``; the scale of the feature does not matter."""
-        unit = functional.normalize(condition_BE, dim=-1) * math.sqrt(condition_BE.shape[-1])
-        return self.expand(functional.relu(self.squeeze(unit)))
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator | None) -> None:
-        """Draw weights of standard deviation 1/sqrt(fan-in) from ``generator``; zero biases."""
-        for layer in (self.squeeze, self.expand):
-            layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)
-            layer.bias.zero_()
 
 
 class TokenTransformer(nn.Module):
@@ -118,18 +93,25 @@ class TokenTransformer(nn.Module):
         """
         super().__init__()
         self.config, self.condition_width = config, condition_width
-        width = config.width
+        width, adaptive = config.width, config.conditioning == "adaln"
         self.codec = TokenCodec(groups, width, shared=config.shared_io)
         self.pi = PiNetwork(condition_width)
         self.pi_encoder = nn.Parameter(torch.empty(condition_width, width))
         self.time_encoder = nn.Parameter(torch.empty(2 * config.num_frequencies + 1, width))
+        if config.texts:
+            self.text_pi = PiNetwork(condition_width)
+            self.text_encoder = nn.Parameter(torch.empty(condition_width, width))
+        if config.null:
+            self.null = nn.Parameter(torch.empty(1 + config.texts, condition_width))
         self.input_norm = nn.LayerNorm(width)
-        self.positions = nn.Parameter(torch.empty(self.codec.tokens + 2, width))
+        num_tokens = self.codec.tokens + config.texts + (0 if adaptive else 2)
+        self.positions = nn.Parameter(torch.empty(num_tokens, width))
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.mlp_ratio, config.dropout)
+            Block(width, config.heads, config.mlp_ratio, config.dropout, adaptive=adaptive)
             for _ in range(config.layers)
         )
         self.output_norm = nn.LayerNorm(width)
+        self.output_modulation = linear(width, 2 * width) if adaptive else None
         self.reset(generator)
 
     @property
@@ -139,58 +121,103 @@ class TokenTransformer(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Initialise as GPT-2: weights N(0, 0.02), biases 0; zero positions and decoders."""
+        """Initialise as GPT-2: weights N(0, 0.02), biases 0.
+
+        Positions, decoders, modulations and the null condition start at zero.
+        """
         for name, parameter in self.named_parameters():
             if "norm." in name:
                 parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-            elif name == "positions" or name.startswith("codec.decoders") or parameter.ndim == 1:
+            elif _starts_at_zero(name) or parameter.ndim == 1:
                 parameter.zero_()
             else:
                 parameter.normal_(0, 0.02, generator=generator)
         self.pi.reset(generator)
+        if self.config.texts:
+            self.text_pi.reset(generator)
 
     def no_decay(self) -> frozenset[str]:
-        """Return the names of biases, norms and positions, which take no weight decay."""
-        return frozenset(n for n, p in self.named_parameters() if p.ndim == 1 or n == "positions")
+        """Return the names of biases, norms, positions and null, which take no weight decay."""
+        kept = ("positions", "null")
+        return frozenset(n for n, p in self.named_parameters() if p.ndim == 1 or n in kept)
 
     def forward(
         self,
         z_BF: Tensor,
-        condition_BE: Tensor,
+        condition: Tensor,
         u_B: Tensor,
         *,
+        keep: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the prediction ``(B, F)``.
 
         Args:
             z_BF: state with unit-variance scaling, ``(B, F)``.
-            condition_BE: image features, ``(B|1, E)``.
-            u_B: time in [0, 1], ``(B|1,)``.
+            condition: image features ``(B|1, E)``, or ``(B|1, 1 + T, E)`` with texts behind them.
+            u_B: time, ``(B|1,)``.
+            keep: booleans ``(B|1,)``; where False the learned null replaces pi, and texts' pi too.
             generator: draws the dropout masks; needed in training mode with dropout above 0.
 
         Raises:
             PromptShapeError: a shape differs from the above.
-            ConfigError: dropout has no generator.
+            ConfigError: dropout has no generator, or ``keep`` no null condition.
         """
-        self._check(z_BF, condition_BE, u_B)
-        config, batch = self.config, z_BF.shape[0]
+        self._check(z_BF, condition, u_B, keep)
+        config, tokens = self.config, self.codec.tokens
+        batch = z_BF.shape[0]
         code = time_code(u_B, config.num_frequencies, config.max_freq_log2)
-        pi_BD = (self.pi(condition_BE) @ self.pi_encoder).expand(batch, -1)
         tau_BD = (code.to(z_BF.dtype) @ self.time_encoder).expand(batch, -1)
-        x = torch.cat([self.codec.encode(z_BF), pi_BD[:, None], tau_BD[:, None]], dim=1)
-        x = self.input_norm(x) + self.positions
+        pi_BD, text_BTD = self._encode(condition, keep)
+        pi_BD, told_BD = pi_BD.expand(batch, -1), None
+        parts = [self.codec.encode(z_BF)]
+        if self.output_modulation is None:
+            parts += [pi_BD[:, None], tau_BD[:, None]]
+        else:
+            told_BD = functional.silu(pi_BD + tau_BD)
+        if text_BTD is not None:
+            parts.append(text_BTD.expand(batch, -1, -1))
+        x = self.input_norm(torch.cat(parts, dim=1)) + self.positions
         x = dropout(x, config.dropout if self.training else 0.0, generator)
         for block in self.blocks:
-            x = block(x, generator)
-        return self.codec.decode(self.output_norm(x[:, : self.codec.tokens]))
+            x = block(x, generator, told_BD)
+        x = self.output_norm(x[:, :tokens])
+        if self.output_modulation is not None and told_BD is not None:
+            x = adapt(x, *self.output_modulation(told_BD)[:, None].chunk(2, dim=-1))
+        return self.codec.decode(x)
 
-    def _check(self, z_BF: Tensor, condition_BE: Tensor, u_B: Tensor) -> None:
-        batch = z_BF.shape[0]
-        shape = tuple(condition_BE.shape)
-        if shape not in ((batch, self.condition_width), (1, self.condition_width)):
+    def _encode(self, condition: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return pi ``(B|1, D)`` and, of texts, ``(B|1, T, D)``."""
+        image = condition if condition.ndim == 2 else condition[:, 0]
+        pi = self.pi(image)
+        if keep is not None:
+            pi = torch.where(keep[:, None], pi, self.null[0])
+        if not self.config.texts:
+            return pi @ self.pi_encoder, None
+        text = self.text_pi(condition[:, 1:])
+        if keep is not None:
+            text = torch.where(keep[:, None, None], text, self.null[1:])
+        return pi @ self.pi_encoder, text @ self.text_encoder
+
+    def _check(self, z_BF: Tensor, condition: Tensor, u_B: Tensor, keep: Tensor | None) -> None:
+        batch, texts = z_BF.shape[0], self.config.texts
+        rest = (1 + texts, self.condition_width) if texts else (self.condition_width,)
+        if tuple(condition.shape) not in ((batch, *rest), (1, *rest)):
+            want = ", ".join(map(str, rest))
             raise PromptShapeError(
-                f"condition: expected ({batch}|1, {self.condition_width}), got {shape}"
+                f"condition: expected ({batch}|1, {want}), got {tuple(condition.shape)}"
             )
         if tuple(u_B.shape) not in ((batch,), (1,)):
             raise PromptShapeError(f"u: expected ({batch}|1,), got {tuple(u_B.shape)}")
+        if keep is not None and tuple(keep.shape) not in ((batch,), (1,)):
+            raise PromptShapeError(f"keep: expected ({batch}|1,), got {tuple(keep.shape)}")
+        if keep is not None and not self.config.null:
+            raise ConfigError(
+                "keep: this network has no null condition to put in the place of one; "
+                "build it with null=True (drop_condition above 0)"
+            )
+
+
+def _starts_at_zero(name: str) -> bool:
+    parts = ("codec.decoders", "positions", "null", "output_modulation")
+    return name.startswith(parts) or ".modulation." in name
