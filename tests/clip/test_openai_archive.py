@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from tests.clip import tiny
+from tests.protocols.world import make_pictures
 from torch import Tensor, nn
 
 from diffuprompt.clip import openai_archive
@@ -23,8 +24,12 @@ from diffuprompt.clip.keys import openai_table
 from diffuprompt.clip.load import load_clip
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.openai_archive import load_openai
+from diffuprompt.clip.peek import peek_clip
 from diffuprompt.clip.torchscript import is_torchscript, read_torchscript
-from diffuprompt.errors import CheckpointError
+from diffuprompt.engine.progress import NULL
+from diffuprompt.errors import CheckpointError, ConfigError
+from diffuprompt.protocols import workbench
+from diffuprompt.protocols.job import JobConfig
 
 pytest.importorskip("transformers")
 
@@ -117,6 +122,84 @@ def test_plain_state_dict(
     assert all(torch.equal(got[k], want[k]) for k in want)
     pixels = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     assert torch.equal(clip.vision(pixels), reference.vision(pixels))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Bytes of every storage that is read from a zip, by name."""
+    found: dict[str, int] = {}
+    original = zipfile.ZipFile.read
+
+    def spy(self: zipfile.ZipFile, name: Any, *rest: Any) -> bytes:
+        data = original(self, name, *rest)
+        found[getattr(name, "filename", name)] = len(data)
+        return data
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", spy)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["script", "plain"])
+def test_peeking_reads_no_weight(
+    kind: str, archive: Path, state: dict[str, Tensor], read: dict[str, int], tmp_path: Path
+) -> None:
+    path = archive
+    if kind == "plain":
+        path = tmp_path / "plain.pt"
+        torch.save(state, path)
+    seen = peek_clip(str(path))
+    # the scale and three sizes, of at most eight bytes; nothing that is stored as an array
+    assert 0 < len(read) <= 4
+    assert max(read.values()) <= 8
+    clip = load_clip(path)
+    assert seen is not None
+    assert seen.config == clip.config
+    assert seen.scale == pytest.approx(float(clip.scale), rel=1e-6)
+
+
+def test_options_are_refused_before_an_archive_is_loaded(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*args: object, **rest: object) -> None:
+        raise AssertionError("the weights were loaded")
+
+    pictures = make_pictures(tmp_path / "colours")
+    values: Any = {"data": str(pictures), "backbone": str(archive), "shots": 1, "workers": 0}
+    values |= {"learner": "maple", "overrides": ("depth=9",), "device": "cpu"}
+    monkeypatch.setattr(workbench, "load_clip", load)
+    with pytest.raises(ConfigError, match=r"learner\.depth: expected at most 3, .* got 9"):
+        workbench.prepare(JobConfig(**values), NULL)
+    values["overrides"] = ("depth=2",)
+    with pytest.raises(AssertionError, match="the weights were loaded"):
+        workbench.prepare(JobConfig(**values), NULL)
+
+
+def test_what_peeking_cannot_tell_is_left_to_loading(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    tiny.bpe_file(tmp_path)
+    path = tmp_path / "x.pt"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert peek_clip(str(path)) is None
+    torch.save([1, 2], path)
+    assert peek_clip(str(path)) is None
+    torch.save({**state, "visual.layer1.0.conv1.weight": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="ResNet"):
+        peek_clip(str(path))
+
+
+def test_the_scale_of_a_folder_with_torchs_weights(
+    reference: Clip, read: dict[str, int], tmp_path: Path
+) -> None:
+    model = tiny.oracle(TEXT, VISION)
+    folder = tiny.write_folder(model, tmp_path / "hf")
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    seen = peek_clip(str(folder))
+    assert max(read.values()) <= 8
+    assert seen is not None
+    assert seen.config == reference.config
+    assert seen.scale == pytest.approx(float(reference.scale), rel=1e-6)
 
 
 def test_strict_keys(state: dict[str, Tensor], tmp_path: Path) -> None:

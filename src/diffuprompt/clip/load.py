@@ -52,8 +52,6 @@ def load_clip(
     name = str(name_or_path)
     path = locate(name)
     if path.is_file():
-        if path.suffix != ".pt":
-            raise CheckpointError(f"{path}: expected a folder or a .pt file")
         clip = load_openai(path, vocabulary=vocabulary, name=name, dtype=dtype)
     else:
         clip = load_hf(path, name=name, dtype=dtype)
@@ -63,13 +61,15 @@ def load_clip(
 def locate(name: str) -> Path:
     """Return the folder or file of a backbone, fetched from the hub where it is only there.
 
-    Raises `CheckpointError` when nothing has this name.
+    Raises `CheckpointError` when nothing has this name, or it is a file of another kind.
     """
     path = find_local(name)
     if path is None and not _is_path(name) and HUB_ID.fullmatch(ALIASES.get(name, name)):
         path = fetch(ALIASES.get(name, name))
     if path is None:
         raise CheckpointError(_unknown(name))
+    if path.is_file() and path.suffix != ".pt":
+        raise CheckpointError(f"{path}: expected a folder or a .pt file")
     return path
 
 

@@ -18,7 +18,7 @@ from diffuprompt.clip.keys import openai_buffers, openai_table
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.clip.torchscript import is_torchscript, read_torchscript
-from diffuprompt.clip.weights import fill, hash_files, read_torch
+from diffuprompt.clip.weights import SCALAR, fill, hash_files, peek_torch, read_torch
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.errors import CheckpointError
 
@@ -57,6 +57,21 @@ def load_openai(
     buffers = openai_buffers(config)
     fill(clip, openai_table(config), tensors, ignored=buffers, dtype=dtype, source=path)
     return clip.freeze()
+
+
+def peek_openai(path: Path) -> tuple[ClipConfig, float] | None:
+    """Return configuration and ``logit_scale`` of a ``.pt`` file, reading no weight.
+
+    None where only loading tells, see `peek_torch`. Raises `CheckpointError` as `load_openai`.
+    """
+    script = is_torchscript(path)
+    tensors = read_torchscript(path, largest=SCALAR) if script else peek_torch(path)
+    if tensors is None:
+        return None
+    _check_layout(tensors, path)
+    config = infer_config(tensors, find_vocabulary(path), path)
+    scale = tensors.get("logit_scale")
+    return None if scale is None or scale.is_meta else (config, float(scale))
 
 
 def infer_config(tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path) -> ClipConfig:

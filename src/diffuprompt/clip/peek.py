@@ -1,4 +1,4 @@
-"""What a backbone's folder says about itself, read before its weights are."""
+"""What a backbone says about itself, read before its weights are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.hf_config import parse_config
 from diffuprompt.clip.load import locate
+from diffuprompt.clip.openai_archive import peek_openai
 from diffuprompt.clip.tokenizer import Tokenizer
-from diffuprompt.clip.weights import find_weights
+from diffuprompt.clip.weights import find_weights, peek_torch
 from diffuprompt.engine.files import read_json
 
 
@@ -30,8 +31,9 @@ def peek_clip(name: str) -> Peek | None:
     Raises `CheckpointError` as `load_clip` does.
     """
     folder = locate(name)
-    if folder.is_file():  # OpenAI's archives have no configuration but their weights
-        return None
+    if folder.is_file():
+        found = peek_openai(folder)
+        return None if found is None else Peek(config=found[0], scale=math.exp(found[1]))
     scale = next((s for file in find_weights(folder) for s in _scales(file)), None)
     source = folder / "config.json"
     fields = read_json(source)
@@ -43,13 +45,13 @@ def peek_clip(name: str) -> Peek | None:
 
 
 def _scales(path: Path) -> list[float]:
-    """Read one number of a safetensors file; whatever is wrong with it, loading will say."""
-    if path.suffix != ".safetensors":
-        return []
+    """Read one number of a weight file; whatever is wrong with it, loading will say."""
     try:
-        with safe_open(str(path), framework="pt") as file:
-            if "logit_scale" not in file.keys():
-                return []
-            return [math.exp(float(file.get_tensor("logit_scale")))]
+        if path.suffix != ".safetensors":
+            scale = (peek_torch(path) or {}).get("logit_scale")
+        else:
+            with safe_open(str(path), framework="pt") as file:
+                scale = file.get_tensor("logit_scale") if "logit_scale" in file.keys() else None
+        return [] if scale is None or scale.is_meta else [math.exp(float(scale))]
     except (OSError, ValueError, SafetensorError):
         return []

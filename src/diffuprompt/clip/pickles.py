@@ -45,13 +45,17 @@ class Bag:
         self.attributes = state
 
 
-def read_pickle(path: Path, kind: str, passive: tuple[str, ...]) -> Any:
+def read_pickle(
+    path: Path, kind: str, passive: tuple[str, ...] = (), *, largest: int | None = None
+) -> Any:
     """Return what ``path`` holds, tensors on the CPU.
 
     Args:
         path: a zip with one ``data.pkl`` and its storages.
         kind: what it is, for messages.
         passive: packages whose objects become a `Bag`.
+        largest: bytes of a storage that are still read; tensors of larger ones are on the meta
+            device, so that shapes cost nothing. None: all are read.
 
     Raises:
         CheckpointError: the file is damaged, or names anything but tensors, plain containers and
@@ -61,7 +65,8 @@ def read_pickle(path: Path, kind: str, passive: tuple[str, ...]) -> Any:
         with zipfile.ZipFile(path) as archive:
             root = next(n for n in archive.namelist() if n.partition("/")[2] == "data.pkl")
             with archive.open(root) as stream:
-                return _Reader(stream, archive, root.removesuffix(".pkl"), passive).load()
+                folder = root.removesuffix(".pkl")
+                return _Reader(stream, archive, folder, passive, largest).load()
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -81,9 +86,15 @@ class _Reader(pickle.Unpickler):
     """Knows tensors, storages, plain containers and passive objects; nothing else."""
 
     def __init__(
-        self, stream: Any, archive: zipfile.ZipFile, folder: str, passive: tuple[str, ...]
+        self,
+        stream: Any,
+        archive: zipfile.ZipFile,
+        folder: str,
+        passive: tuple[str, ...],
+        largest: int | None,
     ) -> None:
         super().__init__(stream)
+        self._largest = largest
         self._archive, self._folder, self._passive = archive, folder, passive
         self._storages: dict[str, Tensor] = {}
 
@@ -114,13 +125,17 @@ class _Reader(pickle.Unpickler):
             entry = self._archive.getinfo(f"{self._folder}/{key}")
             if entry.compress_type != zipfile.ZIP_STORED:  # torch never compresses tensors
                 raise pickle.UnpicklingError(f"storage {key} is compressed")
-            data = bytearray(self._archive.read(entry))
-            storage = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-            self._storages[key] = storage
+            self._storages[key] = self._read(entry, dtype)
         storage = self._storages[key]
         if storage.dtype != dtype or storage.numel() != count:
             raise pickle.UnpicklingError(f"storage {key} has {storage.numel()} values, not {count}")
         return storage
+
+    def _read(self, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:
+        if self._largest is not None and entry.file_size > self._largest:
+            return torch.empty(entry.file_size // dtype.itemsize, dtype=dtype, device="meta")
+        data = bytearray(self._archive.read(entry))
+        return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
 def _rebuild(storage: Tensor, offset: int, size: Any, stride: Any, *_rest: object) -> Tensor:

@@ -24,13 +24,13 @@ def is_torchscript(path: Path) -> bool:
     return "constants.pkl" in names and "data.pkl" in names
 
 
-def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Return every tensor attribute under its dotted name, on the CPU.
+def read_torchscript(path: Path, *, largest: int | None = None) -> dict[str, Tensor]:
+    """Return every tensor attribute under its dotted name, on the CPU; see `read_pickle`.
 
     Raises `CheckpointError` for a damaged file, and for one that names anything but tensors and
     modules; nothing of such a file has run by then.
     """
-    module = read_pickle(path, "TorchScript archive", passive=("__torch__",))
+    module = read_pickle(path, "TorchScript archive", passive=("__torch__",), largest=largest)
     if not isinstance(module, Bag):
         raise CheckpointError(f"{path}: expected a TorchScript module")
     return dict(_tensors(module, "", set()))

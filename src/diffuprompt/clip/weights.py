@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.clip.pickles import read_pickle
 from diffuprompt.engine.files import read_json, read_tensors
 from diffuprompt.errors import CheckpointError
 
+SCALAR = 8  # bytes of one number of any type
 SHOWN = 12  # problems of one kind that a message lists
 
 
@@ -122,6 +125,21 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path}: expected a mapping of names to tensors")
     return dict(state)
+
+
+def peek_torch(path: Path) -> dict[str, Tensor] | None:
+    """Return the tensors of `read_torch` on the meta device, single numbers as they are.
+
+    None where only reading tells: torch's format before the zip, and whatever is wrong.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        state = read_pickle(path, "state dict", largest=SCALAR)
+    except CheckpointError:
+        return None
+    plain = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
+    return dict(state) if plain else None
 
 
 def hash_files(files: Sequence[Path]) -> str:
