@@ -30,14 +30,23 @@ SAMPLERS: dict[str, Sampler] = {
 NEEDS_NOISE = frozenset({"ddpm", "ddpm_large"})
 """Samplers that draw noise on the way and therefore need a generator."""
 
+NEEDS_FIT = frozenset({"amed"})
+"""Samplers that are fitted to a denoiser and a grid; `amed_predictor.AmedPredictor` is the one."""
+
 
 def get_sampler(name: str) -> Sampler:
     """Return a sampler of `SAMPLERS`.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or one of `NEEDS_FIT`.
     """
+    if name in NEEDS_FIT:
+        raise ConfigError(
+            f"sampler: {name!r} has fitted parameters and cannot be had by name alone; train with "
+            f"diffusion.sampler={name}, or take one of {sorted(SAMPLERS)}"
+        )
     if name not in SAMPLERS:
-        hint = near_miss(name, list(SAMPLERS))
-        raise ConfigError(f"sampler: expected one of {sorted(SAMPLERS)}, got {name!r}.{hint}")
+        hint = near_miss(name, [*SAMPLERS, *NEEDS_FIT])
+        known = sorted([*SAMPLERS, *NEEDS_FIT])
+        raise ConfigError(f"sampler: expected one of {known}, got {name!r}.{hint}")
     return SAMPLERS[name]
