@@ -23,7 +23,11 @@ class _Model(BaseModel):
 
 
 class Job(_Model):
-    """What was run; two records with equal jobs are repetitions of the same experiment."""
+    """What was run; two records with equal jobs are repetitions of the same experiment.
+
+    ``setting`` names what is special about an ablation, such as "overfit.steps=3"; it is empty for
+    the runs that the main tables show.
+    """
 
     dataset: str
     backbone: str
@@ -32,16 +36,18 @@ class Job(_Model):
     protocol: Literal["base-to-new", "few-shot", "holdout"]
     shots: int
     seed: int
+    setting: str = ""
 
 
 class Score(_Model):
     """Quality of one way of making prompts (``variant``) on one set of test images (``subset``).
 
-    ``variant`` is "own" for the learner's own prompts, "diffusion" for generated ones, or a
-    control: "oracle", "regression", "shuffled", "noise", "nearest", "mean". ``subset`` is "base",
-    "new" or "all". ``selective`` is the accuracy on the most confident images alone, by coverage in
+    ``variant`` is "own" for the learner's own prompts, the generator's name for generated ones, or
+    a control: "oracle", "regression", "shuffled", "noise", "nearest", "mean"; "diffusion@nfe=10" is
+    the same generator sampled in another way. ``subset`` is "base", "new" or "all". ``selective`` is the accuracy on the most confident images alone, by coverage in
     per cent ("50", "80", "90"), and ``aurc`` the area under the risk-coverage curve, in per cent;
-    records from before they were measured have neither.
+    records from before they were measured have neither. ``generate_ms`` and ``classify_ms`` are wall
+    milliseconds an image, in batches, for making the prompts and for scoring with them.
     """
 
     variant: str
@@ -54,6 +60,8 @@ class Score(_Model):
     ece: float
     selective: dict[str, float] | None = None
     aurc: float | None = None
+    generate_ms: float | None = None
+    classify_ms: float | None = None
     hits: str
 
     def hit_list(self) -> list[bool]:
