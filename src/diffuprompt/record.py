@@ -44,10 +44,12 @@ class Score(_Model):
 
     ``variant`` is "own" for the learner's own prompts, the generator's name for generated ones, or
     a control: "oracle", "regression", "shuffled", "noise", "nearest", "mean"; "diffusion@nfe=10" is
-    the same generator sampled in another way. ``subset`` is "base", "new" or "all". ``selective`` is the accuracy on the most confident images alone, by coverage in
-    per cent ("50", "80", "90"), and ``aurc`` the area under the risk-coverage curve, in per cent;
-    records from before they were measured have neither. ``generate_ms`` and ``classify_ms`` are wall
-    milliseconds an image, in batches, for making the prompts and for scoring with them.
+    the same generator sampled in another way. ``subset`` is "base", "new" or "all".
+
+    ``selective`` is the accuracy on the most confident images alone, by coverage in per cent ("50",
+    "80", "90"), and ``aurc`` the area under the risk-coverage curve, in per cent. ``generate_ms``
+    and ``classify_ms`` are wall milliseconds an image, in batches, for making the prompts and for
+    scoring with them. Records from before they were measured have none of these.
     """
 
     variant: str
