@@ -128,12 +128,12 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 def test_files_are_written_in_the_formats_asked_for(report: Report, tmp_path: Path) -> None:
     written = publish(report, tmp_path / "out", formats=parse_formats("csv, md"))
     assert sorted(path.name for path in written) == [
-        "accuracy.csv", "cost.csv", "differences.csv", "report.md",
+        "accuracy.csv", "confidence.csv", "cost.csv", "differences.csv", "report.md",
     ]  # fmt: skip
     assert len((tmp_path / "out" / "accuracy.csv").read_text().splitlines()) == 11
     (tex,) = publish(report, tmp_path / "out", formats=["tex"])
     text = tex.read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
 
 
 def test_an_unknown_format_names_the_near_miss() -> None:

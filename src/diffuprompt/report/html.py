@@ -98,6 +98,7 @@ def _section(view: SectionView) -> str:
             )
         )
         parts.append(table_html(view.differences))
+    parts += ["<h3>Confidence</h3>", table_html(view.confidence)]
     return "\n".join([*parts, "</section>"])
 
 

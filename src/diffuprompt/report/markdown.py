@@ -43,6 +43,7 @@ def _section(view: SectionView) -> str:
     parts.append(to_markdown(view.headline).strip())
     if view.differences is not None:
         parts += ["### Paired differences", to_markdown(view.differences).strip()]
+    parts += ["### Confidence", to_markdown(view.confidence).strip()]
     return "\n\n".join(parts)
 
 

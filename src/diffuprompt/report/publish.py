@@ -71,6 +71,7 @@ def all_tables(report: Report) -> dict[str, Table]:
     ]
     if pairs:
         tables["differences"] = stack([p[0] for p in pairs], names, [p[1] for p in pairs])
+    tables["confidence"] = stack(labels, names, [view.confidence for view in report.sections])
     return tables | {"cost": report.cost}
 
 
@@ -78,7 +79,7 @@ def _latex(report: Report) -> str:
     blocks = ["% needs \\usepackage{booktabs}"]
     for view in report.sections:
         title = view.section.setting.title
-        for table in (view.headline, view.differences):
+        for table in (view.headline, view.differences, view.confidence):
             if table is not None:
                 named = Table(
                     columns=table.columns, rows=table.rows, caption=f"{title}. {table.caption}"

@@ -10,6 +10,7 @@ from diffuprompt.record import Record
 from diffuprompt.report.aggregate import Row, Section, build_sections
 from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons
+from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, ORACLE, OWN, row_name, row_order
 from diffuprompt.report.stats import Interval
@@ -44,6 +45,7 @@ class SectionView:
     comparisons: tuple[Comparison, ...]
     headline: Table
     differences: Table | None
+    confidence: Table
     verdicts: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def _view(section: Section) -> SectionView:
         comparisons=comparisons,
         headline=headline_table(section),
         differences=differences_table(comparisons) if comparisons else None,
+        confidence=confidence_table(section),
         verdicts=verdicts(comparisons),
     )
 

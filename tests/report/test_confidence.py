@@ -1,0 +1,62 @@
+"""The table of confidence: means over seeds of what the records say, and gaps where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffuprompt.record import Record
+from diffuprompt.report.aggregate import build_sections
+from diffuprompt.report.confidence import confidence_table
+from diffuprompt.report.load import Source
+from diffuprompt.report.tables import Table, plain
+
+from . import factory
+
+
+def changed(record: Record, variant: str, **values: object) -> Record:
+    """Return the record with other measures in one variant's scores."""
+    scores = tuple(
+        score.model_copy(update=values) if score.variant == variant else score
+        for score in record.scores
+    )
+    return record.model_copy(update={"scores": scores})
+
+
+def table(records: list[Record]) -> Table:
+    (section,) = build_sections([Source(path=Path("x"), record=record) for record in records])
+    return confidence_table(section)
+
+
+def cells(made: Table, method: str) -> Mapping[str, str]:
+    (row,) = (row for row in made.rows if row[0] == method)
+    return dict(zip(made.columns, map(plain, row), strict=True))
+
+
+def test_cells_are_means_over_seeds_and_controls_stay_out() -> None:
+    records = [
+        changed(factory.record(seed=seed), "diffusion", ece=2.0 * seed, aurc=1.0 + seed,
+                selective={"50": 99.0, "80": 90.0 + seed, "90": 85.0})
+        for seed in (1, 2)
+    ]  # fmt: skip
+    made = table(records)
+    assert [row[0] for row in made.rows] == ["CoCoOp", "CoCoOp + diffusion"]
+    found = cells(made, "CoCoOp + diffusion")
+    assert (found["Base ECE"], found["New AURC"], found["Base at 80 %"]) == (
+        "3.00",
+        "2.50",
+        "91.50",
+    )
+    assert cells(made, "CoCoOp")["Base ECE"] == "5.00"
+    assert "AURC: mean error" in made.caption
+
+
+def test_old_records_leave_gaps_and_columns_that_nobody_has_are_left_out() -> None:
+    old = {"selective": None, "aurc": None}
+    records = [factory.record(seed=1), changed(factory.record(seed=2), "diffusion", **old)]
+    found = cells(table(records), "CoCoOp + diffusion")
+    assert (found["Base ECE"], found["Base at 50 %"], found["New AURC"]) == ("5.00", "—", "—")
+    records = [changed(changed(record, "diffusion", **old), "own", **old) for record in records]
+    made = table(records)
+    assert made.columns == ("Method", "Base ECE", "New ECE")
+    assert "AURC" not in made.caption
