@@ -14,6 +14,7 @@ from diffuprompt.errors import DataError
 from diffuprompt.report.stats import (
     Z95,
     harmonic_mean,
+    joint_bootstrap,
     paired_bootstrap,
     paired_differences,
     wilson,
@@ -131,3 +132,38 @@ def test_differences_of_h_use_each_seeds_own_h() -> None:
     a = {"base": np.array([[1, 1], [1, 0]], bool), "new": np.array([[1, 0], [1, 1]], bool)}
     b = {"base": np.zeros((2, 2), bool), "new": np.zeros((2, 2), bool)}
     np.testing.assert_allclose(paired_differences(a, b)["h"], [200 / 3, 200 / 3])
+
+
+def test_joint_bootstrap_of_one_pair_twice_is_that_pair() -> None:
+    """The draws are shared, so a copy adds no information and narrows no interval."""
+    a = {"base": hits(0, 3, 60, 0.8), "new": hits(1, 3, 40, 0.6)}
+    b = {"base": hits(2, 3, 60, 0.7), "new": hits(3, 3, 40, 0.5)}
+    alone = paired_bootstrap(a, b, resamples=2500)
+    twice = joint_bootstrap([(a, b), (a, b)], resamples=2500)
+    for metric, interval in alone.items():
+        assert twice[metric].estimate == pytest.approx(interval.estimate)
+        assert (twice[metric].low, twice[metric].high) == (interval.low, interval.high)
+
+
+def test_joint_bootstrap_of_opposite_pairs_is_exactly_zero() -> None:
+    """What one wins on an image the other loses on the same: no image makes a difference."""
+    a, b = {"all": hits(0, 2, 50, 0.9)}, {"all": hits(1, 2, 50, 0.3)}
+    both = joint_bootstrap([(a, b), (b, a)], resamples=500)["all"]
+    np.testing.assert_allclose([both.estimate, both.low, both.high], 0, atol=1e-12)  # of 100 points
+    assert paired_bootstrap(a, b, resamples=500)["all"].low > 0
+
+
+def test_joint_bootstrap_matches_its_exact_distribution() -> None:
+    """Two learners, one seed, three images: the 3**3 equally likely resamples can be listed."""
+    a, b, c, d = (
+        np.array([row], dtype=bool) for row in ([1, 1, 0], [0, 1, 0], [1, 0, 1], [0, 0, 1])
+    )
+    exact = [
+        np.mean([100 * (x[0, list(i)].mean() - y[0, list(i)].mean()) for x, y in ((a, b), (c, d))])
+        for i in product(range(3), repeat=3)
+    ]
+    pairs = [({"all": a}, {"all": b}), ({"all": c}, {"all": d})]
+    got = joint_bootstrap(pairs, resamples=20_000, level=0.8)["all"]
+    assert got.estimate == pytest.approx(100 / 3)
+    # the distribution sits on thirds of 100, far from both quantiles: no tolerance needed
+    np.testing.assert_allclose([got.low, got.high], np.quantile(exact, [0.1, 0.9]))

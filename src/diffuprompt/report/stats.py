@@ -1,11 +1,11 @@
 """The few statistics that the tables need; plain numpy, every one tested against brute force.
 
-Legend: S seed, N test image, R resample, P distinct outcome pattern.
+Legend: S seed, N test image, R resample, P distinct outcome pattern, K row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -67,56 +67,86 @@ def paired_differences(a: Mapping[str, Bools], b: Mapping[str, Bools]) -> dict[s
     return {k: left[k] - right[k] for k in left}
 
 
+Hits = Mapping[str, Bools]
+
+
 def paired_bootstrap(
-    a: Mapping[str, Bools],
-    b: Mapping[str, Bools],
+    a: Hits, b: Hits, *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval]:
+    """Return the mean paired difference ``a - b`` in points with a percentile interval.
+
+    ``a`` and ``b`` map a subset to hits ``(S, N)`` of the same seeds and images; subsets may differ
+    in N. Otherwise as `joint_bootstrap`.
+    """
+    return joint_bootstrap([(a, b)], resamples=resamples, seed=seed, level=level)
+
+
+def joint_bootstrap(
+    pairs: Sequence[tuple[Hits, Hits]],
     *,
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Return the mean paired difference ``a - b`` in points with a percentile interval.
+    """Return the mean over ``pairs`` of the paired differences ``a - b``, with its interval.
 
-    Two levels are resampled with replacement: seeds, and test images. All seeds score the same
-    images, so one draw of images serves every seed of a resample (a crossed design; drawing
-    images anew for each seed would make the interval too narrow). The draw of seeds is shared by
-    the subsets, the draws of images are not, since base and new images are disjoint.
+    Two levels are resampled with replacement: seeds, and test images. All seeds of all pairs score
+    the same images, so one draw of seeds and one of images serves all of a resample (a crossed
+    design; drawing images anew for each seed or pair would make the interval too narrow). The draw
+    of seeds is shared by the subsets, the draws of images are not, since base and new images are
+    disjoint.
 
-    Images with the same outcomes under both methods and all seeds are interchangeable, so instead
-    of N images the P distinct patterns are drawn from a multinomial: the same distribution at a
-    cost that hardly depends on N.
+    Images with the same outcomes under all methods and seeds are interchangeable, so instead of N
+    images the P distinct patterns are drawn from a multinomial: the same distribution at a cost
+    that for one pair hardly depends on N.
 
     Args:
-        a: subset -> hits ``(S, N)``; subsets may differ in N.
-        b: the same shapes, seeds and images for the other method.
+        pairs: two methods each, subset -> hits ``(S, N)``; all of equal shapes, seeds and images.
         resamples: R.
         seed: of this bootstrap alone; nothing uses a global stream.
         level: mass of the interval.
 
     Raises:
-        DataError: the subsets or shapes of ``a`` and ``b`` differ.
+        DataError: the subsets or shapes differ.
     """
-    shapes_a, shapes_b = {k: v.shape for k, v in a.items()}, {k: v.shape for k, v in b.items()}
-    if shapes_a != shapes_b or len({s[0] for s in shapes_a.values()}) != 1:
-        raise DataError(f"paired hits need equal shapes (S, N), got {shapes_a} and {shapes_b}")
+    shapes = [{k: v.shape for k, v in hits.items()} for pair in pairs for hits in pair]
+    if any(s != shapes[0] for s in shapes) or len({s[0] for s in shapes[0].values()}) != 1:
+        raise DataError(f"paired hits need equal shapes (S, N), got {shapes}")
     rng = np.random.default_rng(seed)
-    num_seeds = next(iter(shapes_a.values()))[0]
+    num_seeds = next(iter(shapes[0].values()))[0]
     drawn_RS = rng.integers(num_seeds, size=(resamples, num_seeds))
-    left: dict[str, Floats] = {}
-    right: dict[str, Floats] = {}
-    for subset in sorted(a):
-        both = np.concatenate([a[subset], b[subset]]).astype(np.int64)
-        patterns, counts = np.unique(both, axis=1, return_counts=True)
-        total = int(counts.sum())
-        weights_RP = rng.multinomial(total, counts / total, size=resamples)
-        accuracy = 100 * (weights_RP @ patterns.T) / total
-        left[subset] = np.take_along_axis(accuracy[:, :num_seeds], drawn_RS, axis=1)
-        right[subset] = np.take_along_axis(accuracy[:, num_seeds:], drawn_RS, axis=1)
-    left, right = add_harmonic(left), add_harmonic(right)
-    estimates = {k: float(v.mean()) for k, v in paired_differences(a, b).items()}
+    resampled: list[dict[str, Floats]] = [{} for _ in shapes]
+    for subset in sorted(shapes[0]):
+        rows = np.concatenate([hits[subset] for pair in pairs for hits in pair])
+        accuracy = _resampled_accuracy(rows, resamples, rng)
+        for k, method in enumerate(resampled):
+            own = accuracy[:, k * num_seeds : (k + 1) * num_seeds]
+            method[subset] = np.take_along_axis(own, drawn_RS, axis=1)
+    resampled = [add_harmonic(method) for method in resampled]
+    exact = [paired_differences(a, b) for a, b in pairs]
     tails = [(1 - level) / 2, (1 + level) / 2]
     out = {}
-    for metric, estimate in estimates.items():
-        low, high = np.quantile((left[metric] - right[metric]).mean(axis=1), tails)
+    for metric in exact[0]:
+        estimate = float(np.mean([values[metric] for values in exact]))
+        gains = [
+            (a[metric] - b[metric]).mean(axis=1)
+            for a, b in zip(resampled[::2], resampled[1::2], strict=True)
+        ]
+        low, high = np.quantile(np.mean(gains, axis=0), tails)
         out[metric] = Interval(estimate=estimate, low=float(low), high=float(high))
     return out
+
+
+def _resampled_accuracy(
+    hits_KN: Bools, resamples: int, rng: np.random.Generator, block: int = 1000
+) -> Floats:
+    """Return accuracies ``(R, K)`` in per cent over images drawn alike for all K rows."""
+    patterns, counts = np.unique(hits_KN.astype(np.int64), axis=1, return_counts=True)
+    total = int(counts.sum())
+    parts = []
+    for start in range(0, resamples, block):  # R x P counts at once would not fit in memory
+        size = min(block, resamples - start)
+        weights = rng.multinomial(total, counts / total, size=size)
+        # float64 is exact for counts, and its product is fast where int64's is not
+        parts.append(weights.astype(np.float64) @ patterns.T.astype(np.float64))
+    return 100 * np.concatenate(parts) / total
