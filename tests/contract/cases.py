@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cocoop-random": ("cocoop", {"num_ctx": 2, "ctx_init": None}),
     "prograd": ("prograd", {"num_ctx": 2}),
     "vpt": ("vpt", {"vision_ctx": 3, "vision_depth": 2}),
+    "deep-language": ("deep-language", {"depth": 2}),
     "ivlp": ("ivlp", {"depth": 2, "vision_ctx": 3, "vision_depth": 1}),
     "maple": ("maple", {"depth": 2}),
     "maple-free": ("maple", {"depth": 2, "free": "both"}),

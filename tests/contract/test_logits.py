@@ -38,7 +38,7 @@ def flat_prompts(learner, images: ImageBatch) -> Tensor:
 
 def test_every_learner_has_a_case():
     covered = {name for name, _ in CASES.values()}
-    assert covered >= set(METHODS) - {"deep-language"}  # IVLP without the image tower's half
+    assert covered >= set(METHODS)
 
 
 def test_own_prompts_are_the_default(learner, images, classes):

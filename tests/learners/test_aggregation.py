@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,21 @@ def test_weights_are_the_published_ones() -> None:
     assert sum(weights) == pytest.approx(1)
     near_uniform = gaussian_weights(6, 10, 20)
     assert max(near_uniform) / min(near_uniform) < 3
-    assert gaussian_weights(45, 5, 3) == pytest.approx([0.2, 0.3, 0.5], abs=1)
     assert sum(gaussian_weights(1000, 1, 3)) == pytest.approx(1)  # far from every epoch
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "epochs"), [(15, 1, 20), (6, 10, 20), (30, 30, 50), (45, 5, 50)]
+)
+def test_weights_of_every_recipe_are_the_formula(mean: float, std: float, epochs: int) -> None:
+    """Every published setting, against the density of the normal distribution written out."""
+
+    def density(x: float) -> float:
+        return math.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * math.sqrt(2 * math.pi))
+
+    total = sum(density(e) for e in range(1, epochs + 1))
+    expected = [density(e) / total for e in range(1, epochs + 1)]
+    assert gaussian_weights(mean, std, epochs) == pytest.approx(expected, rel=1e-9)
 
 
 def make_task(**options: float) -> LearnerTask:
