@@ -50,6 +50,7 @@ def record(
     backbone: str = "scenes-clip",
     protocol: str = "base-to-new",
     shots: int = 16,
+    setting: str = "",
     command: str | None = None,
 ) -> Record:
     """Return a record with correlated random hits around the given base and new accuracies."""
@@ -74,6 +75,7 @@ def record(
             protocol=protocol,
             shots=shots,
             seed=seed,
+            setting=setting,
         ),
         scores=tuple(scores),
         trainable_parameters={"zero-shot": 0, "coop": 2048}.get(learner, 35360),

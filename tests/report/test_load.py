@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.load import load_records
+from diffuprompt.report.load import SUMMARY_SCHEMA, find_records, load_records
 
 from . import factory
 
@@ -39,11 +39,25 @@ def test_unfinished_runs_are_named_and_left_out(
 
 
 def test_duplicates_name_both_files(tmp_path: Path) -> None:
-    text = factory.record().model_dump_json()
-    for name in ("a.json", "b.json"):
-        (tmp_path / name).write_text(text)
+    for name, total in (("a.json", 200), ("b.json", 100)):
+        (tmp_path / name).write_text(factory.record(total=total).model_dump_json())
     with pytest.raises(DataError, match=r"(?s)same job.*a\.json.*b\.json"):
         load_records([tmp_path])
+
+
+def test_a_record_that_two_studies_share_counts_once(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        factory.write(tmp_path / name, [factory.record()])
+    assert len(load_records([tmp_path])) == 1
+
+
+def test_ablations_are_other_jobs_and_summaries_no_records(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(factory.record().model_dump_json())
+    other = factory.record(setting="overfit.steps=3")
+    (tmp_path / "b.json").write_text(other.model_dump_json())
+    (tmp_path / "summary.json").write_text(json.dumps({"schema_name": SUMMARY_SCHEMA}))
+    assert [s.record.job.setting for s in load_records([tmp_path])] == ["", "overfit.steps=3"]
+    assert find_records([tmp_path]).summaries == (tmp_path / "summary.json",)
 
 
 def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:

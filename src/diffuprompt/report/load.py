@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from diffuprompt.record import Record, read_record
 
 logger = logging.getLogger(__name__)
 
+SUMMARY_SCHEMA = "diffuprompt.plugin-summary/1"  # such files are made of records: no record
 ACCURACY_SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
 
 
@@ -27,10 +29,11 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What lies under the given paths: record files, and run folders without a record."""
+    """What lies under the given paths: record files, runs without one, summaries of records."""
 
     files: tuple[Path, ...]
     unfinished: tuple[Path, ...]
+    summaries: tuple[Path, ...] = ()
 
 
 def find_records(paths: Sequence[Path]) -> Found:
@@ -38,12 +41,14 @@ def find_records(paths: Sequence[Path]) -> Found:
 
     A folder that holds ``run.json`` or ``record.json`` is a run: its ``record.json`` is read and
     nothing else in it; without one the run is unfinished. In other folders every ``*.json`` is a
-    record. Hidden folders are skipped. A path may also be one record file.
+    record, but for summaries that a report made. Hidden folders are skipped. A path may also be one
+    record file.
 
     Raises `DataError` when a path does not exist.
     """
     files: dict[Path, Path] = {}
     unfinished: dict[Path, None] = {}
+    summaries: dict[Path, None] = {}
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
@@ -51,14 +56,27 @@ def find_records(paths: Sequence[Path]) -> Found:
         for kind, found in _walk(path):
             if kind == "unfinished":
                 unfinished[found] = None
+            elif kind == "summary":
+                summaries[found] = None
             else:
                 files.setdefault(found.resolve(), found)
-    return Found(files=tuple(files.values()), unfinished=tuple(unfinished))
+    return Found(
+        files=tuple(files.values()), unfinished=tuple(unfinished), summaries=tuple(summaries)
+    )
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a JSON file calls itself a summary; what cannot be read is for the loader to say."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(data, dict) and data.get("schema_name") == SUMMARY_SCHEMA
 
 
 def _walk(path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
-        yield "record", path
+        yield "summary" if is_summary(path) else "record", path
         return
     record = path / "record.json"
     if record.exists():
@@ -76,11 +94,12 @@ def _walk(path: Path) -> Iterator[tuple[str, Path]]:
 def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
     """Read every record under ``paths``, in the order of their jobs (not of their file names).
 
-    Unfinished runs are named in one log warning and left out.
+    Unfinished runs are named in one log warning and left out. A record that two studies share may
+    lie in both folders.
 
     Raises:
         DataError: a path is missing, nothing was found, a record is broken or contradicts itself,
-            or two files hold the same job; all problems of all files at once.
+            or two files hold different records of the same job; all problems of all files at once.
     """
     found = find_records(paths)
     if found.unfinished:
@@ -98,7 +117,8 @@ def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
         wrong = _contradictions(record)
         problems += [f"{path}: {line}" for line in wrong]
         sources.append(Source(path=path, record=record))
-    problems += _duplicates(sources)
+    sources, clashes = _unique(sources)
+    problems += clashes
     if problems:
         raise DataError("records cannot be used:\n" + "\n".join(problems))
     if not sources:
@@ -113,7 +133,8 @@ def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
 def _order(source: Source) -> tuple[str | int, ...]:
     job = source.record.job
     return (
-        job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.seed,
+        job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.setting,
+        job.seed,
     )  # fmt: skip
 
 
@@ -143,12 +164,15 @@ def _contradictions(record: Record) -> list[str]:
     return out if record.scores else ["there is no score in it"]
 
 
-def _duplicates(sources: Sequence[Source]) -> list[str]:
-    by_job = defaultdict(list)
+def _unique(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
+    """Return one source a job, and what is wrong where the files of a job differ."""
+    by_job: dict[tuple[str | int, ...], list[Source]] = defaultdict(list)
     for source in sources:
-        by_job[_order(source)].append(str(source.path))
-    return [
-        f"the same job {job} in {len(files)} files: {', '.join(files)}; keep or name only one"
-        for job, files in by_job.items()
-        if len(files) > 1
+        by_job[_order(source)].append(source)
+    problems = [
+        f"the same job {job} in {len(found)} files: {', '.join(str(s.path) for s in found)}; "
+        "keep or name only one, or train ablations with --setting"
+        for job, found in by_job.items()
+        if any(s.record != found[0].record for s in found)
     ]
+    return [found[0] for found in by_job.values()], problems
