@@ -132,8 +132,6 @@ def test_aircraft_reads_the_official_lists(tmp_path: Path) -> None:
 def test_the_catalog_has_the_benchmarks_fifteen() -> None:
     assert len(CATALOG) == 15
     assert sum(bool(entry.split) for entry in CATALOG.values()) == 9
-    halves = {name: CATALOG[name].halves for name in ("dtd", "oxford_pets", "sun397")}
-    assert halves == {"dtd": (24, 23), "oxford_pets": (19, 18), "sun397": (199, 198)}
     assert all(entry.template.count("{}") == 1 for entry in CATALOG.values())
     assert "scenes" in names()
 

@@ -41,11 +41,6 @@ class Entry:
         """Name of the community's split file, empty for a data set without one."""
         return f"{PREFIX}{self.split}.json" if self.split else ""
 
-    @property
-    def halves(self) -> tuple[int, int]:
-        """Numbers of base and new classes."""
-        return (self.num_classes + 1) // 2, self.num_classes // 2
-
 
 _SUFFIX = "-matched-frequency-format-val"
 _ROWS = (

@@ -56,13 +56,11 @@ class ZeroShotOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoOpOptions:
-    """See `diffuprompt.learners.coop.CoOp`."""
+class ContextOptions:
+    """M text tokens at the input, and the words they start from; None: N(0, 0.02)."""
 
-    num_ctx: int = 16
-    ctx_init: str | None = None
-    position: Literal["end", "middle", "front"] = "end"
-    class_specific: bool = False
+    num_ctx: int
+    ctx_init: str | None
 
     generates: ClassVar[bool] = True
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
@@ -76,21 +74,21 @@ class CoOpOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoCoOpOptions:
+class CoOpOptions(ContextOptions):
+    """See `diffuprompt.learners.coop.CoOp`."""
+
+    num_ctx: int = 16
+    ctx_init: str | None = None
+    position: Literal["end", "middle", "front"] = "end"
+    class_specific: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoCoOpOptions(ContextOptions):
     """See `diffuprompt.learners.cocoop.CoCoOp`."""
 
     num_ctx: int = 4
     ctx_init: str | None = "a photo of a"
-
-    generates: ClassVar[bool] = True
-    asks_for_sentences: ClassVar[Literal["no"]] = "no"
-
-    def __post_init__(self) -> None:
-        _refuse(_at_least(self, num_ctx=1))
-
-    def misfits(self, config: ClipConfig) -> list[str]:
-        """More tokens than the context holds."""
-        return _too_long(self.num_ctx, config)
 
 
 @dataclass(frozen=True, kw_only=True)
