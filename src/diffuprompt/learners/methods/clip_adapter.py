@@ -27,8 +27,8 @@ METHOD = Method(
         Preset(
             learner="clip-adapter",
             name="lite",
-            train=TrainConfig(epochs=50, batch=32, lr=1e-3, views=10, algorithm="adam"),
-            source="for small towers",
+            train=TrainConfig(epochs=50, batch=32, lr=3e-3, views=10, algorithm="adam"),
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
 )

@@ -21,9 +21,9 @@ METHOD = Method(
         Preset(
             learner="deep-language",
             name="lite",
-            train=TrainConfig(epochs=5, batch=4, lr=2.5e-2, views=5),
+            train=TrainConfig(epochs=5, batch=4, lr=1e-2, views=5),
             options={"depth": 3},
-            source="for small towers: ten times the published rate",
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
     legacy=TEXT,

@@ -29,9 +29,9 @@ METHOD = Method(
         Preset(
             learner="prograd",
             name="lite",
-            train=TrainConfig(epochs=50, batch=32, lr=2e-2, views=10),
+            train=TrainConfig(epochs=50, batch=32, lr=0.1, views=10),
             options={"num_ctx": 4, "ctx_init": "a photo of a"},
-            source="for small towers: CoOp's recipe there",
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
 )

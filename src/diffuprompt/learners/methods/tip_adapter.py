@@ -28,7 +28,13 @@ METHOD = Method(
     presets=(
         Preset(learner="tip-adapter", name="few-shot", train=_CACHE, source=_SOURCE),
         Preset(learner="tip-adapter", name="base-to-new", train=_CACHE, source=_SOURCE),
-        Preset(learner="tip-adapter", name="lite", train=_CACHE, source="as published"),
+        Preset(
+            learner="tip-adapter",
+            name="lite",
+            train=_CACHE,
+            options={"alpha": 3.0},
+            source="for small towers; python -m tools.choose_recipes",
+        ),
     ),
 )
 TUNED = Method(
@@ -51,7 +57,8 @@ TUNED = Method(
                 algorithm="adamw",
                 schedule="cosine",
             ),
-            source="for small towers: smaller batches",
+            options={"alpha": 3.0},
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
 )
