@@ -48,7 +48,7 @@ GRID: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
     ("cocoop", "diffusion"): (
         (),
         ("overfit.target_drop=0.3",),
-        ("diffusion.epochs=200", "diffusion.ce_samples=2", "diffusion.lr=0.001"),
+        ("fit.epochs=200", "fit.ce_samples=2", "fit.lr=0.001"),
     ),
 }
 

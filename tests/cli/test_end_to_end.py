@@ -18,7 +18,7 @@ from tests.protocols.world import CLASSES, Done, command, make_clip, make_pictur
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.record import Record, read_record
 
-RECIPE = ("epochs=3", "views=2", "train.batch=3", "overfit.batch=4", "diffusion.epochs=2")
+RECIPE = ("epochs=3", "views=2", "train.batch=3", "overfit.batch=4", "fit.epochs=2")
 CONTROLS = {"regression", "shuffled", "noise", "nearest", "mean", "oracle"}
 METHODS = {
     "zero-shot": ("zero-shot", "none"),
@@ -33,7 +33,7 @@ def train(*words: object, method: str = "coop", data: object = "colours") -> Don
     learner, generator = METHODS[method]
     place = ("--data", data, "--backbone", "./clip", "--workers", "0", "--shots", "3")
     how = ("--learner", learner, "--generator", generator)
-    sets = [word for text in (*RECIPE, "diffusion.batch=4") for word in ("--set", text)]
+    sets = [word for text in (*RECIPE, "fit.batch=4") for word in ("--set", text)]
     return command("train", *place, *how, *sets, *words)
 
 

@@ -15,9 +15,10 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
 from diffuprompt.generators.overfit import overfit
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 
@@ -38,8 +39,9 @@ def generator_for(kind: str, case: str, clip: Clip) -> PromptDiffusion:
     holds for them holds for any.
     """
     learner = build(case, clip, moved=True).requires_grad_(False)
-    config = DiffusionConfig(epochs=2, batch=2, lr=2e-2, ce_samples=1)
-    generator = PromptDiffusion(learner.spec, clip.config.embed_dim, config, seed=3)
+    fitting = FitConfig(epochs=2, batch=2, lr=2e-2, ce_samples=1)
+    width = clip.config.embed_dim
+    generator = PromptDiffusion(learner.spec, width, DiffusionConfig(), fitting, seed=3)
     generator.to(clip.logit_scale.dtype)
     if kind == "trained":
         images, classes = pictures(clip, 4), Classes(NAMES)

@@ -11,8 +11,8 @@ from diffuprompt.diffusion.loss import denoising_loss
 from diffuprompt.engine import loop
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, TrainingError
-from diffuprompt.generators import prompt_diffusion
-from diffuprompt.generators.prompt_diffusion import PromptPairs
+from diffuprompt.generators import fitting
+from diffuprompt.generators.base import PromptPairs
 
 pytestmark = pytest.mark.usefixtures("_small")
 
@@ -152,7 +152,7 @@ def test_fit_resumes_bit_for_bit(stop_at, dropout, tmp_path, monkeypatch):
     config = {**vars(SMALL), "dropout": dropout}
     shrink_networks(monkeypatch, type(SMALL)(**config))
     monkeypatch.setattr(  # save after every step, not every half minute
-        prompt_diffusion, "train", lambda *a, **k: loop.train(*a, **k, save_every_s=0.0)
+        fitting, "train", lambda *a, **k: loop.train(*a, **k, save_every_s=0.0)
     )
     pairs, calls = linear_pairs(20, BOTH), []
 

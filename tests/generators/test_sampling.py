@@ -9,7 +9,7 @@ from tests.generators.toy import BOTH, FEATURES, SPEC, bits, make, moved, randn
 from diffuprompt.diffusion.grids import GRIDS
 from diffuprompt.diffusion.samplers import SAMPLERS
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.config import DiffusionConfig
+from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.prompts import PromptSpec
 
 pytestmark = pytest.mark.usefixtures("_small")
@@ -83,8 +83,10 @@ def test_nothing_to_generate_is_an_error():
               {"ce_weight": -0.1}, {"ce_samples": -1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(ConfigError, match=f"diffusion: expected .*{next(iter(wrong))}"):
-        DiffusionConfig(**wrong)
+    (name,) = wrong
+    kind = DiffusionConfig if name in DiffusionConfig.__dataclass_fields__ else FitConfig
+    with pytest.raises(ConfigError, match=f": expected .*{name}"):
+        kind(**wrong)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

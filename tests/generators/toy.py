@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import DiffusionConfig
+from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.generators.overfit import Logits
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.prompts import PromptSpec, Slot
 
 SPEC = PromptSpec((Slot(name="text.0", tower="text", layer=0, length=2, width=6),))
@@ -101,7 +102,9 @@ def never(flat: Tensor, index: Tensor) -> Tensor:
 def make(spec: PromptSpec = SPEC, *, seed: int = 0, **config: Any) -> PromptDiffusion:
     """An untrained generator that trains briefly."""
     settings: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, **config}
-    return PromptDiffusion(spec, FEATURES, DiffusionConfig(**settings), seed=seed)
+    fitting = {k: settings.pop(k) for k in list(settings) if k in FitConfig.__dataclass_fields__}
+    own = DiffusionConfig(**settings)
+    return PromptDiffusion(spec, FEATURES, own, FitConfig(**fitting), seed=seed)
 
 
 def moved(spec: PromptSpec = SPEC, **config: Any) -> PromptDiffusion:
@@ -111,7 +114,7 @@ def moved(spec: PromptSpec = SPEC, **config: Any) -> PromptDiffusion:
     with torch.no_grad():
         for p in generator.network.parameters():
             p += 0.15 * torch.randn(p.shape, generator=stream)
-        generator.scale.fill_(0.1)
+        generator.normaliser.scale.fill_(0.1)
     return generator.requires_grad_(False)
 
 

@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 generator=generator,
                 shots=2,
                 workers=0,
-                overrides=("epochs=2", "views=1", "diffusion.epochs=2"),
+                overrides=("epochs=2", "views=1", "fit.epochs=2"),
                 out=folder / name,
             )
             train_job(job)

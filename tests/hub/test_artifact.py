@@ -87,7 +87,7 @@ def test_learnables_only(coop: Path, diffusion: Path) -> None:
     assert set(read_tensors(coop / TENSORS)[0]) == {"learner.ctx"}
     names = set(read_tensors(diffusion / TENSORS)[0])
     assert {name.split(".")[0] for name in names} == {"learner", "generator"}
-    assert {"learner.ctx", "generator.scale", "generator.noise"} < names
+    assert {"learner.ctx", "generator.normaliser.scale", "generator.noise"} < names
     assert read_description(coop).generator is None
 
 

@@ -38,13 +38,13 @@ def resolved(
 def test_overrides_reach_their_section() -> None:
     found = resolved(
         *("lr=0.1", "train.epochs=3", "batch=5", "num_ctx=2", "ctx_init=two words"),
-        *("overfit.steps=7", "optimiser=adam", "nfe=3", "diffusion.lr=1", "diffusion.sampler=ddim"),
+        *("overfit.steps=7", "optimiser=adam", "nfe=3", "fit.lr=1", "diffusion.sampler=ddim"),
         **DIFFUSION,
     )
     assert (found.train.lr, found.train.epochs, found.train.batch) == (0.1, 3, 5)
     assert found.options == {"num_ctx": 2, "ctx_init": "two words"}
     assert (found.overfit.steps, found.overfit.optimiser, found.overfit.batch) == (7, "adam", 32)
-    assert (found.diffusion.nfe, found.diffusion.lr, found.diffusion.sampler) == (3, 1.0, "ddim")
+    assert (found.diffusion.nfe, found.fit.lr, found.diffusion.sampler) == (3, 1.0, "ddim")
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_wrong_overrides_say_what_is_right(override: str, message: str) -> None:
 
 
 def test_all_wrong_overrides_are_named_at_once() -> None:
-    wrong = ("epoch=1", "steps=3", "lr=fast", "optimiser=adm", "num_ctx=x", "diffusion.batch=0.5")
+    wrong = ("epoch=1", "steps=3", "lr=fast", "optimiser=adm", "num_ctx=x", "fit.batch=0.5")
     with pytest.raises(ConfigError) as caught:
         job(**DIFFUSION, overrides=wrong)
-    keys = ("epoch", "steps", "train.lr", "optimiser", "num_ctx", "diffusion.batch")
+    keys = ("epoch", "steps", "train.lr", "optimiser", "num_ctx", "fit.batch")
     assert all(key in str(caught.value) for key in keys)
 
 
@@ -164,7 +164,8 @@ def test_hash_changes_exactly_when_a_value_changes() -> None:
             for section, values in {
                 "train": {"lr": 0.1, "epochs": 1, "batch": 2, "views": 3, "weight_decay": 0},
                 "overfit": {"steps": 1, "lr": 1, "optimiser": "adam", "target_drop": 0.5},
-                "diffusion": {"nfe": 2, "network": "paper", "beta": 0, "sampler": "ddim"},
+                "fit": {"lr": 0.1, "epochs": 1, "beta": 0, "normaliser": "whiten"},
+                "diffusion": {"nfe": 2, "network": "paper", "sampler": "ddim"},
                 "learner": {"num_ctx": 2, "ctx_init": "null"},
             }.items()
             for name, value in values.items()
@@ -174,7 +175,7 @@ def test_hash_changes_exactly_when_a_value_changes() -> None:
     assert len(set(hashes)) == len(hashes)
     same = [
         resolved(**DIFFUSION),
-        resolved(f"lr={base.train.lr}", f"diffusion.beta={int(base.diffusion.beta)}", **DIFFUSION),
+        resolved(f"lr={base.train.lr}", f"fit.beta={int(base.fit.beta)}", **DIFFUSION),
         resolved(**DIFFUSION, workers=0, device="cpu", text_memory_mib=1),
     ]
     assert {other.hash for other in same} == {base.hash}

@@ -80,7 +80,7 @@ def test_train_evaluate_predict(learner: str, world: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("learner", ["vpt", "maple", "coprompt"])
 def test_generated_prompts_of_both_towers(learner: str, world: Path, tmp_path: Path) -> None:
-    fast = ("epochs=1", "diffusion.epochs=1", "overfit.steps=1", "overfit.lr=0.1")
+    fast = ("epochs=1", "fit.epochs=1", "overfit.steps=1", "overfit.lr=0.1")
     run = train_job(job(world, tmp_path, learner, *fast, generator="diffusion"))
     record = read_record(evaluate_run(run))
     variants = {s.variant for s in record.scores}

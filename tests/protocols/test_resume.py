@@ -23,14 +23,14 @@ from tests.protocols.world import command
 
 from diffuprompt.cli.main import main
 from diffuprompt.engine import files, loop
-from diffuprompt.generators import overfit, prompt_diffusion
+from diffuprompt.generators import fitting, overfit
 from diffuprompt.protocols import train as job
 
 WORDS = (
     *("train", "--data", "colours", "--backbone", "./clip", "--learner", "cocoop"),
     *("--generator", "diffusion", "--shots", "3", "--workers", "0"),
     *("--set", "train.epochs=2", "--set", "train.batch=3", "--set", "views=2"),
-    *("--set", "overfit.batch=2", "--set", "diffusion.epochs=4", "--set", "diffusion.batch=5"),
+    *("--set", "overfit.batch=2", "--set", "fit.epochs=4", "--set", "fit.batch=5"),
 )
 PAUSE_S = 0.05
 # stage, and how many saves of its own a process makes there before it is killed
@@ -57,7 +57,7 @@ def work(world: Path, out: Path, pause_s: float) -> None:
     loop.save_state = save_and_wait  # type: ignore[attr-defined]
     overfit.write_tensors = write_and_wait  # type: ignore[attr-defined]
     always = functools.partial(loop.train, save_every_s=0.0)
-    job.train = prompt_diffusion.train = always  # type: ignore[attr-defined]
+    job.train = fitting.train = always  # type: ignore[attr-defined]
     sys.exit(main([*WORDS, "--out", str(out)]))
 
 

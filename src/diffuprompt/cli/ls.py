@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import wrap
@@ -66,21 +64,13 @@ def learners(args: Args) -> Listing:
 
 def generators(args: Args) -> Listing:
     """Names and keys of the generators."""
-    from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
-    from diffuprompt.protocols.job import GENERATORS
+    from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 
-    about = {
-        "none": ("the learner's own prompts", ""),
-        "diffusion": (
-            _first_line(DiffusionConfig),
-            ", ".join(
-                f"{section}.{field.name}"
-                for section, config in (("overfit", OverfitConfig), ("diffusion", DiffusionConfig))
-                for field in dataclasses.fields(config)
-            ),
-        ),
-    }
-    rows: list[list[object]] = [[name, *about.get(name, ("", ""))] for name in GENERATORS]
+    rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
+    for name, kind in KINDS.items():
+        sections = {"overfit": OverfitConfig, "fit": FitConfig, kind.section: kind.config}
+        keys = [f"{s}.{f.name}" for s, config in sections.items() for f in fields(config)]
+        rows.append([name, kind.about, ", ".join(keys)])
     return ["generator", "what it is", "keys for --set"], rows
 
 
@@ -166,10 +156,6 @@ def _wrapped(row: list[object]) -> list[list[object]]:
     first, *others = wrap(row[-1], WRAP, break_long_words=False, break_on_hyphens=False)
     blank: list[object] = [""] * (len(row) - 1)
     return [[*row[:-1], first], *([*blank, other] for other in others)]
-
-
-def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0].partition(" (arXiv")[0]
 
 
 KINDS: dict[str, Callable[[Args], Listing]] = {

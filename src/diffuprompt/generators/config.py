@@ -1,4 +1,4 @@
-"""Settings of overfitting and of prompt diffusion; no torch, so the command line can list them."""
+"""Settings of overfitting and of generators; no torch, so the command line can list them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,51 @@ class OverfitConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionConfig:
-    """Prompt diffusion: L = CE + beta * L_diff (arXiv 2410.20164, eq. 8) and its sampler.
+class FitConfig:
+    """Training of any generator: L = CE + beta * its own loss (arXiv 2410.20164, eq. 8).
 
-    Deviations from the paper, which gives no value or one that hardly trains: targets are residuals
-    to the learner's prompts divided by their RMS; AdamW instead of SGD at 0.0035; the cross-entropy
-    is taken on the x0 guess at one random time, for ``ce_samples`` images of each batch.
+    Deviations from the paper, which gives no value or one that hardly trains: targets are
+    normalised residuals to the learner's prompts; AdamW instead of SGD at 0.0035; the
+    cross-entropy is taken for ``ce_samples`` images of each batch.
+
+    Attributes:
+        epochs, batch, lr, weight_decay, ema: training of the network.
+        beta: weight of the generator's own loss.
+        ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
+        ce_samples: images of a batch that enter the cross-entropy, 0 for all.
+        normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
+        rank: "whiten" only: principal directions that are kept.
+    """
+
+    epochs: int = 50
+    batch: int = 32
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    beta: float = 1.0
+    ce_weight: float = 1.0
+    ce_samples: int = 8
+    normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
+    rank: int = 64
+
+    def __post_init__(self) -> None:
+        small = [k for k in ("epochs", "batch", "rank") if getattr(self, k) < 1]
+        negative = [k for k in ("beta", "ce_weight", "ce_samples") if getattr(self, k) < 0]
+        if small or negative:
+            raise ConfigError(f"fit: expected at least 1 for {small} and at least 0 for {negative}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionConfig:
+    """Prompt diffusion: the denoising network, its noise and its sampler (arXiv 2410.20164).
+
+    The cross-entropy is taken on the x0 guess at one random time (reference: ProtoDiff).
 
     Attributes:
         network: "small" (256 wide, 6 layers) or "paper" (512 wide, 12 layers, 16 heads).
         schedule: "linear" (1e-3..0.2, T = 100) or "cosine".
         steps: T.
-        beta: weight of the denoising loss.
-        ce_weight: weight of the cross-entropy; 0 trains on the denoising loss alone.
-        ce_samples: images of a batch that enter the cross-entropy, 0 for all.
         ce_max_sigma: guesses at more noise do not enter the cross-entropy; 0 is no limit.
-        epochs, batch, lr, weight_decay, ema: training of the network.
         sampler: a name of `diffuprompt.diffusion.samplers.SAMPLERS`.
         grid: a name of `diffuprompt.diffusion.grids.GRIDS`.
         nfe: points of the grid, which is what a multistep sampler evaluates.
@@ -61,24 +90,34 @@ class DiffusionConfig:
     network: Literal["small", "paper"] = "small"
     schedule: Literal["linear", "cosine"] = "linear"
     steps: int = 100
-    beta: float = 1.0
-    ce_weight: float = 1.0
-    ce_samples: int = 8
     ce_max_sigma: float = 0.0
-    epochs: int = 50
-    batch: int = 32
-    lr: float = 5e-4
-    weight_decay: float = 0.01
-    ema: float = 0.999
     sampler: str = "dpmpp_2m"
     grid: str = "log_snr"
     nfe: int = 5
     sigma_start: float = 80.0
 
     def __post_init__(self) -> None:
-        small = [k for k in ("steps", "epochs", "batch", "nfe") if getattr(self, k) < 1]
-        negative = [k for k in ("beta", "ce_weight", "ce_samples") if getattr(self, k) < 0]
-        if small or negative:
-            raise ConfigError(
-                f"diffusion: expected at least 1 for {small} and at least 0 for {negative}"
-            )
+        small = [k for k in ("steps", "nfe") if getattr(self, k) < 1]
+        if small:
+            raise ConfigError(f"diffusion: expected at least 1 for {small}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorKind:
+    """What the command line knows of a generator.
+
+    ``section`` names its own settings beside "overfit" and "fit".
+    """
+
+    about: str
+    section: str
+    config: type
+
+
+KINDS: dict[str, GeneratorKind] = {
+    "diffusion": GeneratorKind(
+        about="a diffusion model over residuals to the learner's prompts",
+        section="diffusion",
+        config=DiffusionConfig,
+    ),
+}

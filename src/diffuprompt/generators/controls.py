@@ -16,24 +16,22 @@ from torch import Tensor
 
 from diffuprompt.clip.model import normalize
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 
 Control = Callable[[Tensor, Tensor], Tensor]
 
 
 def control_prompts(
-    generator: PromptDiffusion, pairs: PromptPairs, seed: int
+    generator: PromptGenerator, pairs: PromptPairs, seed: int
 ) -> dict[str, Control]:
-    """Return every control that needs no label: name -> ``(features, initial) -> prompts``."""
+    """Return every control that needs no label: name -> ``(features, initial) -> prompts``.
+
+    "regression" is diffusion's only: without noise a generator *is* a regression, and the noise of
+    the others is not something that one evaluation could see through.
+    """
     residual_NF = pairs.target - pairs.initial
     bank_NE = normalize(pairs.features)
-
-    def regression(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
-        """E[V*|pi]: one evaluation, from noise that hides everything but pi.
-
-        Not `regress`, which asks at x = 0: the network never saw such a state in training.
-        """
-        return generator.sample(features_BE, initial_BF, sampler="euler", nfe=1)
 
     def shuffled(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """Pi of another image of the same test set."""
@@ -53,10 +51,12 @@ def control_prompts(
         """The mean residual of the training images."""
         return initial_BF + residual_NF.mean(0)
 
-    return {
-        "regression": regression,
+    every: dict[str, Control] = {
         "shuffled": shuffled,
         "noise": noise,
         "nearest": nearest,
         "mean": mean,
     }
+    if isinstance(generator, PromptDiffusion):
+        return {"regression": generator.regression, **every}
+    return every

@@ -6,6 +6,7 @@ people. Nothing in it is executed on loading, and nothing that does not fit is p
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor, nn
 
 from diffuprompt.clip.load import as_path, load_clip, portable_name
@@ -21,8 +22,9 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.generators.config import DiffusionConfig
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.base import PromptGenerator
+from diffuprompt.generators.config import KINDS, FitConfig
+from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.card import card
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.registry import build_learner
@@ -35,11 +37,19 @@ class _Model(BaseModel):
 
 
 class GeneratorPart(_Model):
-    """How the generator was built."""
+    """How the generator was built: its own settings, and those it was fitted by."""
 
-    name: Literal["diffusion"]
+    name: str
     config: dict[str, Any]
+    fit: dict[str, Any]
     seed: int
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in KINDS:
+            raise ValueError(f"expected one of {list(KINDS)}")
+        return name
 
 
 class Description(_Model):
@@ -66,14 +76,14 @@ class Artifact:
     description: Description
     clip: Clip
     learner: Learner
-    generator: PromptDiffusion | None
+    generator: PromptGenerator | None
 
 
 def save_artifact(
     folder: Path,
     learner: Learner,
     classes: tuple[str, ...],
-    generator: PromptDiffusion | None,
+    generator: PromptGenerator | None,
     training: Mapping[str, Any],
 ) -> Description:
     """Write an artifact; ``training`` is the resolved configuration, kept for the card.
@@ -84,8 +94,12 @@ def save_artifact(
     part = None
     if generator is not None:
         tensors |= {f"generator.{k}": v for k, v in generator.state_dict().items()}
-        config = {k: getattr(generator.config, k) for k in DiffusionConfig.__dataclass_fields__}
-        part = GeneratorPart(name="diffusion", config=config, seed=generator.seed)
+        part = GeneratorPart(
+            name=generator.name,
+            config=dataclasses.asdict(generator.config),
+            fit=dataclasses.asdict(generator.fitting),
+            seed=generator.seed,
+        )
     clip = learner.clip
     description = Description(
         backbone=portable_name(clip.name),
@@ -179,7 +193,7 @@ def _backbone(
 
 def _build(
     description: Description, clip: Clip, plan: TextPlan | None, file: Path
-) -> tuple[Learner, PromptDiffusion | None]:
+) -> tuple[Learner, PromptGenerator | None]:
     """Build what the description describes, with values still to be filled in."""
     generator = None
     try:
@@ -188,8 +202,14 @@ def _build(
             generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
         if part := description.generator:
-            config = DiffusionConfig(**part.config)
-            generator = PromptDiffusion(learner.spec, clip.config.embed_dim, config, seed=part.seed)
+            generator = build_generator(
+                part.name,
+                learner.spec,
+                clip.config.embed_dim,
+                KINDS[part.name].config(**part.config),
+                FitConfig(**part.fit),
+                seed=part.seed,
+            )
     except (ConfigError, TypeError, ValueError, RuntimeError) as cause:
         raise CheckpointError(f"{file}: describes nothing that can be built: {cause}") from cause
     if (learner.spec.hash, learner.spec.to_json()) != (description.spec_hash, description.spec):

@@ -18,9 +18,9 @@ from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.engine.files import read_json, write_text
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.errors import DataError
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.generators.overfit import overfit
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.job import JobConfig, command
@@ -78,14 +78,14 @@ def evaluate_run(run: Path, *, controls: bool = True, progress: Progress = NULL)
 def _generated(
     bench: Workbench,
     learner: Learner,
-    generator: PromptDiffusion,
+    generator: PromptGenerator,
     folder: RunFolder,
     scorer: _Scorer,
     controls: bool,
 ) -> list[Score]:
     """Score generated prompts and, if asked, everything that they have to beat."""
     pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
-    makers: dict[str, Control] = {"diffusion": generator.sample}
+    makers: dict[str, Control] = {generator.name: generator.sample}
     if controls:
         makers |= control_prompts(generator, pairs, bench.resolved.seed)
     scores = []
@@ -133,15 +133,17 @@ def _record(
     job: JobConfig,
     folder: RunFolder,
     learner: Learner,
-    generator: PromptDiffusion | None,
+    generator: PromptGenerator | None,
     scores: list[Score],
     seconds: float,
 ) -> Record:
     """Gather what the stages have measured."""
     resolved, notes, device = bench.resolved, folder.notes(), bench.clip.device
     spent: dict[str, float] = {}
-    spent |= {s: notes[s]["seconds"] for s in ("learner", "overfit", "diffusion") if s in notes}
-    overfitted = {k: v for k, v in notes.get("overfit", {}).items() if k.startswith("overfit_")}
+    stages = [s for s in ("learner", "overfit", resolved.generator) if s in notes]
+    spent |= {stage: notes[stage]["seconds"] for stage in stages}
+    kept = ("overfit_", "normaliser_", "generated_")
+    measured = {k: v for s in stages for k, v in notes[s].items() if k.startswith(kept)}
     memory = max(peak_memory_mib(device), notes.get("train", {}).get("peak_memory_mib", 0.0))
     return Record(
         job=Job(
@@ -156,7 +158,7 @@ def _record(
         scores=tuple(scores),
         trainable_parameters=_size(learner) + (_size(generator) if generator else 0),
         seconds={**spent, "evaluate": seconds},
-        statistics={**overfitted, **notes["scoring"], "peak_memory_mib": memory},
+        statistics={**measured, **notes["scoring"], "peak_memory_mib": memory},
         hashes={**bench.hashes, "spec": learner.spec.hash},
         environment=environment(device),
         config=resolved.to_json(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.generators.config import KINDS, DiffusionConfig, FitConfig, OverfitConfig
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.options import Options, settable
 from diffuprompt.learners.presets import (
@@ -25,7 +25,7 @@ from diffuprompt.learners.presets import (
 )
 from diffuprompt.protocols.overrides import SECTIONS, Sections, apply_overrides
 
-GENERATORS = ("none", "diffusion")
+GENERATORS = ("none", *KINDS)
 PRECISIONS = ("fp32", "bf16")
 PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
 # what says where and how to compute, never what
@@ -46,7 +46,7 @@ class JobConfig:
     """What a user asks for; see ``diffuprompt train --help`` for the meaning of each field.
 
     ``overrides`` are "key=value" with keys like "lr", "train.epochs", "learner.num_ctx",
-    "overfit.steps" or "diffusion.nfe".
+    "overfit.steps", "fit.lr" or "diffusion.nfe".
     """
 
     data: str
@@ -118,13 +118,14 @@ class Resolved:
     options: Mapping[str, Any]
     precision: Literal["fp32", "bf16"] = "fp32"
     overfit: OverfitConfig = field(default_factory=OverfitConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON form; what generation needs is left out of jobs that do not generate."""
+        """Return a JSON form; what the job's generator does not use is left out."""
         out = dataclasses.asdict(self)
-        if self.generator == "none":
-            del out["overfit"], out["diffusion"]
+        for section in _unused(self.generator):
+            del out[section]
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]
         return out
@@ -148,6 +149,11 @@ class Resolved:
         kind: Any = type(find_method(self.learner).options)
         built: Options = kind(**self.options)
         return built
+
+    @property
+    def generator_config(self) -> Any:
+        """The generator's own settings as their dataclass."""
+        return getattr(self, KINDS[self.generator].section)
 
     @property
     def method(self) -> str:
@@ -178,8 +184,8 @@ def resolve(
     sections = _sections(preset)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job)
-    if job.generator == "none":  # what has no effect must not tell two runs apart
-        sections |= {"overfit": {}, "diffusion": {}}
+    # what has no effect must not tell two runs apart
+    sections |= {section: {} for section in _unused(job.generator)}
     return Resolved(
         dataset=dataset,
         protocol=protocol,
@@ -193,6 +199,7 @@ def resolve(
         options=sections["learner"],
         precision=job.precision,
         overfit=OverfitConfig(**sections["overfit"]),
+        fit=FitConfig(**sections["fit"]),
         diffusion=DiffusionConfig(**sections["diffusion"]),
     )
 
@@ -226,5 +233,14 @@ def _sections(preset: Preset) -> Sections:
         "train": dataclasses.asdict(preset.train),
         "learner": {**settable(find_method(preset.learner).options), **preset.options},
         "overfit": dataclasses.asdict(OverfitConfig()),
-        "diffusion": dataclasses.asdict(DiffusionConfig()),
+        "fit": dataclasses.asdict(FitConfig()),
+        **{kind.section: dataclasses.asdict(kind.config()) for kind in KINDS.values()},
     }
+
+
+def _unused(generator: str) -> set[str]:
+    """Return the sections that a job with this generator does not read."""
+    own = {kind.section for kind in KINDS.values()}
+    if generator == "none":
+        return {"overfit", "fit", *own}
+    return own - {KINDS[generator].section}

@@ -7,14 +7,15 @@ import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators.config import DiffusionConfig, OverfitConfig
+from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
 SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "overfit": OverfitConfig,
-    "diffusion": DiffusionConfig,
+    "fit": FitConfig,
+    **{kind.section: kind.config for kind in KINDS.values()},
 }
 EXPECTED: dict[Any, str] = {
     int: "a whole number",

@@ -16,8 +16,9 @@ from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.generators.base import PromptGenerator, PromptPairs
 from diffuprompt.generators.overfit import Overfitted, overfit
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion, PromptPairs
+from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact, save_artifact, tensors_hash
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.job import JobConfig, Resolved
@@ -108,13 +109,16 @@ def borrow_learner(bench: Workbench, learner: Learner, folder: RunFolder, runs_d
     return True
 
 
-def new_generator(bench: Workbench, learner: Learner) -> PromptDiffusion:
+def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
     """Return the untrained generator of a job."""
-    generator = PromptDiffusion(
+    resolved = bench.resolved
+    generator = build_generator(
+        resolved.generator,
         learner.spec,
         bench.clip.config.embed_dim,
-        bench.resolved.diffusion,
-        seed=bench.resolved.seed,
+        resolved.generator_config,
+        resolved.fit,
+        seed=resolved.seed,
     )
     return generator.to(bench.clip.device)
 
@@ -140,11 +144,11 @@ def overfit_train(
 def fit_generator(
     bench: Workbench,
     learner: Learner,
-    generator: PromptDiffusion,
+    generator: PromptGenerator,
     folder: RunFolder,
     progress: Progress,
 ) -> None:
-    """Stages 1 and 2: overfitted prompts, then the diffusion model over them."""
+    """Stages 1 and 2: overfitted prompts, then the generator of such prompts."""
     start = time.monotonic()
     pairs, result = overfit_train(bench, learner, folder, progress)
     seconds = time.monotonic() - start
@@ -153,8 +157,8 @@ def fit_generator(
     fitted = generator.fit(
         pairs,
         lambda flat, index: functional.cross_entropy(logits(flat, index), labels[index]),
-        folder=folder.checkpoint / "diffusion",
+        folder=folder.checkpoint / generator.name,
         fingerprint=bench.fingerprint,
         progress=progress,
     )
-    folder.note("diffusion", fitted)
+    folder.note(generator.name, fitted)

@@ -1,0 +1,165 @@
+"""What every generator of prompts is: p(prompts given image), fitted once, sampled for any image.
+
+It sees a `PromptSpec`, flat prompts and image features; which learner they belong to, and what the
+task loss is, stays outside.
+
+Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from diffuprompt.engine.optim import Optimiser
+from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.generators.config import FitConfig
+from diffuprompt.generators.fitting import FitTask, quality, run
+from diffuprompt.generators.normalise import make_normaliser
+from diffuprompt.prompts import PromptSpec
+
+TaskLoss = Callable[[Tensor, Tensor], Tensor]
+"""``task_loss(flat (B, F), index (B,)) -> scalar``: how well prompts serve their images."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptPairs:
+    """Features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)`` to learn from."""
+
+    features: Tensor
+    initial: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What a generator makes of one training batch.
+
+    ``loss`` is its own loss, a scalar; ``guess`` ``(B, Z)`` the normalised prompts on which the
+    task loss is put, with their graph; ``usable`` ``(B,)`` the rows for which that makes sense,
+    None for all; ``shown`` further scalars for the log.
+    """
+
+    loss: Tensor
+    guess: Tensor
+    usable: Tensor | None = None
+    shown: dict[str, Tensor] = field(default_factory=dict)
+
+
+class PromptGenerator(nn.Module, ABC):
+    """p(prompts given image); `network` is what is trained and averaged.
+
+    Untrained it returns the learner's own prompts exactly. One fixed noise vector serves all
+    images of a (data set, seed), so predictions do not depend on the batch.
+    """
+
+    name: ClassVar[str]
+    network: nn.Module
+    noise: Tensor
+
+    def __init__(
+        self,
+        spec: PromptSpec,
+        condition_width: int,
+        config: Any,
+        fitting: FitConfig,
+        *,
+        seed: int,
+    ) -> None:
+        """Keep the settings.
+
+        Args:
+            spec: what is generated.
+            condition_width: E, the width of an image feature.
+            config: the generator's own settings.
+            fitting: how it is trained.
+            seed: gives the initial weights and the fixed noise.
+        """
+        super().__init__()
+        self.spec, self.condition_width = spec, condition_width
+        self.config, self.fitting, self.seed = config, fitting, seed
+        self.normaliser = make_normaliser(fitting, spec)
+        self.num_noise = 0
+
+    def fix_noise(self, size: int) -> None:
+        """Let samples start from ``size`` normal numbers; without this there is no noise."""
+        drawn = torch.randn(1, size, generator=torch_stream(self.seed, self.name, "test-noise"))
+        self.num_noise = size
+        self.register_buffer("noise", drawn)
+
+    @abstractmethod
+    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+        """Return the generator's own loss and guesses for normalised targets ``z``.
+
+        ``stream`` is the step's only source of randomness.
+        """
+
+    @abstractmethod
+    def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
+        """Return normalised prompts ``(B, Z)``; ``draw`` as in `sample`."""
+
+    def sample(self, features_BE: Tensor, initial_BF: Tensor, *, draw: int = 0) -> Tensor:
+        """Return generated source prompts ``(B, F)``; differentiable.
+
+        Args:
+            features_BE: the images' prompt-free features, the condition pi.
+            initial_BF: the learner's own prompts for them, ``(B|1, F)``.
+            draw: 0 for the one fixed noise, k for another one, the same for all images;
+                it changes nothing where there is no noise.
+        """
+        return self.normaliser.decode(self.generate(features_BE, draw), initial_BF)
+
+    def draw_noise(self, draw: int) -> Tensor:
+        """Return the noise ``(1, K)`` of one draw; that of draw 0 travels in the artifact."""
+        if draw == 0:
+            return self.noise
+        stream = torch_stream(self.seed, self.name, "test-noise", draw)
+        return torch.randn(self.noise.shape, generator=stream).to(self.noise)
+
+    def optimiser(self, steps: int) -> Optimiser:
+        """Return how ``network`` is trained over ``steps`` steps in all."""
+        return Optimiser(
+            kind="adamw",
+            lr=self.fitting.lr,
+            weight_decay=self.fitting.weight_decay,
+            clip_norm=1.0,
+            schedule="cosine",
+            warmup_steps=min(100, max(1, steps // 10)),
+        )
+
+    def no_decay(self) -> frozenset[str]:
+        """Return the names of ``network``'s parameters that take no weight decay."""
+        return frozenset(n for n, p in self.network.named_parameters() if p.ndim <= 1)
+
+    def fit(
+        self,
+        pairs: PromptPairs,
+        task_loss: TaskLoss,
+        *,
+        folder: Path | None = None,
+        fingerprint: str = "",
+        progress: Progress = NULL,
+    ) -> dict[str, float]:
+        """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
+
+        Returns the means of the last epoch's terms, and as statistics what the normaliser and
+        `quality` measure ("normaliser_...", "generated_..."). The averaged (EMA) weights stay in
+        place.
+        """
+        measured = self.normaliser.measure(pairs.initial, pairs.target)
+        task = self.task(pairs, task_loss)
+        self.train()
+        result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
+        self.eval()
+        return {**result, **measured, **quality(self, pairs)}
+
+    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
+        """Return what the training loop steps."""
+        return FitTask(self, pairs, task_loss)

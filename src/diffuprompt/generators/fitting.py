@@ -1,0 +1,141 @@
+"""Fitting any generator: the data order, the task loss, the average of weights, resuming.
+
+Everything that all generators must share to be comparable is here; a generator brings its own loss.
+
+Legend: B image, F flat, N training image, Z normalised coordinate, M draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from diffuprompt.diffusion.ema import Ema
+from diffuprompt.engine.loop import train
+from diffuprompt.engine.progress import Progress
+from diffuprompt.engine.seeds import torch_stream
+
+if TYPE_CHECKING:
+    from diffuprompt.generators.base import PromptGenerator, PromptPairs, TaskLoss
+
+QUALITY_IMAGES, QUALITY_DRAWS = 64, 4
+
+
+class FitTask:
+    """What the training loop steps: data order and noise derive from (seed, epoch, step)."""
+
+    def __init__(self, owner: PromptGenerator, pairs: PromptPairs, task_loss: TaskLoss) -> None:
+        self.owner, self.pairs, self.task_loss = owner, pairs, task_loss
+        self.target = owner.normaliser.encode(pairs.target, pairs.initial)
+        self.batch = min(owner.fitting.batch, len(self.target))
+        self.ema = Ema(owner.network.parameters(), owner.fitting.ema)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches; what is left over differs every epoch."""
+        return len(self.target) // self.batch
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return the network's."""
+        return self.owner.network.parameters()
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights and their averages."""
+        return {"network": self.owner.network.state_dict(), "ema": self.ema.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.owner.network.load_state_dict(state["network"])
+        self.ema.load_state(state["ema"])
+
+    def index(self, epoch: int, step: int) -> Tensor:
+        """Return the positions ``(B,)`` of the step's images."""
+        order = torch.randperm(len(self.target), generator=self.stream("order", epoch))
+        return order[step * self.batch : (step + 1) * self.batch].to(self.target.device)
+
+    def stream(self, *names: str | int) -> torch.Generator:
+        """Return the generator's own random stream of one name."""
+        return torch_stream(self.owner.seed, self.owner.name, *names)
+
+    def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
+        """Return L = CE + beta * own loss with its terms."""
+        owner, config = self.owner, self.owner.fitting
+        index = self.index(epoch, step)
+        stream = self.stream("noise", epoch, step)
+        attempt = owner.attempt(self.target[index], self.pairs.features[index], stream)
+        total = config.beta * attempt.loss
+        terms = {owner.name: attempt.loss, **attempt.shown}
+        chosen = torch.arange(len(index), device=index.device)
+        if attempt.usable is not None:
+            chosen = chosen[attempt.usable]
+        if config.ce_samples:
+            chosen = chosen[: config.ce_samples]  # the order is random already
+        if config.ce_weight and len(chosen):
+            at = index[chosen]
+            guess = owner.normaliser.decode(attempt.guess[chosen], self.pairs.initial[at])
+            terms["ce"] = self.task_loss(guess, at)
+            total = total + config.ce_weight * terms["ce"]
+        return {"loss": total, **terms}
+
+    def after_step(self, epoch: int, step: int) -> None:
+        """Follow the weights with their average."""
+        self.ema.update()
+
+    def after_epoch(self, epoch: int) -> None:
+        """Nothing."""
+
+    def keep_average(self) -> None:
+        """Leave the averaged weights in the network."""
+        with self.ema.swapped():
+            average = [p.detach().clone() for p in self.parameters()]
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters(), average, strict=True):
+                parameter.copy_(value)
+
+
+def run(
+    task: FitTask, *, folder: Path | None, fingerprint: str, progress: Progress
+) -> dict[str, float]:
+    """Train ``task`` by its owner's settings and leave the averaged weights in place."""
+    owner = task.owner
+    epochs, spared = owner.fitting.epochs, owner.no_decay()
+    no_decay = {id(p) for name, p in owner.network.named_parameters() if name in spared}
+    result = train(
+        task,
+        owner.optimiser(epochs * task.steps_per_epoch),
+        epochs=epochs,
+        steps_per_epoch=task.steps_per_epoch,
+        folder=folder,
+        fingerprint=fingerprint,
+        progress=progress,
+        label=owner.name,
+        no_decay=lambda p: id(p) in no_decay,
+    )
+    task.keep_average()
+    return result
+
+
+@torch.no_grad()
+def quality(owner: PromptGenerator, pairs: PromptPairs) -> dict[str, float]:
+    """Return how near samples come to V*, and how far they are from each other.
+
+    Both over evenly spaced training images, as shares of the mean squared (or root mean squared)
+    distance of V0 to V*: ``generated_mse`` is 1 for the learner's own prompts and 0 for V*;
+    ``generated_spread``, the standard deviation over four draws, is 0 for a deterministic
+    generator. A spread near 1 with an error near 2 is a fair sample of a wide distribution.
+    """
+    count = len(pairs.target)
+    at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
+    features, initial, target = (t[at] for t in (pairs.features, pairs.initial, pairs.target))
+    draws = QUALITY_DRAWS if owner.num_noise else 1
+    flat_MBF = torch.stack([owner.sample(features, initial, draw=k) for k in range(draws)])
+    size = (target - initial).square().mean()
+    variance = flat_MBF.var(0, correction=1).mean() if draws > 1 else torch.zeros(())
+    return {
+        "generated_mse": float((flat_MBF[0] - target).square().mean() / size),
+        "generated_spread": float((variance / size).sqrt()),
+    }
