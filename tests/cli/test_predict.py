@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from diffuprompt.cli.main import main
-from diffuprompt.cli.predict import artifact_folder, as_text, class_names, expand
+from diffuprompt.cli.predict import artifact_folder, class_names, expand
+from diffuprompt.cli.predictions import Prediction, as_text
 from diffuprompt.errors import ConfigError, DataError
 
 SEEN: dict[str, object] = {}
@@ -29,16 +30,25 @@ class StandIn:
 
     @classmethod
     def from_pretrained(cls, path: Path, backbone: str | None, device: str) -> StandIn:
-        SEEN.update(path=path, backbone=backbone, device=device, batches=[])
+        SEEN.clear()
+        SEEN.update(path=path, backbone=backbone, device=device)
         return cls()
 
     def with_classes(self, names: list[str]) -> StandIn:
         return StandIn(names)
 
-    def predict(self, paths: Sequence[Path], batch_size: int) -> Tensor:
-        SEEN["batches"].append(len(paths))  # type: ignore[attr-defined]
+    def predict(
+        self, paths: Sequence[Path], batch_size: int, *, progress: object, **samples: int
+    ) -> Tensor | SimpleNamespace:
+        SEEN.update(paths=len(paths), batch_size=batch_size, **samples)
         weights = torch.arange(1.0, len(self.classes) + 1)
-        return (weights / weights.sum()).expand(len(paths), -1)
+        rows = (weights / weights.sum()).expand(len(paths), -1)
+        if not samples:
+            return rows
+        doubt = torch.arange(1.0, len(paths) + 1) / 4
+        return SimpleNamespace(
+            probabilities=rows, disagreement=doubt, std=doubt / 10, mutual_information=doubt / 100
+        )
 
 
 @pytest.fixture
@@ -86,8 +96,41 @@ def test_json_is_one_list_and_nothing_else_on_stdout(
         "path": Path("runs/older/artifact"),
         "backbone": "elsewhere",
         "device": "auto",
-        "batches": [2, 1],
+        "paths": 3,
+        "batch_size": 2,
     }
+
+
+def test_samples_add_how_far_draws_disagree(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "photos/a.jpg", "photos/b.png", "--top", "1", "--samples", "8"]
+    assert main(words) == 0
+    assert SEEN["samples"] == 8
+    assert capsys.readouterr().out.splitlines() == [
+        "photos/a.jpg",
+        "  horse   50.00%",
+        "  over 8 draws: 25% vote otherwise, first ± 2.50%, mutual information 0.0025 nats",
+        "",
+        "photos/b.png",
+        "  horse   50.00%",
+        "  over 8 draws: 50% vote otherwise, first ± 5.00%, mutual information 0.0050 nats",
+    ]
+    assert main([*words, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[1]
+    assert row.pop("predictions")[0]["class"] == "horse"
+    assert row == {
+        "image": "photos/b.png",
+        "samples": 8,
+        "disagreement": 0.5,
+        "std": pytest.approx(0.05),
+        "mutual_information": pytest.approx(0.005),
+    }
+
+
+def test_no_samples_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "a.png", "--samples", "0"]) == 2
+    assert "--samples must be at least 1" in capsys.readouterr().err
 
 
 def test_all_unreadable_images_are_named_before_anything_is_predicted(
@@ -136,7 +179,10 @@ def test_class_lists() -> None:
 
 
 def test_text_aligns_over_images_and_draws_bars_on_a_terminal() -> None:
-    found = [[("cat", 1.0)], [("snow leopard", 0.5), ("cat", 0.0)]]
+    found = [
+        Prediction(best=(("cat", 1.0),)),
+        Prediction(best=(("snow leopard", 0.5), ("cat", 0.0))),
+    ]
     shown = as_text([Path("a"), Path("b")], found, bars=True).splitlines()
     assert shown[1] == "  cat           100.00%  " + "█" * 20
     assert shown[4] == "  snow leopard   50.00%  " + "█" * 10

@@ -14,8 +14,10 @@ from tests.protocols.world import CLASSES
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.classifier import Classifier
+from diffuprompt.hub.predictive import predictive
+from diffuprompt.protocols.prompted import learner_logits, own_prompts
 from diffuprompt.protocols.run_folder import read_run
-from diffuprompt.protocols.workbench import learner_logits, own_prompts, prepare
+from diffuprompt.protocols.workbench import prepare
 
 RUNS = ("coop", "diffusion")
 # Probabilities are softmax(20 * cosine); features of one image alone and in a batch differ by
@@ -162,6 +164,65 @@ def test_an_unreadable_picture_is_named(
         classifiers[name](tmp_path / "gone.png")
     with pytest.raises(DataError, match="no pictures"):
         classifiers[name].predict([])
+
+
+class Counted:
+    """A progress that adds up what was announced and what was done."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+
+    def task(self, label: str, *, total: int) -> Counted:
+        self.total += total
+        return self
+
+    def advance(self, n: int = 1, **stats: float) -> None:
+        self.done += n
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def test_samples_are_draws_of_the_generator(
+    classifiers: dict[str, Classifier], images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, counted = classifiers["diffusion"], Counted()
+    found = classifier.predict(images, batch_size=5, samples=3, progress=counted)
+    assert counted.total == counted.done == 3 * len(images)
+    generator = classifier._artifact.generator
+    assert generator is not None
+    sample, rows = generator.sample, []
+    for k in range(3):  # the draws one by one, through the door that has no samples
+        monkeypatch.setattr(generator, "sample", lambda *a, draw, k=k: sample(*a, draw=k))
+        rows.append(classifier.predict(images))
+    assert not torch.allclose(rows[0], rows[1], **OTHER_ORDER)
+    expected = predictive(torch.stack(rows))
+    torch.testing.assert_close(found.probabilities, expected.probabilities, **OTHER_ORDER)
+    torch.testing.assert_close(found.std, expected.std, **OTHER_ORDER)
+    torch.testing.assert_close(found.mutual_information, expected.mutual_information, **OTHER_ORDER)
+
+
+def test_one_sample_is_the_answer_without_samples(
+    classifiers: dict[str, Classifier], images: list[Path]
+) -> None:
+    found = classifiers["diffusion"].predict(images, samples=1)
+    assert torch.equal(found.probabilities, classifiers["diffusion"].predict(images))
+    assert not any(m.any() for m in (found.disagreement, found.std, found.mutual_information))
+
+
+def test_what_has_nothing_to_draw_from_says_so(
+    classifiers: dict[str, Classifier], images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"no generator.*--generator diffusion"):
+        classifiers["coop"].predict(images, samples=2)
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        classifiers["diffusion"].predict(images, samples=0)
+    monkeypatch.setattr(classifiers["diffusion"]._artifact.generator, "num_noise", 0)
+    with pytest.raises(ConfigError, match="draws no noise"):
+        classifiers["diffusion"].predict(images, samples=2)
 
 
 def test_an_unknown_device_is_a_configuration_error(place: Path) -> None:

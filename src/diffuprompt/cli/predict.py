@@ -12,15 +12,15 @@ from typing import Annotated
 import tyro
 
 from diffuprompt.cli.parse import Positional, Switch
+from diffuprompt.cli.predictions import DOUBTS, Prediction, as_rows, as_text
 from diffuprompt.errors import ConfigError, DataError
 
 EXAMPLES = """
 diffuprompt predict holiday.jpg
 diffuprompt predict photos/ --artifact runs/scenes-cocoop --top 3
 diffuprompt predict photos/*.jpg --classes "snow leopard,lynx,house cat" --json > names.json
+diffuprompt predict photos/ --samples 8
 """
-BAR_CELLS = 20
-Prediction = list[tuple[str, float]]  # the most probable classes, best first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,9 @@ class Args:
     """Names to choose from; by default the classes it was trained on."""
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """How many names to show for each image."""
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Draws of a generator's prompts for each image; from 2 on, probabilities are means over the
+    draws, with three measures of how far these disagree. Time grows with N."""
     json: Switch[bool] = False
     """Print one JSON list instead of text."""
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
@@ -50,8 +53,8 @@ class Args:
 def run(args: Args) -> int:
     """Predict; every option and every image is checked before the model is loaded."""
     classes = class_names(args.classes)
-    if args.top < 1 or args.batch_size < 1:
-        raise ConfigError("--top and --batch-size must be at least 1")
+    if args.top < 1 or args.batch_size < 1 or args.samples < 1:
+        raise ConfigError("--top, --batch-size and --samples must be at least 1")
     paths = expand(args.image)
     check_readable(paths)
     folder = args.artifact
@@ -62,13 +65,9 @@ def run(args: Args) -> int:
         print(f"using the newest finished run, {folder}", file=sys.stderr)
     found = predict(args, artifact_folder(folder), classes, paths)
     if args.json:
-        rows = [
-            {"image": str(path), "predictions": [{"class": c, "probability": p} for c, p in best]}
-            for path, best in zip(paths, found, strict=True)
-        ]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(as_rows(paths, found, args.samples), indent=2))
     else:
-        print(as_text(paths, found, bars=sys.stdout.isatty()))
+        print(as_text(paths, found, args.samples, bars=sys.stdout.isatty()))
     return 0
 
 
@@ -82,15 +81,21 @@ def predict(
     model = Classifier.from_pretrained(folder, backbone=args.backbone or None, device=args.device)
     if classes:
         model = model.with_classes(list(classes))
-    found: list[Prediction] = []
-    with console_progress().task("predicting", total=len(paths)) as task:
-        for start in range(0, len(paths), args.batch_size):
-            batch = list(paths[start : start + args.batch_size])
-            best = model.predict(batch, args.batch_size).topk(min(args.top, len(model.classes)))
-            for values, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-                names = [model.classes[label] for label in labels]
-                found.append(list(zip(names, values, strict=True)))
-            task.advance(len(batch))
+    progress, doubts = console_progress(), [dict[str, float]() for _ in paths]
+    if args.samples == 1:
+        probabilities = model.predict(paths, args.batch_size, progress=progress)
+    else:
+        drawn = model.predict(paths, args.batch_size, samples=args.samples, progress=progress)
+        probabilities = drawn.probabilities
+        columns = [getattr(drawn, name).tolist() for name in DOUBTS]
+        doubts = [dict(zip(DOUBTS, row, strict=True)) for row in zip(*columns, strict=True)]
+    top = probabilities.topk(min(args.top, len(model.classes)))
+    found = []
+    for values, labels, doubt in zip(
+        top.values.tolist(), top.indices.tolist(), doubts, strict=True
+    ):
+        names = [model.classes[label] for label in labels]
+        found.append(Prediction(best=tuple(zip(names, values, strict=True)), doubt=doubt))
     return found
 
 
@@ -169,16 +174,3 @@ def artifact_folder(folder: Path) -> Path:
         if (candidate / "artifact.json").is_file():
             return candidate
     raise DataError(f"{folder}: expected a run or an artifact folder, found no artifact.json in it")
-
-
-def as_text(paths: Sequence[Path], found: Sequence[Prediction], *, bars: bool) -> str:
-    """Return one line a name, probabilities aligned over all images, bars where asked."""
-    width = max((len(name) for best in found for name, _ in best), default=0)
-    blocks = []
-    for path, best in zip(paths, found, strict=True):
-        lines = [str(path)]
-        for name, probability in best:
-            bar = "  " + "█" * round(BAR_CELLS * probability) if bars else ""
-            lines.append(f"  {name:<{width}}  {100 * probability:6.2f}%{bar}".rstrip())
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)

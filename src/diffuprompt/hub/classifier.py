@@ -1,6 +1,6 @@
 """Classify pictures with a saved artifact, in three lines of Python.
 
-Legend: N image, C class.
+Legend: M draw, N image, B image of a batch, C class.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import torch
 from PIL import Image
@@ -17,8 +18,10 @@ from torch import Tensor
 from diffuprompt.data.images import ImageBatch, load_image
 from diffuprompt.data.manifest import prompt_name
 from diffuprompt.engine.device import pick
-from diffuprompt.errors import DataError
+from diffuprompt.engine.progress import NULL, Progress, Task
+from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
+from diffuprompt.hub.predictive import Predictive, joined, predictive
 from diffuprompt.learners.classes import Classes
 
 Picture = str | Path | Image.Image
@@ -68,12 +71,70 @@ class Classifier:
         ranked = sorted(zip(self.classes, row, strict=True), key=lambda pair: -pair[1])
         return dict(ranked)
 
-    def predict(self, pictures: Sequence[Picture], batch_size: int = 32) -> Tensor:
-        """Return probabilities ``(N, C)``; raises `DataError` naming a file that cannot be read."""
+    @overload
+    def predict(
+        self, pictures: Sequence[Picture], batch_size: int = 32, *, progress: Progress = NULL
+    ) -> Tensor: ...
+
+    @overload
+    def predict(
+        self,
+        pictures: Sequence[Picture],
+        batch_size: int = 32,
+        *,
+        samples: int,
+        progress: Progress = NULL,
+    ) -> Predictive: ...
+
+    def predict(
+        self,
+        pictures: Sequence[Picture],
+        batch_size: int = 32,
+        *,
+        samples: int | None = None,
+        progress: Progress = NULL,
+    ) -> Tensor | Predictive:
+        """Return probabilities ``(N, C)``; with ``samples``, what so many draws of prompts say.
+
+        Args:
+            pictures: N files or pictures.
+            batch_size: pictures at once; changes nothing but memory and speed.
+            samples: draws of the generator's noise for each picture, the first being the one that
+                is used without ``samples``. Names are encoded anew for every draw and picture.
+            progress: counts pictures times draws.
+
+        Raises:
+            DataError: no pictures, or a file that cannot be read, by name.
+            ConfigError: ``samples`` of an artifact that has nothing to draw from.
+        """
         if not pictures:
             raise DataError("no pictures to classify; give at least one")
-        rows = [self._logits(batch).softmax(1) for batch in self._batches(pictures, batch_size)]
-        return torch.cat(rows).cpu()
+        if samples is not None:
+            self._check(samples)
+        draws = range(samples or 1)
+        parts = []
+        with progress.task("predicting", total=len(pictures) * len(draws)) as task:
+            for batch in self._batches(pictures, batch_size):
+                parts.append(self._probabilities(batch, draws, task))
+        if samples is None:
+            return torch.cat([part[0] for part in parts]).cpu()
+        return joined([predictive(part) for part in parts])
+
+    def _check(self, samples: int) -> None:
+        generator = self._artifact.generator
+        if samples < 1:
+            raise ConfigError(f"samples: expected at least 1, got {samples}")
+        if generator is None:
+            raise ConfigError(
+                f"samples: this artifact holds the prompts of {self._artifact.learner.name} and no "
+                "generator, so there is one answer a picture; leave samples out, or train with "
+                "--generator diffusion"
+            )
+        if not generator.num_noise:
+            raise ConfigError(
+                f"samples: the generator {generator.name!r} draws no noise, so all answers would "
+                "be equal; leave samples out, or train with --generator diffusion"
+            )
 
     def _batches(self, pictures: Sequence[Picture], size: int) -> Iterator[ImageBatch]:
         preprocess, device = self._artifact.clip.preprocess, self._artifact.clip.device
@@ -88,7 +149,8 @@ class Classifier:
             yield ImageBatch(pixels.to(device), None, torch.arange(len(chunk), device=device))
 
     @torch.inference_mode()
-    def _logits(self, images: ImageBatch) -> Tensor:
+    def _probabilities(self, images: ImageBatch, draws: range, task: Task) -> Tensor:
+        """Return ``(M, B, C)``; what does not depend on the draw is computed once."""
         learner, generator = self._artifact.learner, self._artifact.generator
         images = replace(images, pixels=None, grid=learner.grid(images))
         if generator is not None or learner.needs.features:
@@ -96,8 +158,13 @@ class Classifier:
         if generator is None:
             if self._text is None and not learner.own_prompts_need_image:
                 self._text = learner.static_text(self._classes)
-            return learner.logits(images, self._classes, text=self._text)
-        features = learner.features(images)
+            rows = [learner.logits(images, self._classes, text=self._text).softmax(1)]
+            task.advance(len(rows[0]))
+            return torch.stack(rows)
+        features, rows = learner.features(images), []
         own = learner.spec.pack(learner.prompts(features))
-        flat = generator.sample(features, own)
-        return learner.logits(images, self._classes, learner.spec.unpack(flat))
+        for draw in draws:
+            prompts = learner.spec.unpack(generator.sample(features, own, draw=draw))
+            rows.append(learner.logits(images, self._classes, prompts).softmax(1))
+            task.advance(len(rows[0]))
+        return torch.stack(rows)
