@@ -52,3 +52,33 @@ def test_names_that_do_not_fit_are_named():
     clip = tower("stem-vit", torch.float64)
     with pytest.raises(DataError, match=r"fit into 40 tokens, the first is 'a photo of a zzzz"):
         Classes(["cat", "z" * 60]).sentences(clip, "a photo of a {}.")
+
+
+def test_a_part_has_the_tokens_of_its_own_names():
+    clip, classes = tower("plain-vit", torch.float64), Classes(NAMES, [(n, n + "!") for n in NAMES])
+    part = classes.select([4, 1])
+    assert part is classes.select(torch.tensor([4, 1]).tolist())
+    assert part.names == (NAMES[4], NAMES[1])
+    alone = Classes(part.names, part.descriptions)
+    assert part.descriptions == ((NAMES[4], NAMES[4] + "!"), (NAMES[1], NAMES[1] + "!"))
+    for make in (
+        lambda c: c.tokens(clip, prefix="a photo of a", num_ctx=2),
+        lambda c: c.sentences(clip, "a {}."),
+        lambda c: c.described(clip, 1),
+    ):
+        found, want = make(part), make(alone)
+        assert torch.equal(found.ids, want.ids)
+        assert torch.equal(found.eot, want.eot)
+        assert torch.equal(found.slots, want.slots)
+    with pytest.raises(DataError, match="empty"):
+        classes.select([])
+
+
+def test_only_the_last_parts_are_remembered(monkeypatch):
+    monkeypatch.setattr("diffuprompt.learners.classes.KEPT_PARTS", 2)
+    classes = Classes(NAMES)
+    first, second = classes.select([0]), classes.select([1])
+    assert classes.select([0]) is first
+    classes.select([2])  # now the oldest is [1]
+    assert classes.select([0]) is first
+    assert classes.select([1]) is not second
