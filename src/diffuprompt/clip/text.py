@@ -125,7 +125,6 @@ class TextTower(nn.Module):
         self, tokens: PromptedTokens, prompts: TextPrompts, plan: TextPlan, batch: int
     ) -> tuple[int, int, bool]:
         """Return images and classes a chunk, and whether chunks are recomputed in the backward."""
-        width, layers = self.config.width, self.config.layers
         if plan.path != "fast":
             per_class = tokens.ids.shape[1]
         elif tokens.packing is not None:
@@ -134,7 +133,7 @@ class TextTower(nn.Module):
             per_class = int(tokens.eot.max()) + 1
         # Bytes a token holds at once in a block, and what a block keeps for its backward pass.
         size = next(iter(prompts.values())).element_size() if prompts else 4
-        working, kept = 14 * width * size, 20 * width * size * layers
+        working, kept = 14 * self.config.width * size, self.blocks.kept_bytes(size)
         budget = plan.memory_mib * 2**20
         graph = torch.is_grad_enabled() and any(p.requires_grad for p in prompts.values())
         whole = batch * len(tokens) * per_class
