@@ -198,6 +198,15 @@ def test_doctor_looks_at_this_machine() -> None:
         assert known[name] in ("ok", "note")
 
 
+def test_doctor_says_what_the_cache_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path))
+    (tmp_path / "grids").mkdir()
+    (tmp_path / "grids" / "a.safetensors").write_bytes(bytes(3 * 2**20))
+    (tmp_path / "grids" / ".b.part").write_bytes(bytes(2**20))
+    (finding,) = doctor.cache()
+    assert finding.detail.startswith(f"3 MiB in {tmp_path}")
+
+
 def test_train_hands_every_option_to_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[JobConfig] = []
 

@@ -140,8 +140,20 @@ def memory() -> Iterator[Finding]:
         what="memory",
         state="ok" if enough else "note",
         detail=f"{total:.1f} GiB{_available()}",
-        fix="" if enough else "train with a smaller --text-memory-mib",
+        fix="" if enough else "train with smaller --text-memory-mib and --image-memory-mib",
     )
+
+
+def cache() -> Iterator[Finding]:
+    """Where computed features and drawn scenes are kept, and how much they take."""
+    from diffuprompt.clip.features import cache_root
+
+    root = cache_root()
+    # names with a dot in front are being written: they may be gone at any moment
+    files = (path for path in root.rglob("[!.]*") if path.is_file())
+    size = sum(path.stat().st_size for path in files) / 2**20
+    detail = f"{size:.0f} MiB in {root}; what is deleted is computed again"
+    yield Finding(what="cache", state="ok", detail=detail)
 
 
 def backbones() -> Iterator[Finding]:
@@ -179,5 +191,5 @@ def _available() -> str:
 
 
 LOOKS: tuple[Look, ...] = (
-    python, core_packages, torch_device, extra_packages, memory, backbones, datasets,
+    python, core_packages, torch_device, extra_packages, memory, cache, backbones, datasets,
 )  # fmt: skip

@@ -37,6 +37,7 @@ class GridStore:
         self.store, self.cache = store, store.cache.with_name("grids")
         self.on_disk = not isinstance(store.clip.vision.stem, nn.Identity)
         self._kept: dict[tuple[str, int | None], Tensor] = {}
+        self._told = False
         self._paths: dict[tuple[tuple[Item, ...], int | None], Path] = {}
 
     def fill(self, items: Sequence[Item], view: int | None) -> None:
@@ -44,10 +45,11 @@ class GridStore:
         starts = range(0, len(items), SHARD)
         missing = [s for s in starts if self.on_disk and not self._path(items, s, view).exists()]
         if missing:
-            with self.store.progress.task("image grids", total=len(missing) * SHARD) as task:
-                for start in missing:
+            sizes = {start: min(SHARD, len(items) - start) for start in missing}
+            with self.store.progress.task("image grids", total=sum(sizes.values())) as task:
+                for start, size in sizes.items():
                     self._write(items, start, view)
-                    task.advance(SHARD)
+                    task.advance(size)
         for start in starts:
             stop = min(start + SHARD, len(items))
             self.get(items, range(start, stop), view)
@@ -118,9 +120,10 @@ class GridStore:
         stop = min(start + SHARD, len(items))
         grids = [grid for _, grid in self._computed(items, range(start, stop), view)]
         path = self._path(items, start, view)
-        if start == 0:
-            size = grids[0].nbytes * len(items) / 2**20
-            log.info("grids of %d images take %.0f MiB in %s", len(items), size, path.parent)
+        if not self._told:
+            size = grids[0].nbytes / 2**10
+            log.info("keeping image grids, %.0f KiB a picture and view, in %s", size, self.cache)
+            self._told = True
         write_tensors(path, {"grids": torch.stack(grids)})
 
     def _path(self, items: Sequence[Item], start: int, view: int | None) -> Path:
