@@ -63,9 +63,9 @@ def record(
             noise = np.random.default_rng([seed, k, v]).normal(0, 0.05, total)
             hits = (difficulty + noise < wanted[k]).tolist()
             scores.append(score(variant, subset, hits))
-    stages = {"train": 12.5 + seed} if learner != "zero-shot" else {}
+    stages = {"learner": 12.5 + seed} if learner != "zero-shot" else {}
     if generator != "none":
-        stages |= {"overfit": 40.0, "generator": 30.25}
+        stages |= {"overfit": 40.0, generator: 30.25}
     return Record(
         job=Job(
             dataset=dataset,
@@ -108,7 +108,12 @@ def write(folder: Path, records: list[Record]) -> Path:
     """Write records as ``results/<study>/<job>.json`` under ``folder`` and return ``results``."""
     for r in records:
         job = r.job
-        path = folder / "results" / job.dataset / f"{job.learner}-{job.generator}-{job.seed}.json"
+        path = (
+            folder
+            / "results"
+            / job.dataset
+            / f"{job.learner}-{job.generator}-{job.seed}{job.setting}.json"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(r.model_dump_json())
     return folder / "results"

@@ -129,11 +129,12 @@ def test_files_are_written_in_the_formats_asked_for(report: Report, tmp_path: Pa
     written = publish(report, tmp_path / "out", formats=parse_formats("csv, md"))
     assert sorted(path.name for path in written) == [
         "accuracy.csv", "confidence.csv", "cost.csv", "differences.csv", "report.md",
+        "scenes-scenes-clip-base-to-new-16-shots-diffusion-plugged-into-each-learner.csv",
     ]  # fmt: skip
     assert len((tmp_path / "out" / "accuracy.csv").read_text().splitlines()) == 11
     (tex,) = publish(report, tmp_path / "out", formats=["tex"])
     text = tex.read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 5
 
 
 def test_an_unknown_format_names_the_near_miss() -> None:

@@ -16,6 +16,7 @@ diffuprompt report runs
 diffuprompt report results --out page --format html,csv
 diffuprompt report results --write RESULTS.md
 diffuprompt report results --check RESULTS.md
+diffuprompt report results/plugin-study --summary results/plugin-study/summary.json
 """
 
 
@@ -26,13 +27,17 @@ class Args:
     paths: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PATH...")] = ()
     """Record files, or folders with runs/JOB/record.json or results/STUDY/JOB.json at any depth."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Write the report here; without it (and --write, --check) a summary is printed."""
+    """Write the report here; without it, --write, --check and --summary a table is printed."""
     format: Annotated[str, tyro.conf.arg(metavar="LIST")] = "md,csv,tex,html"
     """What to write into --out: some of md,csv,tex,html."""
     write: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
-    """Write the Markdown report to this file, with NOTES.md from the folders given."""
+    """Write the Markdown report to this file, with NOTES.md from the folders given, and beside the
+    records its figures and the summaries that are there."""
+    summary: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Write the plug-in study's summary of the records to this file in their folder."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
-    """Fail, showing a diff, unless this file is exactly what --write would make."""
+    """Fail, showing a diff, unless this file, its figures and the summaries among the records are
+    what --write would make."""
     title: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
     """Headline of the report."""
 
@@ -42,7 +47,8 @@ def run(args: Args) -> int:
     if not args.paths:
         raise ConfigError("name at least one folder of records, such as: diffuprompt report runs")
     from diffuprompt.report.load import load_records
-    from diffuprompt.report.markdown import check, read_notes, render_markdown
+    from diffuprompt.report.markdown import check, read_notes, write
+    from diffuprompt.report.plugin_summary import write_summary
     from diffuprompt.report.publish import parse_formats, publish
     from diffuprompt.report.views import TITLE, build_report
 
@@ -51,19 +57,22 @@ def run(args: Args) -> int:
     if args.check is not None:
         check(args.paths, args.check, title=title)
         print(f"{args.check} is what the records say")
-    if args.write is None and args.out is None and args.check is not None:
+    if args.summary is not None:
+        write_summary(args.paths, args.summary)
+        print(f"wrote {args.summary}")
+    if args.write is not None:
+        for path in write(args.paths, args.write, title=title):
+            print(f"wrote {path}")
+    asked = (args.check, args.summary, args.write)
+    if args.out is None and any(path is not None for path in asked):
         return 0
     sources = load_records(args.paths)
     report = build_report(sources, title=title)
-    notes = read_notes(args.paths)
-    if args.write is not None:
-        args.write.parent.mkdir(parents=True, exist_ok=True)
-        args.write.write_text(render_markdown(report, notes=notes), encoding="utf-8")
-        print(f"wrote {args.write}")
     if args.out is not None:
+        notes = read_notes(args.paths)
         for path in publish(report, args.out, formats=formats, notes=notes):
             print(f"wrote {path}")
-    if args.write is None and args.out is None:
+    else:
         from diffuprompt.cli.summary import summary
 
         print(summary(sources))

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from diffuprompt.errors import DataError
+from diffuprompt.report.costs import Costs, mean_costs
 from diffuprompt.report.load import Source
-from diffuprompt.report.names import METRICS, OWN, row_name, row_order
+from diffuprompt.report.names import METRICS, OWN, is_swept, row_name, row_order
 from diffuprompt.report.stats import Bools, Floats, add_harmonic, harmonic_mean
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,10 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way of making prompts with all its seeds; ``hits`` maps a subset to ``(S, N)``."""
+    """One way of making prompts with all its seeds; ``hits`` maps a subset to ``(S, N)``.
+
+    ``setting`` names an ablation, and ``costs`` are those of `report.costs`.
+    """
 
     learner: str
     generator: str
@@ -48,6 +53,8 @@ class Row:
     name: str
     seeds: tuple[int, ...]
     hits: Mapping[str, Bools]
+    setting: str = ""
+    costs: Costs = field(default_factory=Costs)
 
     @property
     def per_seed(self) -> dict[str, Floats]:
@@ -70,6 +77,10 @@ class Row:
             return None
         return float(values[metric].std())
 
+    def only(self, seeds: Sequence[int]) -> Row:
+        """Return the same row with some of its seeds; costs stay the means over all."""
+        return replace(self, seeds=tuple(seeds), hits=self.select(seeds, list(self.hits)))
+
     def select(self, seeds: Sequence[int], subsets: Sequence[str]) -> dict[str, Bools]:
         """Return the hits of some seeds, in that order, on some subsets."""
         index = [self.seeds.index(seed) for seed in seeds]
@@ -78,11 +89,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """All rows of one setting, in the order of the table, and the records behind them."""
+    """All rows of one setting, in the order of the table, and the records behind them.
+
+    ``sweeps`` are rows of generators that were sampled in another way than configured, and
+    ``ablations`` rows of jobs with another configuration; neither is a row of the main tables.
+    """
 
     setting: Setting
     rows: tuple[Row, ...]
     sources: tuple[Source, ...]
+    sweeps: tuple[Row, ...] = ()
+    ablations: tuple[Row, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -98,7 +115,7 @@ class Section:
 
 
 def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
-    """Group records by data set, backbone, protocol and shots.
+    """Group records by data set, backbone, protocol and shots; ablations stay beside the rows.
 
     Zero-shot records join every section of their data set and backbone, since they depend neither
     on shots nor on training; alone, they make a section of their own.
@@ -139,32 +156,57 @@ def _zero_shot_for(setting: Setting, known: Sequence[Setting]) -> Setting | None
 
 def _section(setting: Setting, sources: Sequence[Source]) -> Section:
     _check_alike(sources)
-    grouped: dict[tuple[str, str, str], list[Source]] = defaultdict(list)
+    grouped: dict[_Key, list[Source]] = defaultdict(list)
     for source in sources:
         job = source.record.job
         for variant in dict.fromkeys(score.variant for score in source.record.scores):
-            grouped[job.learner, job.generator, variant].append(source)
-    rows = [_row(key, members) for key, members in grouped.items()]
-    rows.sort(key=lambda r: (row_order(r.learner, r.generator, r.variant), r.generator != "none"))
-    return Section(setting=setting, rows=_merge_own(rows), sources=tuple(sources))
+            key = _Key(job.learner, job.generator, variant, job.setting)
+            grouped[key].append(source)
+    order = {key: row_order(key.learner, key.generator, key.variant) for key in grouped}
+    keys = sorted(grouped, key=lambda k: (order[k], k.generator != "none", k.setting))
+    rows = {key: _row(key, grouped[key]) for key in keys}
+    main = [row for key, row in rows.items() if not key.setting and not is_swept(key.variant)]
+    return Section(
+        setting=setting,
+        rows=_merge_own(main),
+        sources=tuple(sources),
+        sweeps=tuple(r for k, r in rows.items() if not k.setting and is_swept(k.variant)),
+        ablations=tuple(r for k, r in rows.items() if k.setting and k.is_method),
+    )
 
 
-def _row(key: tuple[str, str, str], sources: Sequence[Source]) -> Row:
-    learner, generator, variant = key
+class _Key(NamedTuple):
+    learner: str
+    generator: str
+    variant: str
+    setting: str
+
+    @property
+    def is_method(self) -> bool:
+        """Whether it is what the job is about: no control, and own prompts only when trained."""
+        return self.variant == (OWN if self.generator == "none" else self.generator)
+
+
+def _row(key: _Key, sources: Sequence[Source]) -> Row:
     ordered = sorted(sources, key=lambda s: s.record.job.seed)
-    seeds = tuple(s.record.job.seed for s in ordered)
+    name = row_name(key.learner, key.generator, key.variant)
     hits = {}
     for subset in ("base", "new", "all"):
-        scores = [s.record.score(variant, subset) for s in ordered]
+        scores = [s.record.score(key.variant, subset) for s in ordered]
         lists = [score.hit_list() for score in scores if score is not None]
         if len(lists) == len(ordered):
             hits[subset] = np.array(lists, dtype=np.bool_)
         elif lists:
-            name = row_name(*key)
             logger.warning("%s: %s is not measured for every seed, left out", name, subset)
-    name = row_name(learner, generator, variant)
     return Row(
-        learner=learner, generator=generator, variant=variant, name=name, seeds=seeds, hits=hits
+        learner=key.learner,
+        generator=key.generator,
+        variant=key.variant,
+        name=f"{name} · {key.setting}" if key.setting else name,
+        seeds=tuple(s.record.job.seed for s in ordered),
+        hits=hits,
+        setting=key.setting,
+        costs=mean_costs([s.record for s in ordered], key.variant),
     )
 
 

@@ -12,6 +12,7 @@ from diffuprompt.errors import DataError
 from diffuprompt.report.aggregate import Row, Section
 from diffuprompt.report.names import CONTROLS, METRICS, OWN, is_control
 from diffuprompt.report.stats import Floats, Interval, paired_bootstrap, paired_differences
+from diffuprompt.report.tables import Cell, Number
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,14 @@ def compare(a: Row, b: Row, *, resamples: int = RESAMPLES, seed: int = 0) -> Com
 def _signs(values: Floats) -> Signs:
     wins, losses = int(np.sum(values > 0)), int(np.sum(values < 0))
     return Signs(wins=wins, ties=len(values) - wins - losses, losses=losses)
+
+
+def difference(interval: Interval | None) -> Cell:
+    """Return a table's cell of a mean difference; None where it was not measured."""
+    if interval is None:
+        return None
+    ends = (interval.low, interval.high)
+    return Number(value=interval.estimate, interval=ends, signed=True)
 
 
 def default_comparisons(section: Section) -> tuple[Comparison, ...]:

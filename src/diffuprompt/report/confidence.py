@@ -51,7 +51,8 @@ def _cell(section: Section, row: Row, subset: str, measure: Measure) -> Cell:
     jobs = [
         source.record
         for source in section.sources
-        if (source.record.job.learner, source.record.job.generator) == (row.learner, row.generator)
+        if source.record.job.setting == row.setting
+        and (source.record.job.learner, source.record.job.generator) == (row.learner, row.generator)
     ]
     scores = [score for job in jobs if (score := job.score(row.variant, subset)) is not None]
     values = [value for score in scores if (value := measure(score)) is not None]

@@ -9,6 +9,7 @@ from diffuprompt.report.figures import accuracy_bars, difference_forest
 from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
 from diffuprompt.report.names import is_control
 from diffuprompt.report.style import CSS
+from diffuprompt.report.sweep_figure import draw
 from diffuprompt.report.views import METHOD_NOTES, Report, SectionView
 
 __all__ = ["Example", "render_page"]
@@ -88,6 +89,11 @@ def _section(view: SectionView) -> str:
             "dashed bar is the oracle, an upper bound.",
         )
     )
+    for part in view.parts:
+        parts.append(f"<h3>{escape(part.heading)}</h3>")
+        if part.figure is not None:
+            parts.append(_figure(draw(part.figure), f"{part.figure.alt}; bands: ± one std."))
+        parts.append(table_html(part.table))
     if view.differences is not None:
         parts.append("<h3>Paired differences</h3>")
         parts.append(

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.load import load_records
+from diffuprompt.report.load import find_records, load_records
+from diffuprompt.report.plugin_summary import summary_text
+from diffuprompt.report.study import Figure
+from diffuprompt.report.sweep_figure import file_text, is_current
 from diffuprompt.report.tables import markdown_escape, to_markdown
 from diffuprompt.report.views import METHOD_NOTES, TITLE, Report, SectionView, build_report
 
 NOTES = "NOTES.md"
+FIGURES = "figures"
 
 
-def render_markdown(report: Report, *, notes: str = "") -> str:
-    """Return the whole document; ``notes`` is hand-written Markdown, put after the tables."""
+def render_markdown(report: Report, *, notes: str = "", figures: str = FIGURES) -> str:
+    """Return the whole document.
+
+    ``notes`` is hand-written Markdown, put after the tables; ``figures`` is the folder of the
+    figures as the document sees it.
+    """
     parts = [
         f"# {markdown_escape(report.title)}",
         "<!-- Made by `diffuprompt report`: edit NOTES.md beside the records, not this file. -->",
-        *(_section(view) for view in report.sections),
+        *(_section(view, figures) for view in report.sections),
     ]
     if notes.strip():
         parts.append(f"## Commentary\n\n{notes.strip()}")
@@ -36,11 +45,17 @@ def render_markdown(report: Report, *, notes: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(view: SectionView) -> str:
+def _section(view: SectionView, figures: str) -> str:
     parts = [f"## {markdown_escape(view.section.setting.title)}"]
     if view.verdicts:
         parts.append("\n".join(f"- {markdown_escape(verdict)}" for verdict in view.verdicts))
     parts.append(to_markdown(view.headline).strip())
+    for part in view.parts:
+        parts.append(f"### {markdown_escape(part.heading)}")
+        if part.figure is not None:
+            alt, name = markdown_escape(part.figure.alt), part.figure.name
+            parts.append(f"![{alt}]({figures}/{name}.svg)")
+        parts.append(to_markdown(part.table).strip())
     if view.differences is not None:
         parts += ["### Paired differences", to_markdown(view.differences).strip()]
     parts += ["### Confidence", to_markdown(view.confidence).strip()]
@@ -53,29 +68,77 @@ def read_notes(paths: Sequence[Path]) -> str:
     return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in files)
 
 
-def make_results(paths: Sequence[Path], *, title: str = TITLE) -> str:
+def make_results(paths: Sequence[Path], *, title: str = TITLE, figures: str = FIGURES) -> str:
     """Return RESULTS.md for the records under ``paths``; raises `DataError` as the loader does."""
-    return render_markdown(build_report(load_records(paths), title=title), notes=read_notes(paths))
+    report = build_report(load_records(paths), title=title)
+    return render_markdown(report, notes=read_notes(paths), figures=figures)
+
+
+def write(paths: Sequence[Path], results_md: Path, *, title: str = TITLE) -> tuple[Path, ...]:
+    """Write RESULTS.md, its figures and every summary that lies beside records; return all paths.
+
+    Raises:
+        DataError: as the loader does.
+        ConfigError: there are figures to draw and matplotlib is not installed.
+    """
+    report = build_report(load_records(paths), title=title)
+    folder = _figures_of(paths)
+    drawn = {folder / f"{f.name}.svg": file_text(f) for f in _figures(report)}
+    text = render_markdown(report, notes=read_notes(paths), figures=_link(folder, results_md))
+    summaries = {path: summary_text([path.parent]) for path in find_records(paths).summaries}
+    files = {results_md: text, **drawn, **summaries}
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return tuple(files)
 
 
 def check(records: Path | Sequence[Path], results_md: Path, *, title: str = TITLE) -> None:
-    """Raise `DataError` with a unified diff unless the file is exactly what the records make."""
+    """Raise `DataError` with a unified diff unless the files are exactly what the records make.
+
+    Looks at the document, at every summary among the records, and at the numbers behind figures.
+    """
     paths = [records] if isinstance(records, Path) else list(records)
-    expected = make_results(paths, title=title)
+    where = " ".join(str(path) for path in paths)
+    again = f"rewrite it with `diffuprompt report {where} --write {results_md}`"
+    report = build_report(load_records(paths), title=title)
+    folder = _figures_of(paths)
     if not results_md.is_file():
         raise DataError(f"{results_md} does not exist; make it with --write {results_md}")
-    written = results_md.read_text(encoding="utf-8")
+    link = _link(folder, results_md)
+    expected = {results_md: render_markdown(report, notes=read_notes(paths), figures=link)}
+    expected |= {path: summary_text([path.parent]) for path in find_records(paths).summaries}
+    for path, text in expected.items():
+        _same(path, text, again)
+    for figure in _figures(report):
+        path = folder / f"{figure.name}.svg"
+        if not is_current(path, figure):
+            raise DataError(f"{path} is missing or shows other numbers than the records; {again}")
+
+
+def _same(path: Path, expected: str, again: str) -> None:
+    written = path.read_text(encoding="utf-8")
     if written == expected:
         return
     diff = difflib.unified_diff(
         written.splitlines(),
         expected.splitlines(),
-        fromfile=str(results_md),
+        fromfile=str(path),
         tofile="made from the records",
         lineterm="",
     )
-    where = " ".join(str(path) for path in paths)
-    raise DataError(
-        f"{results_md} is not what the records say; "
-        f"rewrite it with `diffuprompt report {where} --write {results_md}`\n" + "\n".join(diff)
-    )
+    raise DataError(f"{path} is not what the records say; {again}\n" + "\n".join(diff))
+
+
+def _figures(report: Report) -> list[Figure]:
+    parts = [part for view in report.sections for part in view.parts]
+    return [part.figure for part in parts if part.figure is not None]
+
+
+def _figures_of(paths: Sequence[Path]) -> Path:
+    """Figures lie beside the records, in the first folder given."""
+    return next((path for path in paths if path.is_dir()), Path()) / FIGURES
+
+
+def _link(folder: Path, results_md: Path) -> str:
+    return Path(os.path.relpath(folder, results_md.parent)).as_posix()

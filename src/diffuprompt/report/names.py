@@ -42,6 +42,11 @@ def is_control(variant: str) -> bool:
     return variant in CONTROLS or variant == ORACLE
 
 
+def is_swept(variant: str) -> bool:
+    """Whether a variant is a generator sampled in another way than configured."""
+    return "@" in variant
+
+
 def row_name(learner: str, generator: str, variant: str) -> str:
     """Return what a table's first column says, e.g. ``CoCoOp + diffusion``."""
     if variant == OWN:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.report.html_parts import Example
-from diffuprompt.report.markdown import render_markdown
+from diffuprompt.report.markdown import FIGURES, render_markdown
+from diffuprompt.report.sweep_figure import file_text
 from diffuprompt.report.tables import Table, stack, to_csv, to_latex
 from diffuprompt.report.views import Report
 
@@ -44,6 +46,9 @@ def publish(
     files: dict[str, str] = {}
     if "md" in formats:
         files["report.md"] = render_markdown(report, notes=notes)
+        parts = [part for view in report.sections for part in view.parts]
+        for figure in (part.figure for part in parts if part.figure is not None):
+            files[f"{FIGURES}/{figure.name}.svg"] = file_text(figure)
     if "csv" in formats:
         files |= {f"{name}.csv": to_csv(table) for name, table in all_tables(report).items()}
     if "tex" in formats:
@@ -54,12 +59,16 @@ def publish(
         files["report.html"] = render_page(report, examples=examples)
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text(text, encoding="utf-8")
     return tuple(out / name for name in files)
 
 
 def all_tables(report: Report) -> dict[str, Table]:
-    """Return one table a kind over all sections, whose first columns name the section."""
+    """Return one table a kind over all sections, whose first columns name the section.
+
+    The parts of the plug-in study have tables of their own.
+    """
     names = ("dataset", "backbone", "protocol", "shots")
     settings = [view.section.setting for view in report.sections]
     labels = [(s.dataset, s.backbone, s.protocol, str(s.shots)) for s in settings]
@@ -72,6 +81,10 @@ def all_tables(report: Report) -> dict[str, Table]:
     if pairs:
         tables["differences"] = stack([p[0] for p in pairs], names, [p[1] for p in pairs])
     tables["confidence"] = stack(labels, names, [view.confidence for view in report.sections])
+    for view in report.sections:
+        for part in view.parts:
+            name = f"{view.section.setting.title} {part.heading}".lower()
+            tables["-".join(re.findall(r"[a-z0-9]+", name))] = part.table
     return tables | {"cost": report.cost}
 
 
@@ -79,7 +92,8 @@ def _latex(report: Report) -> str:
     blocks = ["% needs \\usepackage{booktabs}"]
     for view in report.sections:
         title = view.section.setting.title
-        for table in (view.headline, view.differences, view.confidence):
+        parts = [part.table for part in view.parts]
+        for table in (view.headline, *parts, view.differences, view.confidence):
             if table is not None:
                 named = Table(
                     columns=table.columns, rows=table.rows, caption=f"{title}. {table.caption}"

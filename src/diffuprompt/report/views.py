@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffuprompt.record import Record
 from diffuprompt.report.aggregate import Row, Section, build_sections
 from diffuprompt.report.commands import generic_commands
-from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons
+from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import confidence_table
+from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
 from diffuprompt.report.load import Source
-from diffuprompt.report.names import METRICS, ORACLE, OWN, row_name, row_order
-from diffuprompt.report.stats import Interval
+from diffuprompt.report.names import METRICS, ORACLE, OWN, is_control, row_order
+from diffuprompt.report.study import Part, plugin_study, study_verdicts
+from diffuprompt.report.study_tables import ablation_parts, study_parts
+from diffuprompt.report.sweeps import sweep_parts
 from diffuprompt.report.tables import Cell, Number, Table, plain
 
 TITLE = "diffuprompt results"
@@ -47,6 +49,7 @@ class SectionView:
     differences: Table | None
     confidence: Table
     verdicts: tuple[str, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +91,16 @@ def _job_order(source: Source) -> tuple[object, ...]:
 
 def _view(section: Section) -> SectionView:
     comparisons = default_comparisons(section)
+    study = plugin_study(section, comparisons)
+    several = study is not None and len(study.gains) > 1
     return SectionView(
         section=section,
         comparisons=comparisons,
         headline=headline_table(section),
         differences=differences_table(comparisons) if comparisons else None,
         confidence=confidence_table(section),
-        verdicts=verdicts(comparisons),
+        verdicts=study_verdicts(study) if study and several else verdicts(comparisons),
+        parts=(*study_parts(section, study), *sweep_parts(section), *ablation_parts(section)),
     )
 
 
@@ -106,13 +112,18 @@ def headline_table(section: Section) -> Table:
     formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
     caption = (
         f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."
-        f"{formula if 'h' in metrics else ''} Bold: best, oracle aside."
+        f"{formula if 'h' in metrics else ''} Bold: best, oracle aside. {COST_CAPTION}"
     )
     rows = [
-        (row.name, *(cells[m][i] for m in metrics), Number(value=len(row.seeds), digits=0))
+        (
+            row.name,
+            *(cells[m][i] for m in metrics),
+            *(cost_cells(row.costs) if not is_control(row.variant) else (None,) * len(COSTS)),
+            Number(value=len(row.seeds), digits=0),
+        )
         for i, row in enumerate(section.rows)
     ]
-    columns = ("Method", *(METRICS[m] for m in metrics), "Seeds")
+    columns = ("Method", *(METRICS[m] for m in metrics), *COSTS, "Seeds")
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
@@ -143,7 +154,7 @@ def differences_table(comparisons: Sequence[Comparison]) -> Table:
     for c in comparisons:
         signs = c.seed_signs.get(last)
         row: list[Cell] = [c.a.name, c.against]
-        row += [_difference(c.intervals.get(m)) for m in metrics]
+        row += [difference(c.intervals.get(m)) for m in metrics]
         row.append(None if signs is None else f"{signs.wins} / {signs.ties} / {signs.losses}")
         for subset in subsets:
             image = c.image_signs.get(subset)
@@ -162,13 +173,6 @@ def differences_table(comparisons: Sequence[Comparison]) -> Table:
         "got right, over all seeds."
     )
     return Table(columns=columns, rows=tuple(rows), caption=caption)
-
-
-def _difference(interval: Interval | None) -> Cell:
-    if interval is None:
-        return None
-    ends = (interval.low, interval.high)
-    return Number(value=interval.estimate, interval=ends, signed=True)
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
@@ -190,52 +194,5 @@ def _verdict(comparison: Comparison) -> str:
     against = comparison.against
     if comparison.b.variant == OWN:
         against = f"{comparison.b.name}'s own prompts"
-    difference = plain(_difference(interval))
-    return f"{comparison.a.name} is {word} {against} in {measure}: {difference} points."
-
-
-def cost_table(records: Sequence[Record]) -> Table:
-    """One row a learner and generator of a setting: parameters, seconds, speed, memory."""
-    grouped: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        job = record.job
-        setting = f"{job.dataset} · {job.backbone} · {job.shots}"
-        grouped[setting, job.learner, job.generator].append(record)
-    stages = list(dict.fromkeys(stage for r in records for stage in r.seconds))
-    rows: list[tuple[Cell, ...]] = []
-    order = sorted(grouped, key=lambda k: (k[0], row_order(k[1], k[2], OWN), k[2] != "none", k[2]))
-    for key in order:
-        members = grouped[key]
-        setting, learner, generator = key
-        variant = OWN if generator == "none" else generator
-        row: list[Cell] = [setting, row_name(learner, generator, variant)]
-        row.append(Number(value=_mean([r.trainable_parameters for r in members]), digits=0))
-        for stage in stages:
-            row.append(_number([r.seconds[stage] for r in members if stage in r.seconds], 1))
-        row.append(_number([sum(r.seconds.values()) for r in members], 1))
-        for statistic in ("images_per_second", "peak_memory_mib"):
-            values = [r.statistics[statistic] for r in members if statistic in r.statistics]
-            row.append(_number(values, 0 if statistic == "peak_memory_mib" else 1))
-        rows.append(tuple(row))
-    columns = (
-        "Data · backbone · shots",
-        "Job",
-        "Trainable parameters",
-        *(f"{stage} s" for stage in stages),
-        "total s",
-        "images/s",
-        "peak MiB",
-    )
-    caption = (
-        "Wall seconds by stage and other costs, each the mean over seeds. Images/s: scoring with "
-        "the image features at hand."
-    )
-    return Table(columns=columns, rows=tuple(rows), caption=caption)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _number(values: Sequence[float], digits: int) -> Cell:
-    return Number(value=_mean(values), digits=digits) if values else None
+    points = plain(difference(interval))
+    return f"{comparison.a.name} is {word} {against} in {measure}: {points} points."

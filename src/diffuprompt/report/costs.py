@@ -1,0 +1,73 @@
+"""What a method costs, from its records: training, memory, and milliseconds an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from diffuprompt.record import Record, Score
+from diffuprompt.report.names import OWN
+
+SCORING = "evaluate"  # the stage of a record that is not training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Means over seeds; None where the records do not say.
+
+    Attributes:
+        train_s: wall seconds of training: the learner, and where there is one the generator with
+            the overfitting before it.
+        overfit_s: the share of overfitting in it.
+        generate_ms: making the prompts of an image.
+        classify_ms: scoring an image with its prompts.
+        peak_mib: the largest memory that the job held, training and scoring.
+        own_rate: images a second with the learner's own prompts, from the time before
+            milliseconds were measured for each way of making prompts.
+    """
+
+    train_s: float | None = None
+    overfit_s: float | None = None
+    generate_ms: float | None = None
+    classify_ms: float | None = None
+    peak_mib: float | None = None
+    own_rate: float | None = None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Images a second, prompts included and prompt-free image features excluded."""
+        if not self.classify_ms:
+            return self.own_rate
+        return 1000 / (self.classify_ms + (self.generate_ms or 0.0))
+
+
+def mean_costs(records: Sequence[Record], variant: str) -> Costs:
+    """Return what one way of making prompts cost in some jobs of equal kind."""
+    scores = [[s for s in r.scores if s.variant == variant] for r in records]
+    own = variant == OWN
+    return Costs(
+        train_s=_mean(
+            sum(t for stage, t in r.seconds.items() if stage == "learner" or not own)
+            - (0 if own else r.seconds.get(SCORING, 0.0))
+            for r in records
+        ),
+        overfit_s=_mean(r.seconds.get("overfit") for r in records),
+        generate_ms=_mean(_milliseconds(s, "generate_ms") for s in scores),
+        classify_ms=_mean(_milliseconds(s, "classify_ms") for s in scores),
+        peak_mib=_mean(r.statistics.get("peak_memory_mib") for r in records),
+        own_rate=_mean(r.statistics.get("images_per_second") for r in records) if own else None,
+    )
+
+
+def _milliseconds(scores: Sequence[Score], field: str) -> float | None:
+    """Return the mean over all images of a record's subsets."""
+    values = [(getattr(s, field), s.total) for s in scores]
+    if not values or any(value is None for value, _ in values):
+        return None
+    return sum(value * total for value, total in values) / sum(total for _, total in values)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

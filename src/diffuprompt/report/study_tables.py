@@ -1,0 +1,128 @@
+"""The tables of the plug-in study: learners, rivals of diffusion, ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffuprompt.report.aggregate import Row, Section
+from diffuprompt.report.compare import Comparison, compare, difference
+from diffuprompt.report.cost_table import number
+from diffuprompt.report.names import METRICS, OWN, is_control, learner_name
+from diffuprompt.report.stats import Interval
+from diffuprompt.report.study import DECIDING, DIFFUSION, Gain, Part, Study
+from diffuprompt.report.tables import Cell, Number, Table
+
+GAIN_CAPTION = (
+    "H gains are paired differences in points with 95 % bootstrap intervals over seeds and images; "
+    "the mean's interval draws the same images for all learners. Above controls: the intervals of "
+    "diffusion minus regression and of diffusion minus shuffled pi are both above zero."
+)
+
+
+def study_parts(section: Section, study: Study | None) -> tuple[Part, ...]:
+    """Return the table of learners, and one of rivals for each learner that has some."""
+    if study is None:
+        return ()
+    parts = [Part(heading="Diffusion plugged into each learner", table=gains_table(study))]
+    for gain in study.gains:
+        rivals = [r for r in section.rows if _is_rival(r, gain.learner)]
+        if rivals:
+            heading = f"Diffusion and its rivals ({learner_name(gain.learner)})"
+            parts.append(Part(heading=heading, table=rivals_table(gain, rivals)))
+    return tuple(parts)
+
+
+def gains_table(study: Study) -> Table:
+    """One row a learner and a last one with the mean gain."""
+    rows: list[tuple[Cell, ...]] = []
+    for gain in study.gains:
+        own = tuple(number(gain.own.mean(m), 2) for m in ("base", "new", "h"))
+        generated = tuple(number(gain.generated.mean(m), 2) for m in ("base", "new", "h"))
+        gains = tuple(difference(_h(gain.over.get(name))) for name in (OWN, *DECIDING))
+        above = "yes" if gain.is_above_controls else "no"
+        rows.append((learner_name(gain.learner), *own, *generated, *gains, above))
+    last = f"{len(study.above)} of {len(study.gains)}"
+    gap: tuple[Cell, ...] = (None,) * 6
+    rows.append(("Mean", *gap, difference(study.mean), None, None, last))
+    columns = (
+        "Learner",
+        *(f"own {METRICS[m]}" for m in ("base", "new", "h")),
+        *(f"+ diffusion {METRICS[m]}" for m in ("base", "new", "h")),
+        "H gain",
+        "over regression",
+        "over shuffled pi",
+        "above controls",
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=GAIN_CAPTION)
+
+
+def _h(comparison: Comparison | None) -> Interval | None:
+    return None if comparison is None else comparison.intervals.get("h")
+
+
+def _is_rival(row: Row, learner: str) -> bool:
+    generated = row.variant != OWN and not is_control(row.variant)
+    return row.learner == learner and generated and row.variant != DIFFUSION
+
+
+def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
+    """One row a generator: accuracy, gain of H over own prompts, what diffusion has over it."""
+    rows: list[tuple[Cell, ...]] = []
+    for row in (gain.own, gain.generated, *rivals):
+        over_own = None if row is gain.own else compare(row, gain.own)
+        under = None if row is gain.generated else compare(gain.generated, row)
+        rows.append(
+            (
+                "own prompts" if row is gain.own else row.variant,
+                *(number(row.mean(m), 2) for m in ("base", "new", "h")),
+                difference(_h(over_own)),
+                difference(_h(under)),
+                number(row.costs.train_s, 1),
+                number(row.costs.generate_ms, 2),
+                number(row.costs.classify_ms, 2),
+                Number(value=len(row.seeds), digits=0),
+            )
+        )
+    columns = (
+        "Prompts",
+        *(METRICS[m] for m in ("base", "new", "h")),
+        "H gain over own",
+        "diffusion minus it (H)",
+        "Training s",
+        "generate ms",
+        "classify ms",
+        "Seeds",
+    )
+    caption = (
+        "The same learner, overfitted prompts and training budget under every generator. Paired "
+        "differences in points with 95 % bootstrap intervals; milliseconds an image."
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def ablation_parts(section: Section) -> tuple[Part, ...]:
+    """Return the table of jobs with another configuration, beside the row that they vary."""
+    if not section.ablations:
+        return ()
+    metrics = section.metrics or tuple(section.ablations[0].per_seed)
+    main = {(r.learner, r.generator, r.variant): r for r in section.rows}
+    rows: list[tuple[Cell, ...]] = []
+    for row in section.ablations:
+        default = main.get((row.learner, row.generator, row.variant))
+        compared = compare(row, default) if default is not None else None
+        intervals = {} if compared is None else compared.intervals
+        values = tuple(number(row.mean(m), 2) for m in metrics)
+        differences = tuple(difference(intervals.get(m)) for m in metrics)
+        seeds = Number(value=len(row.seeds), digits=0)
+        rows.append((row.name, *values, *differences, number(row.costs.train_s, 1), seeds))
+    columns = (
+        "Job",
+        *(METRICS[m] for m in metrics),
+        *(f"{METRICS[m]} − default" for m in metrics),
+        "Training s",
+        "Seeds",
+    )
+    caption = "Differences to the same job without the setting: paired, with 95 % intervals."
+    return (
+        Part(heading="Ablations", table=Table(columns=columns, rows=tuple(rows), caption=caption)),
+    )

@@ -1,0 +1,198 @@
+"""The plug-in study, its rivals, sweeps and ablations, from records with known numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from diffuprompt.errors import DataError
+from diffuprompt.record import Record
+from diffuprompt.report.aggregate import build_sections
+from diffuprompt.report.compare import default_comparisons
+from diffuprompt.report.load import Source, load_records
+from diffuprompt.report.markdown import check, make_results, write
+from diffuprompt.report.plugin_summary import make_summary, write_summary
+from diffuprompt.report.study import Study, plugin_study
+from diffuprompt.report.views import Report, build_report
+
+from . import factory
+
+EXACT = {"own": (0.5, 0.5), "diffusion": (0.75, 0.75), "regression": (0.5, 0.25)}
+
+
+def exact(learner: str, accuracy: dict[str, tuple[float, float]], seed: int = 1) -> Record:
+    """A record of eight images a subset, whose first ones are right: no chance in it."""
+    scores = [
+        factory.score(variant, subset, [i < 8 * wanted for i in range(8)])
+        for variant, both in accuracy.items()
+        for subset, wanted in zip(("base", "new"), both, strict=True)
+    ]
+    whole = factory.record(learner=learner, seed=seed)
+    return whole.model_copy(update={"scores": tuple(scores)})
+
+
+def sources(records: list[Record]) -> list[Source]:
+    return [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
+
+
+def study_of(records: list[Record]) -> Study:
+    (section,) = build_sections(sources(records))
+    found = plugin_study(section, default_comparisons(section))
+    assert found is not None
+    return found
+
+
+def swept(seed: int = 1) -> list[Record]:
+    """CoCoOp + diffusion at 5 evaluations and steps, sampled at 1 and 25, overfitted 2 and 9."""
+    config = {"diffusion": {"nfe": 5}, "overfit": {"steps": 5}}
+    more = {"diffusion@nfe=1": (0.79, 0.6), "diffusion@nfe=25": (0.82, 0.65)}
+    main = factory.record(seed=seed, accuracy={**factory.ACCURACY, **more})
+    out = [main.model_copy(update={"config": config})]
+    for k in (2, 9):
+        out.append(factory.record(seed=seed, setting=f"overfit.steps={k}"))
+    return out
+
+
+def report(records: list[Record]) -> Report:
+    return build_report(sources(records))
+
+
+def headings(made: Report) -> list[str]:
+    return [part.heading for view in made.sections for part in view.parts]
+
+
+def test_gain_and_controls_in_closed_form() -> None:
+    """H goes from 50 to 75; above regression (H 33.3) and, equal to shuffled, not above it."""
+    above = {**EXACT, "shuffled": (0.25, 0.25)}
+    level = {**EXACT, "shuffled": (0.75, 0.75)}
+    found = study_of([exact("coop", above), exact("cocoop", level)])
+    assert [g.h.estimate for g in found.gains] == [25.0, 25.0]
+    assert found.mean.estimate == 25.0
+    assert found.gains[0].over["regression"].intervals["h"].estimate == pytest.approx(75 - 100 / 3)
+    shuffled = found.gains[1].over["shuffled"].intervals["h"]
+    assert (shuffled.estimate, shuffled.low, shuffled.high) == (0, 0, 0)  # the same answers
+    assert [g.above("shuffled") for g in found.gains] == [True, False]
+    assert found.above == ("coop",)
+
+
+def test_a_control_that_was_not_scored_counts_as_not_beaten() -> None:
+    found = study_of([exact("coop", EXACT)])
+    assert found.gains[0].above("shuffled") is None
+    assert found.above == ()
+
+
+def test_the_mean_takes_the_seeds_that_all_learners_have() -> None:
+    records = [exact("coop", {**EXACT, "own": (0.25, 0.25)}, seed=s) for s in (1, 2)]
+    found = study_of([*records, exact("cocoop", EXACT, seed=2)])
+    assert found.seeds == (2,)
+    assert found.mean.estimate == pytest.approx((50 + 25) / 2)
+
+
+def test_summary_holds_what_the_records_say(tmp_path: Path) -> None:
+    shuffled = {**EXACT, "shuffled": (0.25, 0.25)}
+    records = [exact("coop", shuffled), exact("cocoop", EXACT)]
+    records += [factory.record(dataset="other", seed=s) for s in (1, 2, 3)]
+    folder = factory.write(tmp_path, records)
+    made = make_summary([folder])
+    entry = made["scenes"]
+    assert entry["mean_h_gain"] == 25.0
+    assert entry["mean_h_gain_ci"][0] < 25.0 < entry["mean_h_gain_ci"][1]
+    assert entry["learners_above_controls"] == 1
+    row = entry["learners"][0]
+    assert row["learner"] == "coop"
+    assert row["own"] == {"base": 50.0, "new": 50.0, "h": 50.0}
+    assert row["diffusion"] == {"base": 75.0, "new": 75.0, "h": 75.0}
+    assert row["h_over_regression"] == pytest.approx(75 - 100 / 3, abs=1e-4)  # four digits are kept
+    assert row["n"] == {"base": 8, "new": 8}
+    assert entry["learners"][1]["h_over_shuffled_ci"] is None
+    assert made["other"]["seeds"] == [1, 2, 3]
+
+
+def test_a_summary_lies_with_its_records_and_is_checked(tmp_path: Path) -> None:
+    folder = factory.write(tmp_path, [exact("coop", EXACT)])
+    page, summary = tmp_path / "RESULTS.md", folder / "summary.json"
+    with pytest.raises(DataError, match="in the folder of the records"):
+        write_summary([folder], tmp_path / "summary.json")
+    write_summary([folder], summary)
+    write([folder], page)
+    check(folder, page)
+    data = json.loads(summary.read_text())
+    data["scenes"]["mean_h_gain"] = 99.0
+    summary.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"summary\.json is not what the records say"):
+        check(folder, page)
+    write([folder], page)  # brings it up to date
+    check(folder, page)
+
+
+def test_records_without_diffusion_make_no_summary(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no record scores diffusion"):
+        make_summary([factory.write(tmp_path, [factory.record(generator="none")])])
+
+
+def test_rivals_stand_beside_diffusion() -> None:
+    mlp = factory.record(generator="mlp", accuracy={"own": (0.8, 0.6), "mlp": (0.79, 0.62)})
+    made = report([factory.record(), mlp])
+    assert headings(made) == [
+        "Diffusion plugged into each learner",
+        "Diffusion and its rivals (CoCoOp)",
+    ]
+    rows = made.sections[0].parts[1].table.rows
+    assert [row[0] for row in rows] == ["own prompts", "diffusion", "mlp"]
+    assert rows[0][4] is None  # own prompts gain nothing over themselves
+    assert rows[1][5] is None  # nor diffusion over itself
+
+
+def test_sweeps_take_configured_points_from_the_main_run_and_zero_from_own_prompts() -> None:
+    made = report(swept())
+    evaluations, iterations = (p for p in made.sections[0].parts if p.figure is not None)
+    assert [row[0].head for row in evaluations.table.rows] == ["1", "5", "25"]  # type: ignore[union-attr]
+    assert [row[0].head for row in iterations.table.rows] == ["0", "2", "5", "9"]  # type: ignore[union-attr]
+    row = made.sections[0].section.rows
+    main = next(r for r in row if r.variant == "diffusion")
+    assert evaluations.figure is not None
+    assert evaluations.figure.lines["Base"][1] == (5.0, main.mean("base"), 0.0)
+
+
+def test_a_sweep_shows_only_seeds_that_all_points_share() -> None:
+    made = report([*swept(1), *swept(2), swept(3)[0]])
+    captions = [p.table.caption for p in made.sections[0].parts if p.figure is not None]
+    assert "seeds 1, 2, 3;" in captions[0]
+    assert "seeds 1, 2;" in captions[1]
+
+
+def test_sweeps_and_ablations_stay_out_of_the_main_table() -> None:
+    made = report(swept())
+    names = [str(row[0]) for row in made.sections[0].headline.rows]
+    assert not [name for name in names if "nfe" in name or "steps" in name]
+    (ablations,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
+    assert [row[0] for row in ablations.table.rows] == [
+        "CoCoOp + diffusion · overfit.steps=2", "CoCoOp + diffusion · overfit.steps=9",
+    ]  # fmt: skip
+    assert len(made.cost.rows) == 1  # ablations have no row there
+
+
+def test_figures_are_written_linked_and_checked(tmp_path: Path) -> None:
+    folder = factory.write(tmp_path, swept())
+    page = tmp_path / "RESULTS.md"
+    written = write([folder], page)
+    figures = [path for path in written if path.suffix == ".svg"]
+    assert len(figures) == 2
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())
+    assert [tmp_path / link for link in links] == figures
+    check(folder, page)
+    assert "currentColor" not in figures[0].read_text()  # a file has no page to take it from
+    figures[0].unlink()
+    with pytest.raises(DataError, match="missing or shows other numbers"):
+        check(folder, page)
+
+
+def test_records_are_found_beside_figures(tmp_path: Path) -> None:
+    folder = factory.write(tmp_path, swept())
+    first = make_results([folder])
+    write([folder], tmp_path / "RESULTS.md")
+    assert len(load_records([folder])) == 3
+    assert make_results([folder]) == first
