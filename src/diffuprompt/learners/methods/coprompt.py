@@ -73,9 +73,9 @@ METHOD = Method(
         Preset(
             learner="coprompt",
             name="lite",
-            train=replace(_TRAIN, lr=3.5e-2, views=8),
+            train=replace(_TRAIN, lr=1e-2, views=8),
             options={"depth": 3},
-            source="for small towers: ten times the published rate",
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
     legacy=(*COUPLED, *ADAPTERS),

@@ -31,9 +31,9 @@ METHOD = Method(
         Preset(
             learner="ivlp",
             name="lite",
-            train=TrainConfig(epochs=5, batch=4, lr=3.5e-2, views=5),
+            train=TrainConfig(epochs=5, batch=4, lr=1e-2, views=5),
             options={"depth": 3},
-            source="for small towers: ten times the published rate",
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
     legacy=(*TEXT, *VISION),

@@ -48,9 +48,9 @@ METHOD = Method(
         Preset(
             learner="promptsrc",
             name="lite",
-            train=TrainConfig(epochs=20, batch=4, lr=2.5e-2, views=5),
+            train=TrainConfig(epochs=20, batch=4, lr=2.5e-3, views=5),
             options={"depth": 3},
-            source="for small towers: ten times the published rate",
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
     legacy=(*TEXT, *VISION),
