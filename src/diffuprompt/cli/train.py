@@ -50,6 +50,8 @@ class Args:
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe: epochs, batch, lr, views, or a key that
     `diffuprompt ls learners` or `diffuprompt ls generators` shows."""
+    setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """Name of an ablation, such as overfit.steps=3: reports show it apart from the main results."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """Options from a file, same names; the command line wins."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -46,7 +46,8 @@ class JobConfig:
     """What a user asks for; see ``diffuprompt train --help`` for the meaning of each field.
 
     ``overrides`` are "key=value" with keys like "lr", "train.epochs", "learner.num_ctx",
-    "overfit.steps", "fit.lr" or "diffusion.nfe".
+    "overfit.steps", "fit.lr" or "diffusion.nfe". ``setting`` changes no result: it is the name
+    under which a report shows an ablation.
     """
 
     data: str
@@ -59,6 +60,7 @@ class JobConfig:
     protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
     preset: str = "auto"
     overrides: tuple[str, ...] = ()
+    setting: str = ""
     out: Path | None = None
     runs_dir: Path = Path("runs")
     precision: Literal["fp32", "bf16"] = "fp32"

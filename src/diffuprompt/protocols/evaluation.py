@@ -1,0 +1,62 @@
+"""What is scored of a trained run; no torch, so the command line can say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diffuprompt.errors import ConfigError
+
+BASIC = ("regression", "shuffled")
+LABEL_FREE = (*BASIC, "noise", "nearest", "mean")
+STEPWISE = ("diffusion",)  # generators that take steps: others have no regression and no nfe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What to score of generated prompts beside themselves and the learner's own.
+
+    Attributes:
+        controls: "all", "basic" (regression and shuffled pi, which decide) or "none".
+        oracle: whether "all" holds the oracle too, by far the most expensive: it overfits prompts
+            for every test image.
+        nfe: further numbers of evaluations to sample with, for generators that take steps.
+    """
+
+    controls: Literal["all", "basic", "none"] = "all"
+    oracle: bool = True
+    nfe: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.controls not in ("all", "basic", "none") or any(n < 1 for n in self.nfe):
+            raise ConfigError(
+                "evaluation: expected controls all, basic or none, and every nfe at least 1; got "
+                f"{self}"
+            )
+
+    def label_free(self, generator: str) -> tuple[str, ...]:
+        """Return the controls that need no label, for a generator of that name."""
+        chosen = {"all": LABEL_FREE, "basic": BASIC, "none": ()}[self.controls]
+        return tuple(c for c in chosen if generator in STEPWISE or c != "regression")
+
+    def steps(self, generator: str) -> tuple[int, ...]:
+        """Return the numbers of evaluations to sample with, beside the configured one."""
+        return self.nfe if generator in STEPWISE else ()
+
+    def variants(self, generator: str) -> frozenset[str]:
+        """Return the names of all scores of a run with this generator ("none": the learner's)."""
+        if generator == "none":
+            return frozenset({"own"})
+        oracle = {"oracle"} if self.asks_oracle else set()
+        swept = {nfe_variant(generator, n) for n in self.steps(generator)}
+        return frozenset({"own", generator, *self.label_free(generator), *swept, *oracle})
+
+    @property
+    def asks_oracle(self) -> bool:
+        """Whether the oracle is scored."""
+        return self.oracle and self.controls == "all"
+
+
+def nfe_variant(generator: str, nfe: int) -> str:
+    """Return what a score is called that was sampled with another number of evaluations."""
+    return f"{generator}@nfe={nfe}"
