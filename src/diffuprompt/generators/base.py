@@ -63,6 +63,7 @@ class PromptGenerator(nn.Module, ABC):
     name: ClassVar[str]
     network: nn.Module
     noise: Tensor
+    texts: int = 0  # T, class texts behind the image's feature in a condition
 
     def __init__(
         self,
@@ -125,10 +126,13 @@ class PromptGenerator(nn.Module, ABC):
 
     def optimiser(self, steps: int) -> Optimiser:
         """Return how ``network`` is trained over ``steps`` steps in all."""
+        lr, decay = self.fitting.lr, self.fitting.weight_decay
+        if self.fitting.optimiser == "sgd":
+            return Optimiser(kind="sgd", lr=lr, weight_decay=decay)
         return Optimiser(
             kind="adamw",
-            lr=self.fitting.lr,
-            weight_decay=self.fitting.weight_decay,
+            lr=lr,
+            weight_decay=decay,
             clip_norm=1.0,
             schedule="cosine",
             warmup_steps=min(100, max(1, steps // 10)),

@@ -44,6 +44,8 @@ class FitConfig:
     cross-entropy is taken for ``ce_samples`` images of each batch.
 
     Attributes:
+        optimiser: "adamw" with warm-up, cosine and clipping, or "sgd" as the field trains prompts:
+            momentum 0.9, one warm-up epoch, no clipping.
         epochs, batch, lr, weight_decay, ema: training of the network.
         beta: weight of the generator's own loss.
         ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
@@ -52,6 +54,7 @@ class FitConfig:
         rank: "whiten" only: principal directions that are kept.
     """
 
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     epochs: int = 50
     batch: int = 32
     lr: float = 5e-4
@@ -78,28 +81,65 @@ class DiffusionConfig:
 
     Attributes:
         network: "small" (256 wide, 6 layers) or "paper" (512 wide, 12 layers, 16 heads).
+        conditioning: how the network is told of image and time: as "tokens", or "adaln", which
+            modulates every block (adaLN-zero of DiT).
+        text_tokens: the most similar classes at hand whose zero-shot text features the network is
+            told of beside the image's.
         schedule: "linear" (1e-3..0.2, T = 100) or "cosine".
         steps: T.
+        prediction: what the network predicts: "x0", "eps", "v", "edm" (EDM's preconditioning) or
+            "flow" (the velocity of the straight path).
+        noise: density of the noise levels in training: "time" is uniform in the schedule's time,
+            "steps" on its integers, "log_normal" EDM's (and flow matching's logit-normal),
+            "uniform_u" uniform along the straight path.
+        weight: of squared errors in training: "unit" is even on what is predicted, "min_snr" is
+            min(SNR, 5) on x0.
+        drop_condition: probability of training without the condition, which guidance needs.
         ce_max_sigma: guesses at more noise do not enter the cross-entropy; 0 is no limit.
         sampler: a name of `diffuprompt.diffusion.samplers.SAMPLERS`.
         grid: a name of `diffuprompt.diffusion.grids.GRIDS`.
         nfe: points of the grid, which is what a multistep sampler evaluates.
-        sigma_start: where sampling starts; the schedule's largest is 221.
+        sigma_start: where sampling starts; the schedule's largest is 221. Samples start around
+            z = 0, the learner's own prompts, at this distance: 1 or less is a start from them with
+            little noise, and then the rest of the noise is not drawn at all.
+        guidance: w of D0 + w (D1 - D0), D0 without and D1 with the condition; other than 1 it
+            doubles the evaluations.
+        ensemble: draws of noise whose prompts are averaged.
     """
 
     network: Literal["small", "paper"] = "small"
+    conditioning: Literal["tokens", "adaln"] = "tokens"
+    text_tokens: int = 0
     schedule: Literal["linear", "cosine"] = "linear"
     steps: int = 100
+    prediction: Literal["x0", "eps", "v", "edm", "flow"] = "x0"
+    noise: Literal["time", "steps", "log_normal", "uniform_u"] = "time"
+    weight: Literal["unit", "min_snr"] = "unit"
+    drop_condition: float = 0.0
     ce_max_sigma: float = 0.0
     sampler: str = "dpmpp_2m"
     grid: str = "log_snr"
     nfe: int = 5
     sigma_start: float = 80.0
+    guidance: float = 1.0
+    ensemble: int = 1
 
     def __post_init__(self) -> None:
-        small = [k for k in ("steps", "nfe") if getattr(self, k) < 1]
-        if small:
-            raise ConfigError(f"diffusion: expected at least 1 for {small}")
+        small = [k for k in ("steps", "nfe", "ensemble") if getattr(self, k) < 1]
+        problems = [f"diffusion: expected at least 1 for {small}"] if small else []
+        if self.text_tokens < 0:
+            problems.append(f"diffusion.text_tokens: expected at least 0, got {self.text_tokens}")
+        if not 0 <= self.drop_condition < 1:
+            problems.append(
+                f"diffusion.drop_condition: expected a value in [0, 1), got {self.drop_condition}"
+            )
+        if self.guidance != 1 and not self.drop_condition:
+            problems.append(
+                f"diffusion.guidance: {self.guidance:g} needs a network that was trained without "
+                "its condition at times; set diffusion.drop_condition, say to 0.1"
+            )
+        if problems:
+            raise ConfigError("\n  ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,12 @@
 """Prompt diffusion: a diffusion model over prompt vectors (arXiv 2410.20164).
 
-Legend: B image, E embedding, F flat, Z normalised coordinate.
+Legend: B image, E embedding, F flat, T text, Z normalised coordinate. A condition is the image's
+feature ``(B, E)``, or with texts ``(B, 1 + T, E)``.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,8 +43,15 @@ class PromptDiffusion(PromptGenerator):
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise."""
         super().__init__(spec, condition_width, config, fitting, seed=seed)
         self.fix_noise(self.normaliser.size)
+        self.texts = config.text_tokens
+        size = TransformerConfig.preset(config.network)
         self.network = TokenTransformer(
-            TransformerConfig.preset(config.network),
+            replace(
+                size,
+                conditioning=config.conditioning,
+                texts=config.text_tokens,
+                null=config.drop_condition > 0,
+            ),
             self.normaliser.groups,
             condition_width,
             generator=torch_stream(seed, "diffusion", "init"),
@@ -50,15 +60,44 @@ class PromptDiffusion(PromptGenerator):
         get_sampler(config.sampler)  # a wrong name fails now, not after training
         self._grid(config.nfe)
 
-    def denoise(self, features_BE: Tensor, generator: torch.Generator | None = None) -> Denoise:
-        """Return ``denoise(x, sigma) -> x0`` in normalised coordinates, for these images."""
-        return make_denoiser(self.network, self.schedule, features_BE, generator=generator)
+    def denoise(
+        self,
+        condition: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        guidance: float = 1.0,
+        keep_B: Tensor | None = None,
+    ) -> Denoise:
+        """Return ``denoise(x, sigma) -> x0`` in normalised coordinates; see `make_denoiser`."""
+        return make_denoiser(
+            self.network,
+            self.schedule,
+            condition,
+            prediction=self.config.prediction,
+            guidance=guidance,
+            keep_B=keep_B,
+            generator=generator,
+        )
 
     def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
-        """Return the denoising loss at random noise; guesses at too much noise are not usable."""
-        denoise = self.denoise(features_BE, stream)
-        out = denoising_loss(denoise, z_BZ, self.schedule, generator=stream)
-        limit = self.config.ce_max_sigma
+        """Return the denoising loss at random noise; guesses at too much noise are not usable.
+
+        Guesses without a condition are put before the task loss like all others.
+        """
+        config, keep = self.config, None
+        if config.drop_condition:
+            drawn = torch.rand(len(z_BZ), generator=stream) >= config.drop_condition
+            keep = drawn.to(z_BZ.device)
+        out = denoising_loss(
+            self.denoise(features_BE, stream, keep_B=keep),
+            z_BZ,
+            self.schedule,
+            generator=stream,
+            noise=config.noise,
+            prediction=config.prediction,
+            weight=config.weight,
+        )
+        limit = config.ce_max_sigma
         return Attempt(out.loss, out.x0, out.sigma <= limit if limit else None)
 
     def generate(
@@ -72,18 +111,25 @@ class PromptDiffusion(PromptGenerator):
         """Return normalised prompts ``(B, Z)``; differentiable.
 
         Args:
-            features_BE: the images' prompt-free features, the condition pi.
-            draw: see `PromptGenerator.sample`.
+            features_BE: the condition.
+            draw: see `PromptGenerator.sample`; of an ensemble, which of the disjoint ensembles.
             sampler: another sampler than the configuration's.
             nfe: another number of grid points.
         """
-        name = sampler or self.config.sampler
+        name, size = sampler or self.config.sampler, self.config.ensemble
         sigmas = self._grid(nfe or self.config.nfe)
-        x = float(sigmas[0]) * self.draw_noise(draw).expand(features_BE.shape[0], -1)
+        draws = range(draw * size, (draw + 1) * size)
+        each = [self._carry(features_BE, k, name, sigmas) for k in draws]
+        return each[0] if size == 1 else torch.stack(each).mean(0)
+
+    def _carry(self, condition: Tensor, draw: int, name: str, sigmas: Tensor) -> Tensor:
+        """Carry one draw of noise down the grid."""
+        x = float(sigmas[0]) * self.draw_noise(draw).expand(condition.shape[0], -1)
         # one stream for all rows: an image's prompts must not depend on its neighbours
         stream = torch_stream(self.seed, "sampler", *([draw] if draw else []))
         extra = {"generator": [stream]} if name in NEEDS_NOISE else {}
-        return get_sampler(name)(self.denoise(features_BE), x, sigmas, **extra)
+        denoise = self.denoise(condition, guidance=self.config.guidance)
+        return get_sampler(name)(denoise, x, sigmas, **extra)
 
     def sample(
         self,

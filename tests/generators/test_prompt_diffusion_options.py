@@ -1,0 +1,186 @@
+"""Every option of prompt diffusion: exact before training, trains, and samples everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.generators.toy import BOTH, FEATURES, bits, linear_pairs, make, moved, never, randn
+
+from diffuprompt.diffusion.samplers import SAMPLERS
+from diffuprompt.errors import ConfigError, PromptShapeError
+from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.config import DiffusionConfig
+from diffuprompt.generators.controls import control_prompts
+
+pytestmark = pytest.mark.usefixtures("_small")
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "eps": {"prediction": "eps"},
+    "v": {"prediction": "v", "weight": "min_snr"},
+    "edm": {"prediction": "edm", "noise": "log_normal", "sigma_start": 20.0},
+    "flow": {"prediction": "flow", "noise": "uniform_u", "sigma_start": 20.0},
+    "steps": {"noise": "steps"},
+    "min-snr": {"weight": "min_snr"},
+    "guided": {"drop_condition": 0.3, "guidance": 2.0},
+    "adaln": {"conditioning": "adaln"},
+    "texts": {"text_tokens": 2},
+    "ensemble": {"ensemble": 3},
+    "near-start": {"sigma_start": 1.0},
+    "sgd": {"optimiser": "sgd", "normaliser": "none"},
+    "all": {
+        "prediction": "edm", "noise": "log_normal", "weight": "min_snr", "drop_condition": 0.2,
+        "guidance": 0.5, "conditioning": "adaln", "text_tokens": 2, "ensemble": 2,
+        "sigma_start": 5.0,
+    },
+}  # fmt: skip
+
+
+def conditions(count: int, options: dict[str, Any], dtype: torch.dtype) -> torch.Tensor:
+    texts = options.get("text_tokens", 0)
+    shape = (count, 1 + texts, FEATURES) if texts else (count, FEATURES)
+    return randn(*shape, name="condition", dtype=dtype)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_untrained_returns_the_own_prompts(options):
+    generator = make(BOTH, **options).eval()
+    own = randn(3, BOTH.size, name="own", dtype=torch.float32)
+    with torch.no_grad():
+        for name in SAMPLERS:
+            out = generator.sample(conditions(3, options, torch.float32), own, sampler=name)
+            assert torch.equal(out, own), name
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_trains_a_few_steps_and_samples_with_every_sampler(options):
+    plain = linear_pairs(8, BOTH)
+    pairs = PromptPairs(conditions(8, options, torch.float32), plain.initial, plain.target)
+    generator, twin = make(BOTH, **options), make(BOTH, **options)
+    start = bits(generator)
+    for each in (generator, twin):
+        result = each.fit(pairs, lambda flat, index: flat.square().mean())
+    assert result["loss"] == pytest.approx(result["diffusion"] + result["ce"], rel=1e-5)
+    assert bits(generator) == bits(twin)  # the streams are named, whatever the option draws
+    assert bits(generator) != start
+    with torch.no_grad():
+        for name in SAMPLERS:
+            out = generator.sample(pairs.features[:2], pairs.initial[:2], sampler=name)
+            assert bool(torch.isfinite(out).all()), name
+            assert not torch.equal(out, pairs.initial[:2]), name
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "sgd"])
+def test_a_picture_does_not_see_its_batch(name):
+    options = OPTIONS[name]
+    generator = moved(BOTH, **options)
+    features, own = conditions(3, options, torch.float64), randn(3, BOTH.size, name="own")
+    together = generator.sample(features, own)
+    assert float((together - own).abs().max()) > 1e-3
+    alone = [generator.sample(features[i : i + 1], own[i : i + 1]) for i in range(3)]
+    # float64 rounding through at most ten evaluations; the noise of another row is 1e-2
+    torch.testing.assert_close(torch.cat(alone), together, rtol=0, atol=1e-9)
+
+
+def test_no_option_is_the_default_bit_for_bit():
+    """Guidance 1 and an ensemble of 1 are no guidance and no ensemble; a null alone is unseen."""
+    features, own = randn(3, FEATURES, name="features"), randn(3, BOTH.size, name="own")
+    plain = moved(BOTH)
+    nulled = make(BOTH, drop_condition=0.1).double().eval().requires_grad_(False)
+    kept = nulled.network.state_dict()
+    nulled.load_state_dict({**plain.state_dict(), "network.null": kept["null"]})
+    assert torch.equal(nulled.sample(features, own), plain.sample(features, own))
+
+
+def test_an_ensemble_is_the_mean_of_its_draws_and_draws_are_disjoint():
+    features, own = randn(3, FEATURES, name="features"), randn(3, BOTH.size, name="own")
+    one, three = moved(BOTH), moved(BOTH, ensemble=3)
+    single = [one.sample(features, own, draw=k) for k in range(6)]
+    assert not torch.allclose(single[0], single[1], atol=1e-4)
+    # float64 rounding of means taken before and after scaling
+    exact = {"rtol": 0, "atol": 1e-12}
+    torch.testing.assert_close(three.sample(features, own), sum(single[:3]) / 3, **exact)
+    torch.testing.assert_close(three.sample(features, own, draw=1), sum(single[3:]) / 3, **exact)
+
+
+def test_a_small_start_is_a_start_at_the_own_prompts():
+    """There is no option for it: the first state is V0 + s * sigma_start * noise."""
+    seen = []
+    for start in (1.0, 0.25):
+        generator = moved(BOTH, sigma_start=start, sampler="euler")
+        inside = generator.network.forward
+
+        def watched(z, *args, inside=inside, **kwargs):
+            seen.append(z)
+            return inside(z, *args, **kwargs)
+
+        generator.network.forward = watched
+        generator.sample(randn(2, FEATURES, name="f"), randn(2, BOTH.size, name="own"))
+        want = start * generator.noise / (1 + start**2) ** 0.5  # the variance-preserving state
+        torch.testing.assert_close(seen[0], want.expand(2, -1), rtol=0, atol=1e-12)
+        seen.clear()
+
+
+def test_guidance_moves_away_from_the_prompts_without_a_condition():
+    features, own = randn(3, FEATURES, name="features"), randn(3, BOTH.size, name="own")
+
+    def sampled(w):
+        return moved(BOTH, drop_condition=0.1, guidance=w, sampler="euler", nfe=1).sample(
+            features, own
+        )
+
+    blind, seen = sampled(0.0), sampled(1.0)
+    torch.testing.assert_close(sampled(2.5), blind + 2.5 * (seen - blind), rtol=0, atol=1e-9)
+    # without a condition all images get the same residual
+    residual = blind - own
+    torch.testing.assert_close(residual, residual[:1].expand(3, -1), rtol=0, atol=1e-12)
+
+
+def test_a_dropped_condition_teaches_its_network_nothing():
+
+    def moved_by(drop):
+        generator = make(
+            BOTH, drop_condition=drop, epochs=3, ce_weight=0.0, ema=0.0, weight_decay=0.0
+        )
+        before = generator.network.pi.squeeze.weight.detach().clone()
+        generator.fit(linear_pairs(16, BOTH), never)
+        return float((generator.network.pi.squeeze.weight.detach() - before).norm())
+
+    # none of 48 rows is kept: no gradient at all
+    assert moved_by(1 - 1e-9) == 0 < moved_by(1e-9)
+
+
+def test_controls_work_on_conditions_with_texts():
+    """The nearest image is found by the image's feature alone."""
+    plain = linear_pairs(6, BOTH, torch.float64)
+    texts = randn(6, 2, FEATURES, name="texts")
+    features = torch.cat([plain.features[:, None], texts], dim=1)
+    pairs = PromptPairs(features, plain.initial, plain.target)
+    generator = moved(BOTH, text_tokens=2)
+    asked = torch.cat([plain.features[:, None], texts.flip(0)], dim=1)
+    for name, make_prompts in control_prompts(generator, pairs, seed=0).items():
+        out = make_prompts(asked, plain.initial)
+        assert out.shape == plain.initial.shape, name
+        if name == "nearest":
+            torch.testing.assert_close(out, plain.target, rtol=0, atol=1e-12)
+
+
+def test_a_condition_without_its_texts_is_refused():
+    generator = make(BOTH, text_tokens=2)
+    with pytest.raises(PromptShapeError, match=r"condition: expected \(2\|1, 3, 8\), got \(2, 8\)"):
+        generator.sample(randn(2, FEATURES, name="f"), randn(2, BOTH.size, name="own"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"ensemble": 0}, r"at least 1 for \['ensemble'\]"),
+        ({"text_tokens": -1}, r"diffusion\.text_tokens"),
+        ({"drop_condition": 1.0}, r"diffusion\.drop_condition"),
+        ({"guidance": 2.0}, r"diffusion\.guidance: 2 needs .* diffusion\.drop_condition"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong, match):
+    with pytest.raises(ConfigError, match=match):
+        DiffusionConfig(**wrong)
