@@ -18,7 +18,7 @@ from diffuprompt.data.images import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.errors import CheckpointError, DataError
 from diffuprompt.learners.classes import Classes
-from diffuprompt.protocols.workbench import ImageSet
+from diffuprompt.protocols.image_set import ImageSet
 
 COUNT = 5
 GRID_BYTES = 10 * 3 * 3 * 4  # of the tiny tower with a stem, float32

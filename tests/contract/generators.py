@@ -17,6 +17,7 @@ from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
+from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.learners.base import Learner
@@ -48,7 +49,7 @@ def generator_for(kind: str, case: str, clip: Clip) -> PromptDiffusion:
         logits = flat_logits(learner, images, classes)
         own = own_flat(learner, images)
         settings = OverfitConfig(steps=2, lr=0.3)
-        best = overfit(logits, own, images.labels, settings)
+        best = overfit(Problem(logits=logits, initial=own, labels=images.labels), settings)
         loss = torch.nn.functional.cross_entropy
         generator.fit(
             PromptPairs(images.features, own, best.prompts),

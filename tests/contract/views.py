@@ -16,7 +16,7 @@ from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.classes import Classes
-from diffuprompt.protocols.workbench import ImageSet
+from diffuprompt.protocols.image_set import ImageSet
 
 
 class GivenFeatures:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
-from diffuprompt.generators.overfit import Logits
+from diffuprompt.generators.descent import Logits, Problem
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.prompts import PromptSpec, Slot
 
@@ -68,6 +68,17 @@ def quadratic_problem(count: int = 7, width: int = 5, classes: int = 4) -> Any:
     return logits, 0.5 * randn(count, width, name="initial"), labels
 
 
+def problem_of(given: Any, lists: Tensor | None = None) -> Problem:
+    """What the functions above give, as overfitting takes it."""
+    logits, initial, labels = given
+
+    def listed(flat: Tensor, index: Tensor, classes: Tensor | None = None) -> Tensor:
+        out = logits(flat, index)
+        return out if classes is None else out[:, classes]
+
+    return Problem(logits=listed, initial=initial, labels=labels, lists=lists)
+
+
 class Counting:
     """Logits that remember which images they were asked for."""
 
@@ -75,9 +86,9 @@ class Counting:
         self.logits = logits
         self.asked: list[list[int]] = []
 
-    def __call__(self, flat: Tensor, index: Tensor) -> Tensor:
+    def __call__(self, flat: Tensor, index: Tensor, *classes: Tensor) -> Tensor:
         self.asked.append(index.tolist())
-        return self.logits(flat, index)
+        return self.logits(flat, index, *classes)
 
 
 def linear_pairs(count: int, spec: PromptSpec = SPEC, dtype: torch.dtype = torch.float32) -> Any:

@@ -18,8 +18,8 @@ from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.presets import TrainConfig
 from diffuprompt.learners.registry import build_learner
+from diffuprompt.protocols.image_set import ImageSet
 from diffuprompt.protocols.learner_task import LearnerTask
-from diffuprompt.protocols.workbench import ImageSet
 
 COUNT = 10
 

@@ -23,20 +23,24 @@ from tests.protocols.world import command
 
 from diffuprompt.cli.main import main
 from diffuprompt.engine import files, loop
-from diffuprompt.generators import fitting, overfit
+from diffuprompt.generators import calibrate, fitting, shards
+from diffuprompt.hub import artifact
+from diffuprompt.protocols import overfitting
 from diffuprompt.protocols import train as job
 
 WORDS = (
     *("train", "--data", "colours", "--backbone", "./clip", "--learner", "cocoop"),
     *("--generator", "diffusion", "--shots", "3", "--workers", "0"),
     *("--set", "train.epochs=2", "--set", "train.batch=3", "--set", "views=2"),
-    *("--set", "overfit.batch=2", "--set", "fit.epochs=4", "--set", "fit.batch=5"),
+    *("--set", "overfit.batch=2", "--set", "overfit.negatives=2", "--set", "fit.classes=4"),
+    *("--set", "fit.epochs=4", "--set", "fit.batch=5"),
 )
 PAUSE_S = 0.05
-# stage, and how many saves of its own a process makes there before it is killed
+# stage, and how many saves of its own a process makes there before it is killed; the first one of
+# overfitting is the calibrated rate
 KILLS = (
-    *(("learner", 1), ("learner", 2), ("overfit", 1), ("overfit", 2)),
-    *(("diffusion", 1), ("diffusion", 2), ("diffusion", 1)),
+    *(("learner", 1), ("overfit", 1), ("overfit", 2)),
+    *(("diffusion", 1), ("diffusion", 2), ("artifact", 1)),
 )
 
 
@@ -55,9 +59,13 @@ def work(world: Path, out: Path, pause_s: float) -> None:
         time.sleep(pause_s)
 
     loop.save_state = save_and_wait  # type: ignore[attr-defined]
-    overfit.write_tensors = write_and_wait  # type: ignore[attr-defined]
+    for module in (calibrate, shards, artifact):
+        module.write_tensors = write_and_wait  # type: ignore[attr-defined]
     always = functools.partial(loop.train, save_every_s=0.0)
     job.train = fitting.train = always  # type: ignore[attr-defined]
+    overfitting.overfit = functools.partial(  # type: ignore[attr-defined]
+        overfitting.overfit, save_every_s=0.0
+    )
     sys.exit(main([*WORDS, "--out", str(out)]))
 
 
@@ -99,10 +107,10 @@ def test_killed_in_every_stage_gives_the_same_bytes(
     for stage, count in KILLS:
         process = context.Process(target=work, args=(world, out, PAUSE_S))
         process.start()
-        folder = out / "checkpoint" / stage
+        folder = out / stage if stage == "artifact" else out / "checkpoint" / stage
         assert kill_after(process, folder, count, rng.uniform(0, PAUSE_S)), f"in {stage}"
         assert not (out / "artifact" / "artifact.json").exists()
-        if stage != "overfit":
+        if stage in ("learner", "diffusion"):
             steps.setdefault(stage, []).append(files.load_state(folder / "state.pt")["step"])
     for stage, reached in steps.items():  # every process went on where the last one was
         assert 0 < reached[0], stage

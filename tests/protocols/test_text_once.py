@@ -16,7 +16,7 @@ from diffuprompt.clip.text import TextTower
 from diffuprompt.protocols import evaluate
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.train import train_job
-from diffuprompt.protocols.workbench import ImageSet
+from diffuprompt.protocols.image_set import ImageSet
 
 
 @pytest.fixture

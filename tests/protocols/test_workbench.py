@@ -14,8 +14,10 @@ from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.protocols.image_set import ImageSet
 from diffuprompt.protocols.job import JobConfig
-from diffuprompt.protocols.workbench import ImageSet, Workbench, own_prompts, prepare
+from diffuprompt.protocols.prompted import own_prompts
+from diffuprompt.protocols.workbench import Workbench, prepare
 
 SHOTS = 2
 

@@ -1,196 +1,124 @@
 """Per-sample overfitting: every image's own best prompts V*, from a few gradient steps.
 
-Legend: B image, C class, F flat, N all images.
+Legend: C class, F flat, I steps, M listed class, N all images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from diffuprompt.engine.files import read_tensors, write_tensors
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.errors import CheckpointError, TrainingError
+from diffuprompt.errors import CheckpointError, ConfigError
+from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import OverfitConfig
-
-Logits = Callable[[Tensor, Tensor], Tensor]
-"""``logits(flat (B, F), index (B,)) -> (B, C)``: scores of images under given prompts."""
-
-CALIBRATION_IMAGES = 32
-FIRST_POWER, LADDER = 3, 12  # rates tried: std(prompts) * 2**power, at most 12 rungs up or down
+from diffuprompt.generators.descent import Problem, descend
+from diffuprompt.generators.shards import Part, Shards
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Overfitted:
-    """V* ``(N, F)`` and the cross-entropy ``(N,)`` before and after."""
+    """V* of N images, in their order.
+
+    Attributes:
+        prompts: V* ``(N, F)``.
+        ce: cross-entropy ``(N, 1 + I)`` before and after each step, over the class lists.
+        lr: the step size.
+        iterates: prompts ``(N, F)`` after the steps that were asked for.
+    """
 
     prompts: Tensor
-    ce_before: Tensor
-    ce_after: Tensor
+    ce: Tensor
     lr: float
-
-    def statistics(self, initial_NF: Tensor) -> dict[str, float]:
-        """Return medians of the cross-entropies, and the median relative change of the prompts."""
-        change = (self.prompts - initial_NF).norm(dim=1) / initial_NF.norm(dim=1).clamp_min(1e-12)
-        return {
-            "overfit_ce_before": float(self.ce_before.median()),
-            "overfit_ce_after": float(self.ce_after.median()),
-            "overfit_relative_change": float(change.median()),
-            "overfit_lr": self.lr,
-        }
+    iterates: dict[int, Tensor] = field(default_factory=dict)
 
 
 def overfit(
-    logits: Logits,
-    initial_NF: Tensor,
-    labels_N: Tensor,
+    problem: Problem,
     config: OverfitConfig,
     *,
     lr: float | None = None,
+    keep: Collection[int] = (),
     folder: Path | None = None,
     key: str = "",
+    save_every_s: float = 30.0,
     progress: Progress = NULL,
     label: str = "overfitting",
 ) -> Overfitted:
-    """Take ``config.steps`` steps on CE(x, y) for every image, from ``initial`` (eq. 6 ff.).
+    """Take ``config.steps`` steps on CE(x, y) for every image (arXiv 2410.20164, eq. 6 ff.).
 
     Samples do not see each other: the result is the same for every batch size. With a ``folder``
-    each finished batch is kept as a safetensors file and an interrupted run continues behind it;
-    ``key`` names all that the result depends on, and another key is a `CheckpointError`.
+    what is finished is kept in files (`Shards`) and an interrupted run continues behind them.
+
+    Args:
+        problem: the images, where they start, and what they are told apart from.
+        config: how to overfit.
+        lr: the step size; None is the configuration's, or a calibrated one.
+        keep: steps after which prompts are returned as `Overfitted.iterates`.
+        folder: where finished images are kept.
+        key: names all that the result depends on.
+        save_every_s: seconds of work that a kill may cost.
+        progress: shows what is going on.
+        label: how the work is called there.
 
     Raises:
+        CheckpointError: ``folder`` holds another run, or files are damaged.
         TrainingError: prompts become non-finite; the message names the image's index.
     """
+    if config.batch < 1:
+        raise ConfigError("overfit.batch: 0 is chosen by the protocols; give the number of images")
     if lr is None:
-        lr = config.lr or calibrate(logits, initial_NF, labels_N, config, folder=folder, key=key)
-    parts: list[dict[str, Tensor]] = []
-    count = len(labels_N)
-    with progress.task(label, total=count) as task:
-        for start in range(0, count, config.batch):
-            index = torch.arange(start, min(start + config.batch, count), device=initial_NF.device)
-            path = folder / f"{start:08d}-{len(index)}.safetensors" if folder else None
-            part = _load(path, key, initial_NF[index]) if path else None
-            if part is None:
-                part = _steps(logits, initial_NF[index], labels_N[index], index, config, lr)
-                if path:
-                    write_tensors(path, part, {"key": key})
-            parts.append(part)
-            task.advance(len(index), ce=float(part["ce_after"].median()))
-    whole = {name: torch.cat([p[name] for p in parts]).to(initial_NF.device) for name in parts[0]}
-    return Overfitted(whole["prompts"], whole["ce_before"], whole["ce_after"], lr)
+        lr = config.lr or calibrate(problem, config, folder=folder, key=key)
+    initial = problem.initial
+    count, size = initial.shape
+    tails = {"prompts": (size,), "ce": (1 + config.steps,)}
+    tails |= {f"prompts_{step}": (size,) for step in sorted(keep)}
+    out = {name: initial.new_zeros(count, *tail) for name, tail in tails.items()}
+    done = torch.zeros(count, dtype=torch.bool, device=initial.device)
+    shards = Shards(folder, key, tails, every_s=save_every_s)
+    for part in shards.read():
+        _put(out, done, part, folder)
+    # Batches are cut before what is done drops out: a resumed run computes in the same company,
+    # and so bit for bit the same.
+    everything = torch.arange(count, device=initial.device)
+    rest = [part[~done[part]] for part in problem.batches(everything, config.batch)]
+    rest = [part for part in rest if len(part)]
+    if not rest:
+        return _result(out, lr)
+    before = int(done.sum())
+    label = f"{label} ({before} done before)" if before else label
+    try:
+        with progress.task(label, total=count - before) as task:
+            for index in rest:
+                part = {"index": index, **descend(problem, index, config, lr, keep=keep)}
+                shards.add(part)
+                _put(out, done, part, folder)
+                task.advance(len(index), ce=float(part["ce"][:, -1].median()))
+    finally:
+        shards.flush()
+    return _result(out, lr)
 
 
-def calibrate(
-    logits: Logits,
-    initial_NF: Tensor,
-    labels_N: Tensor,
-    config: OverfitConfig,
-    *,
-    folder: Path | None = None,
-    key: str = "",
-) -> float:
-    """Return the smallest rate of a factor-2 ladder whose median CE falls by ``target_drop``.
-
-    Uses evenly spaced training images. When no rate reaches the drop, the one that falls furthest.
-    """
-    path = folder / "calibration.safetensors" if folder else None
-    if path and path.exists():
-        kept, metadata = read_tensors(path)
-        _same(path, metadata.get("key"), key)
-        return float(kept["lr"])
-    index = torch.linspace(0, len(labels_N) - 1, min(CALIBRATION_IMAGES, len(labels_N)))
-    index = index.round().long().to(initial_NF.device)
-    size = float(initial_NF.std())
-
-    def drop(power: int) -> float:
-        try:
-            part = _steps(
-                logits, initial_NF[index], labels_N[index], index, config, size * 2.0**power
-            )
-        except TrainingError:  # too large a step left the finite numbers
-            return -float("inf")
-        before, after = part["ce_before"].median(), part["ce_after"].median()
-        return 1 - float(after / before.clamp_min(1e-9))
-
-    drops = {FIRST_POWER: drop(FIRST_POWER)}
-
-    def walk(step: int) -> None:
-        """Try rungs up until the drop is reached, or down until it is lost again."""
-        power = FIRST_POWER
-        while abs(power - FIRST_POWER) < LADDER:
-            power += step
-            drops[power] = drop(power)
-            best = max(drops.values())
-            enough = best >= config.target_drop
-            decided = enough and (step > 0 or drops[power] < config.target_drop)
-            if decided or drops[power] < best - 0.2 or (step > 0 and best == -float("inf")):
-                break
-
-    if drops[FIRST_POWER] < config.target_drop:
-        walk(1)
-    if max(drops, key=lambda p: drops[p]) == FIRST_POWER:  # more than enough, or already too large
-        walk(-1)
-    good = [p for p, value in drops.items() if value >= config.target_drop]
-    lr = size * 2.0 ** (min(good) if good else max(drops, key=lambda p: drops[p]))
-    if path:
-        write_tensors(path, {"lr": torch.tensor(lr, dtype=torch.float64)}, {"key": key})
-    return lr
-
-
-def _steps(
-    logits: Logits,
-    initial_BF: Tensor,
-    labels_B: Tensor,
-    index_B: Tensor,
-    config: OverfitConfig,
-    lr: float,
-) -> dict[str, Tensor]:
-    prompts = initial_BF.detach().clone().requires_grad_()
-    kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.SGD
-    optimizer = kind([prompts], lr=lr)
-    before = None
-    for _ in range(config.steps):
-        ce = functional.cross_entropy(logits(prompts, index_B), labels_B, reduction="none")
-        before = ce.detach() if before is None else before
-        # The sum over images: each image's gradient is its own, whatever the batch.
-        (prompts.grad,) = torch.autograd.grad(ce.sum(), prompts)
-        optimizer.step()
-    with torch.no_grad():
-        after = functional.cross_entropy(logits(prompts, index_B), labels_B, reduction="none")
-    bad = ~torch.isfinite(prompts).all(1) | ~torch.isfinite(after)
-    if bad.any():
-        raise TrainingError(
-            f"overfitting image {int(index_B[bad][0])} left the finite numbers at lr={lr:g}; "
-            "set a smaller overfit.lr"
-        )
-    out = {"prompts": prompts, "ce_before": after if before is None else before, "ce_after": after}
-    return {name: tensor.detach() for name, tensor in out.items()}
-
-
-def _load(path: Path, key: str, like_BF: Tensor) -> dict[str, Tensor] | None:
-    if not path.exists():
-        return None
-    part, metadata = read_tensors(path)
-    _same(path, metadata.get("key"), key)
-    found = {name: tuple(tensor.shape) for name, tensor in part.items()}
-    count = (len(like_BF),)
-    want = {"prompts": tuple(like_BF.shape), "ce_before": count, "ce_after": count}
-    if found != want:
+def _put(out: Part, done: Tensor, part: Part, folder: Path | None) -> None:
+    index = part["index"].to(done.device)
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(done):
         raise CheckpointError(
-            f"{path}: expected prompts {want['prompts']} and their cross-entropies, got {found}; "
-            "delete the folder"
+            f"{folder}: expected results of images 0 to {len(done) - 1}, got image "
+            f"{int(index.max())}; delete the folder"
         )
-    return part
+    for name, rows in out.items():
+        rows[index] = part[name].to(rows)
+    done[index] = True
 
 
-def _same(path: Path, found: str | None, key: str) -> None:
-    if found != key:
-        raise CheckpointError(
-            f"{path}: overfitted prompts of another run (key {found!r}, expected {key!r}); "
-            "delete the folder to compute them again"
-        )
+def _result(out: Part, lr: float) -> Overfitted:
+    iterates = {
+        int(name.removeprefix("prompts_")): tensor
+        for name, tensor in out.items()
+        if name.startswith("prompts_")
+    }
+    return Overfitted(prompts=out["prompts"], ce=out["ce"], lr=lr, iterates=iterates)

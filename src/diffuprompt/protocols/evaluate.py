@@ -20,21 +20,16 @@ from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.errors import DataError
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.controls import Control, control_prompts
-from diffuprompt.generators.overfit import overfit
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.learners.base import Learner
+from diffuprompt.protocols.image_set import ImageSet
 from diffuprompt.protocols.job import JobConfig, command
 from diffuprompt.protocols.metrics import score
+from diffuprompt.protocols.overfitting import overfit_images, overfit_train
+from diffuprompt.protocols.parts import Subset
+from diffuprompt.protocols.prompted import own_prompts
 from diffuprompt.protocols.run_folder import RunFolder, read_run
-from diffuprompt.protocols.train import overfit_train
-from diffuprompt.protocols.workbench import (
-    ImageSet,
-    Subset,
-    Workbench,
-    learner_logits,
-    own_prompts,
-    prepare,
-)
+from diffuprompt.protocols.workbench import Workbench, prepare
 from diffuprompt.record import Job, Record, Score
 
 BATCH = 64
@@ -95,32 +90,26 @@ def _generated(
             prompts = partial(_sampled, make, features, initial)
             scores.append(scorer(variant, subset, images, prompts))
         if controls:
-            best = partial(_oracle, bench, learner, subset, initial, fitted.lr, scorer)
+            best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)
             scores.append(scorer("oracle", subset, images, best))
     return scores
 
 
 def _oracle(
-    bench: Workbench,
-    learner: Learner,
-    subset: Subset,
-    initial_NF: Tensor,
-    lr: float,
-    scorer: _Scorer,
+    bench: Workbench, learner: Learner, subset: Subset, lr: float, scorer: _Scorer
 ) -> Tensor:
     """V* of test images, found with their labels: an upper bound, resumable as in training."""
-    images = bench.tests[subset]
-    return overfit(
-        learner_logits(learner, images),
-        initial_NF,
-        images.labels,
-        bench.resolved.overfit,
+    _, best = overfit_images(
+        bench,
+        learner,
+        bench.tests[subset],
         lr=lr,
         folder=scorer.folder / f"oracle-{subset}",
         key=bench.fingerprint,
         progress=scorer.progress,
         label=f"overfitting {subset} test images (oracle)",
-    ).prompts
+    )
+    return best.prompts
 
 
 @torch.inference_mode()

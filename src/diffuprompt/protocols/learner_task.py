@@ -12,7 +12,7 @@ from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.presets import TrainConfig
-from diffuprompt.protocols.workbench import ImageSet
+from diffuprompt.protocols.image_set import ImageSet
 
 
 class LearnerTask:

@@ -6,25 +6,23 @@ Every stage resumes; a finished one is only loaded.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from pathlib import Path
-
-from torch.nn import functional
 
 from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
-from diffuprompt.generators.overfit import Overfitted, overfit
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.registry import build_generator
-from diffuprompt.hub.artifact import load_artifact, save_artifact, tensors_hash
+from diffuprompt.hub.artifact import load_artifact, save_artifact
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.job import JobConfig, Resolved
 from diffuprompt.protocols.learner_task import LearnerTask
+from diffuprompt.protocols.overfitting import overfit_train
+from diffuprompt.protocols.prompted import task_loss
 from diffuprompt.protocols.run_folder import RunFolder
-from diffuprompt.protocols.workbench import Workbench, learner_logits, own_prompts, prepare
+from diffuprompt.protocols.workbench import Workbench, prepare
 
 log = logging.getLogger(__name__)
 
@@ -123,24 +121,6 @@ def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
     return generator.to(bench.clip.device)
 
 
-def overfit_train(
-    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
-) -> tuple[PromptPairs, Overfitted]:
-    """Stage 1: V* of every training image in its test view, cached in the run."""
-    initial = own_prompts(learner, bench.train)
-    key = f"{bench.fingerprint}-{tensors_hash(learner.state_dict())}"
-    result = overfit(
-        learner_logits(learner, bench.train),
-        initial,
-        bench.train.labels,
-        bench.resolved.overfit,
-        folder=folder.checkpoint / "overfit",
-        key=key,
-        progress=progress,
-    )
-    return PromptPairs(bench.train.features, initial, result.prompts), result
-
-
 def fit_generator(
     bench: Workbench,
     learner: Learner,
@@ -149,14 +129,11 @@ def fit_generator(
     progress: Progress,
 ) -> None:
     """Stages 1 and 2: overfitted prompts, then the generator of such prompts."""
-    start = time.monotonic()
-    pairs, result = overfit_train(bench, learner, folder, progress)
-    seconds = time.monotonic() - start
-    folder.note("overfit", {**result.statistics(pairs.initial), "seconds": seconds})
-    logits, labels = learner_logits(learner, bench.train), bench.train.labels
+    pairs, _ = overfit_train(bench, learner, folder, progress)
+    resolved = bench.resolved
     fitted = generator.fit(
         pairs,
-        lambda flat, index: functional.cross_entropy(logits(flat, index), labels[index]),
+        task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
         folder=folder.checkpoint / generator.name,
         fingerprint=bench.fingerprint,
         progress=progress,

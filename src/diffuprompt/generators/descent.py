@@ -1,0 +1,120 @@
+"""Gradient steps on the prompts of single images: what overfitting and its calibration repeat.
+
+Legend: B image of a batch, C class, F flat, I steps, M listed class, N all images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffuprompt.errors import TrainingError
+from diffuprompt.generators.config import OverfitConfig
+
+
+class Logits(Protocol):
+    """Scores of images under given prompts."""
+
+    def __call__(
+        self, flat_BF: Tensor, index_B: Tensor, classes_M: Tensor | None = None, /
+    ) -> Tensor:
+        """Return ``(B, C)``, or ``(B, M)`` for some of the classes; differentiable in ``flat``."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What is overfitted.
+
+    Attributes:
+        logits: scores of the N images under given prompts.
+        initial: where each image starts, ``(N, F)``.
+        labels: ``(N,)``.
+        lists: the classes that an image of each label is told apart from, ``(C, M)``, rows
+            ascending and holding the label; None for all classes.
+    """
+
+    logits: Logits
+    initial: Tensor
+    labels: Tensor
+    lists: Tensor | None = None
+
+    def batches(self, index: Tensor, size: int) -> list[Tensor]:
+        """Cut ``index`` into batches of at most ``size`` images that share one class list."""
+        if self.lists is None:
+            return list(index.split(size))
+        labels = self.labels[index]
+        index = index[labels.argsort(stable=True)]
+        counts = labels.unique(return_counts=True)[1].tolist()
+        return [part for group in index.split(counts) for part in group.split(size)]
+
+    def scores(self, flat_BF: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of a batch over its class list, and the label's place in it."""
+        labels = self.labels[index_B]
+        if self.lists is None:
+            return self.logits(flat_BF, index_B), labels
+        classes = self.lists[labels[0]]
+        return self.logits(flat_BF, index_B, classes), torch.searchsorted(classes, labels)
+
+
+def descend(
+    problem: Problem,
+    index_B: Tensor,
+    config: OverfitConfig,
+    lr: float,
+    *,
+    keep: Collection[int] = (),
+) -> dict[str, Tensor]:
+    """Take ``config.steps`` steps for one batch of `Problem.batches`.
+
+    Minimises CE (label-smoothed, if asked) + proximal * |V - V0|^2 / |V0|^2 for every image alone;
+    the second term has no unit, so one weight serves prompts of any size. It is minimised exactly
+    behind each step (proximal gradient; Parikh and Boyd 2014, section 4.2), because its own
+    gradient step jumps further and further out at the rates that the cross-entropy needs.
+
+    Returns:
+        "prompts" ``(B, F)``, "ce" ``(B, 1 + I)`` before and after each step, without smoothing
+        and over the class list, and "prompts_k" ``(B, F)`` after step k for every k in ``keep``.
+
+    Raises:
+        TrainingError: prompts or cross-entropies become non-finite; names the image's index.
+    """
+    initial = problem.initial[index_B].detach()
+    prompts = initial.clone().requires_grad_()
+    size = initial.square().sum(1, keepdim=True).clamp_min(torch.finfo(initial.dtype).tiny)
+    pull = 2 * lr * config.proximal / size
+    kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.SGD
+    optimizer = kind([prompts], lr=lr)
+    ce, kept = [], {}
+    for step in range(config.steps):
+        if step in keep:
+            kept[f"prompts_{step}"] = prompts.detach().clone()
+        scores, target = problem.scores(prompts, index_B)
+        loss = functional.cross_entropy(scores, target, reduction="none")
+        ce.append(loss.detach())
+        if config.smoothing:
+            loss = functional.cross_entropy(
+                scores, target, reduction="none", label_smoothing=config.smoothing
+            )
+        # The sum over images: each image's gradient is its own, whatever the batch.
+        (prompts.grad,) = torch.autograd.grad(loss.sum(), prompts)
+        optimizer.step()
+        if config.proximal:
+            prompts.data.add_(pull * initial).div_(1 + pull)
+    with torch.no_grad():
+        scores, target = problem.scores(prompts, index_B)
+        ce.append(functional.cross_entropy(scores, target, reduction="none"))
+    bad = ~torch.isfinite(prompts).all(1) | ~torch.isfinite(ce[-1])
+    if bad.any():
+        raise TrainingError(
+            f"overfitting image {int(index_B[bad][0])} left the finite numbers at lr={lr:g}; "
+            "set a smaller overfit.lr"
+        )
+    prompts = prompts.detach()
+    if config.steps in keep:
+        kept[f"prompts_{config.steps}"] = prompts
+    return {"prompts": prompts, "ce": torch.stack(ce, dim=1), **kept}

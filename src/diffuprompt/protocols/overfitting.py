@@ -1,0 +1,101 @@
+"""Stage 1 of a job: overfitted prompts of its images, what they were told apart from, and a note.
+
+Legend: C class, F flat, M listed class, N all images.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip.templates import SINGLE
+from diffuprompt.engine.files import write_json
+from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.config import OverfitConfig
+from diffuprompt.generators.descent import Problem
+from diffuprompt.generators.label_space import episodes, hardest
+from diffuprompt.generators.overfit import Overfitted, overfit
+from diffuprompt.generators.overfit_report import overfit_statistics
+from diffuprompt.generators.spectrum import measure
+from diffuprompt.hub.artifact import tensors_hash
+from diffuprompt.learners.base import Learner
+from diffuprompt.protocols.image_set import ImageSet
+from diffuprompt.protocols.memory import fitting_batch
+from diffuprompt.protocols.prompted import learner_logits, own_prompts
+from diffuprompt.protocols.run_folder import RunFolder
+from diffuprompt.protocols.workbench import Workbench
+
+
+def overfit_train(
+    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
+) -> tuple[PromptPairs, Overfitted]:
+    """Return V* of every training image in its test view, kept in the run and noted once."""
+    start = time.monotonic()
+    problem, result = overfit_images(
+        bench,
+        learner,
+        bench.train,
+        folder=folder.checkpoint / "overfit",
+        key=f"{bench.fingerprint}-{tensors_hash(learner.state_dict())}",
+        progress=progress,
+    )
+    if "overfit" not in folder.notes():
+        seconds = time.monotonic() - start
+        spectrum = measure(problem.initial, result.prompts)
+        write_json(folder.path / "spectrum.json", spectrum.to_json())
+        noted = {**overfit_statistics(problem, result), **spectrum.statistics()}
+        folder.note("overfit", {**noted, "seconds": seconds})
+    return PromptPairs(bench.train.features, problem.initial, result.prompts), result
+
+
+def overfit_images(
+    bench: Workbench,
+    learner: Learner,
+    images: ImageSet,
+    *,
+    folder: Path,
+    key: str,
+    lr: float | None = None,
+    progress: Progress = NULL,
+    label: str = "overfitting",
+) -> tuple[Problem, Overfitted]:
+    """Overfit prompts for ``images`` as the job says; the other arguments are `overfit`'s."""
+    config, seed = bench.resolved.overfit, bench.resolved.seed
+    problem = Problem(
+        logits=learner_logits(learner, images),
+        initial=own_prompts(learner, images),
+        labels=images.labels,
+        lists=class_lists(config, learner, images, seed),
+    )
+    if not config.batch:
+        config = replace(config, batch=fitting_batch(learner, images.classes, problem.lists))
+    return problem, overfit(
+        problem, config, lr=lr, folder=folder, key=key, progress=progress, label=label
+    )
+
+
+def class_lists(
+    config: OverfitConfig, learner: Learner, images: ImageSet, seed: int
+) -> Tensor | None:
+    """Return ``(C, M)``: the classes that images of each label are told apart from; None: all."""
+    count = len(images.classes)
+    if 0 < config.episode < count - 1:
+        lists = episodes(count, config.episode, seed)
+    elif 0 < config.negatives < count - 1:
+        lists = hardest(zero_shot(learner, images), images.labels, config.negatives)
+    else:
+        return None
+    return lists.to(images.labels.device)
+
+
+@torch.no_grad()
+def zero_shot(learner: Learner, images: ImageSet) -> Tensor:
+    """Return zero-shot CLIP's probabilities ``(N, C)``, whatever the learner has learned."""
+    clip = learner.clip
+    text = clip.text(images.classes.sentences(clip, SINGLE), None, learner.plan)
+    return clip.logits(images.features, text).softmax(dim=1)
