@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "texts": {"text_tokens": 2},
     "ensemble": {"ensemble": 3},
     "near-start": {"sigma_start": 1.0},
-    "sgd": {"optimiser": "sgd", "normaliser": "none"},
+    "sgd": {"recipe": "sgd", "normaliser": "none"},
     "all": {
         "prediction": "edm", "noise": "log_normal", "weight": "min_snr", "drop_condition": 0.2,
         "guidance": 0.5, "conditioning": "adaln", "text_tokens": 2, "ensemble": 2,

@@ -127,7 +127,7 @@ class PromptGenerator(nn.Module, ABC):
     def optimiser(self, steps: int) -> Optimiser:
         """Return how ``network`` is trained over ``steps`` steps in all."""
         lr, decay = self.fitting.lr, self.fitting.weight_decay
-        if self.fitting.optimiser == "sgd":
+        if self.fitting.recipe == "sgd":
             return Optimiser(kind="sgd", lr=lr, weight_decay=decay)
         return Optimiser(
             kind="adamw",
