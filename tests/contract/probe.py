@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
+from diffuprompt.clip.tokenizer import Tokenizer
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
@@ -30,7 +31,7 @@ class ProbeOptions:
     generates: ClassVar[bool] = True
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
-    def misfits(self, config: ClipConfig) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
         return []
 
 

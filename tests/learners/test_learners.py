@@ -180,9 +180,12 @@ def test_options_are_what_configures_a_learner(clip):
 
 
 def test_too_few_words_are_an_error(clip):
-    for name in ("coop", "cocoop"):
-        with pytest.raises(ConfigError, match=r"'a photo of' has 3 tokens, fewer than num_ctx=4"):
+    message = r"learner\.num_ctx: expected at most 3, the tokens of ctx_init 'a photo of', got 4"
+    for name in ("coop", "cocoop", "maple"):
+        with pytest.raises(ConfigError, match=message):
             build_learner(name, clip, {"num_ctx": 4, "ctx_init": "a photo of"})
+    with pytest.raises(ConfigError, match=message):  # also where no registry stands in front
+        CoOp(clip, num_ctx=4, ctx_init="a photo of")
 
 
 def test_more_words_than_prompts_need_the_end(clip):

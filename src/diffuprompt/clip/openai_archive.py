@@ -59,8 +59,8 @@ def load_openai(
     return clip.freeze()
 
 
-def peek_openai(path: Path) -> tuple[ClipConfig, float] | None:
-    """Return configuration and ``logit_scale`` of a ``.pt`` file, reading no weight.
+def peek_openai(path: Path) -> tuple[ClipConfig, Tokenizer, float] | None:
+    """Return configuration, vocabulary and ``logit_scale`` of a ``.pt`` file, reading no weight.
 
     None where only loading tells, see `peek_torch`. Raises `CheckpointError` as `load_openai`.
     """
@@ -69,9 +69,9 @@ def peek_openai(path: Path) -> tuple[ClipConfig, float] | None:
     if tensors is None:
         return None
     _check_layout(tensors, path)
-    config = infer_config(tensors, find_vocabulary(path), path)
-    scale = tensors.get("logit_scale")
-    return None if scale is None or scale.is_meta else (config, float(scale))
+    tokenizer = find_vocabulary(path)
+    config, scale = infer_config(tensors, tokenizer, path), tensors.get("logit_scale")
+    return None if scale is None or scale.is_meta else (config, tokenizer, float(scale))
 
 
 def infer_config(tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path) -> ClipConfig:

@@ -19,9 +19,10 @@ from diffuprompt.engine.files import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class Peek:
-    """The shapes, and the temperature's inverse."""
+    """The shapes, the words, and the temperature's inverse."""
 
     config: ClipConfig
+    tokenizer: Tokenizer
     scale: float
 
 
@@ -33,15 +34,18 @@ def peek_clip(name: str) -> Peek | None:
     folder = locate(name)
     if folder.is_file():
         found = peek_openai(folder)
-        return None if found is None else Peek(config=found[0], scale=math.exp(found[1]))
+        if found is None:
+            return None
+        config, tokenizer, logit_scale = found
+        return Peek(config=config, tokenizer=tokenizer, scale=math.exp(logit_scale))
     scale = next((s for file in find_weights(folder) for s in _scales(file)), None)
     source = folder / "config.json"
     fields = read_json(source)
     if scale is None or not isinstance(fields, dict):
         return None
-    return Peek(
-        config=parse_config(fields, Tokenizer.from_folder(folder), str(source)), scale=scale
-    )
+    tokenizer = Tokenizer.from_folder(folder)
+    config = parse_config(fields, tokenizer, str(source))
+    return Peek(config=config, tokenizer=tokenizer, scale=scale)
 
 
 def _scales(path: Path) -> list[float]:

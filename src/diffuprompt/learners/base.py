@@ -19,6 +19,7 @@ from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.data.images import ImageBatch, Needs
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.options import too_few_words
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
 
@@ -212,12 +213,9 @@ def initial_context(
     """Return ``(M, D)``: word vectors of the first M tokens of ``words``, or N(0, 0.02)."""
     if words is None:
         return torch.randn(num_ctx, clip.config.text.width, generator=generator) * 0.02
+    if problems := too_few_words(num_ctx, words, clip.tokenizer):
+        raise ConfigError("; ".join(problems))
     ids = clip.tokenizer.encode(words)[:num_ctx]
-    if len(ids) < num_ctx:
-        raise ConfigError(
-            f"ctx_init {words!r} has {len(ids)} tokens, fewer than num_ctx={num_ctx}; "
-            "give more words or a smaller num_ctx"
-        )
     return clip.text.embed(torch.tensor(ids, device=clip.device)).detach().float().clone()
 
 

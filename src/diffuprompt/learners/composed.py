@@ -17,7 +17,6 @@ from diffuprompt.clip.model import Clip, normalize
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.data.images import ImageBatch, Needs
-from diffuprompt.errors import ConfigError
 from diffuprompt.learners.aggregation import PromptAggregation
 from diffuprompt.learners.base import Learner, labels_of
 from diffuprompt.learners.classes import Classes
@@ -51,12 +50,10 @@ class PromptLearner(Learner):
         """Build the learner; ``options`` are those of `PromptOptions`.
 
         Raises:
-            ConfigError: the options do not fit each other or the towers.
+            ConfigError: the options do not fit each other.
         """
         super().__init__(clip, plan)
         self.options = PromptOptions(**options)
-        if problems := self.options.misfits(clip.config):
-            raise ConfigError("; ".join(problems))
         self.family = build_prompts(clip, self.options, generator)
         self.adapters = torch.nn.ModuleDict(
             {

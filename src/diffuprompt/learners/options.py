@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.templates import ENSEMBLES, SINGLE
 from diffuprompt.errors import ConfigError, near_miss
+
+if TYPE_CHECKING:
+    from diffuprompt.clip.tokenizer import Tokenizer
 
 SUFFIX = 3  # a class name of one token, the full stop, end-of-text
 LEARNED: dict[str, Any] = {"learned": True}  # found by training, not set by people
@@ -29,8 +32,8 @@ class Options(Protocol):
     def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
         """Whether training wants sentences about classes: if there are any, or by all means."""
 
-    def misfits(self, config: ClipConfig) -> list[str]:
-        """Return what does not fit a tower of this shape, each with the field and its range."""
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
+        """Return what does not fit a backbone, each with the field and its range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class ZeroShotOptions:
                 f"{list(ENSEMBLES)}, got {self.templates}"
             )
 
-    def misfits(self, config: ClipConfig) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
         """Nothing: sentences are checked when they are tokenised."""
         return []
 
@@ -68,9 +71,12 @@ class ContextOptions:
     def __post_init__(self) -> None:
         _refuse(_at_least(self, num_ctx=1))
 
-    def misfits(self, config: ClipConfig) -> list[str]:
-        """More tokens than the context holds."""
-        return _too_long(self.num_ctx, config)
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
+        """More tokens than the context holds, or than there are words to start from."""
+        return [
+            *_too_long(self.num_ctx, config),
+            *too_few_words(self.num_ctx, self.ctx_init, tokenizer),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +194,10 @@ class PromptOptions:
             return "no"
         return self.sentences
 
-    def misfits(self, config: ClipConfig) -> list[str]:
-        """Deeper than a tower, or more tokens than the text tower's context holds."""
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
+        """Deeper than a tower, or more tokens than the context or the first words hold."""
         problems = _too_long(self.num_ctx, config)
+        problems += too_few_words(self.num_ctx, self.ctx_init, tokenizer)
         asked = (
             ("depth", self.depth if self.num_ctx else 0, "text", config.text.layers),
             ("vision_depth", self.vision[1], "image", config.vision.layers),
@@ -221,7 +228,7 @@ class TipOptions:
     def __post_init__(self) -> None:
         _refuse(_at_least(self, alpha=0, beta=0, views=1, size=0))
 
-    def misfits(self, config: ClipConfig) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
         """Nothing."""
         return []
 
@@ -230,6 +237,16 @@ def settable(options: Any) -> dict[str, Any]:
     """Return the values of ``options`` that people set, by name."""
     fields = dataclasses.fields(options)
     return {f.name: getattr(options, f.name) for f in fields if not f.metadata.get("learned")}
+
+
+def too_few_words(num_ctx: int, words: str | None, tokenizer: Tokenizer | None) -> list[str]:
+    """Return what is wrong where ``words`` have fewer tokens than start from them."""
+    if words is None or tokenizer is None or len(tokenizer.encode(words)) >= num_ctx:
+        return []
+    return [
+        f"learner.num_ctx: expected at most {len(tokenizer.encode(words))}, the tokens of "
+        f"ctx_init {words!r}, got {num_ctx}; give more words, or ctx_init=null for random values"
+    ]
 
 
 def _at_least(options: Any, **least: float) -> list[str]:

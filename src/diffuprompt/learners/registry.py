@@ -62,7 +62,10 @@ def build_learner(
                 f"{name} has no option {key!r}, expected one of {known}." + near_miss(key, known)
             )
     values: dict[str, Any] = {**dataclasses.asdict(defaults), **config}
-    build: Any = KINDS[type(defaults)]
+    kind: Any = type(defaults)
+    if problems := kind(**values).misfits(clip.config, clip.tokenizer):
+        raise ConfigError("; ".join(problems))
+    build: Any = KINDS[kind]
     learner: Learner = build(clip, **values, plan=plan, generator=generator)
     learner.name = name
     return learner
