@@ -18,7 +18,14 @@ class OverfitConfig:
         lr: step size; 0 calibrates it on training images so that the median cross-entropy falls by
             about ``target_drop`` (the paper gives no rate).
         target_drop: see ``lr``.
-        batch: images optimised together; changes nothing but memory and speed.
+        batch: most images optimised together; changes nothing but memory and speed. 0 takes as
+            many as the memory budget of the text path holds.
+        negatives: classes beside the true one that enter the cross-entropy: those that zero-shot
+            CLIP confuses with it most. 0, or too many, for all.
+        episode: random classes beside the true one, drawn from (seed, label); in the place of
+            ``negatives``. 0, or too many, for all.
+        proximal: weight of |V - V0|^2 / |V0|^2 beside the cross-entropy.
+        smoothing: label smoothing of the cross-entropy, in [0, 1).
     """
 
     steps: int = 5
@@ -26,13 +33,26 @@ class OverfitConfig:
     lr: float = 0.0
     target_drop: float = 0.7
     batch: int = 32
+    negatives: int = 0
+    episode: int = 0
+    proximal: float = 0.0
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.lr < 0 or not 0 < self.target_drop < 1 or self.batch < 1:
-            raise ConfigError(
-                "overfit: expected steps >= 0, lr >= 0, 0 < target_drop < 1, batch >= 1, got "
-                f"{self}"
-            )
+        counts = ("steps", "lr", "batch", "negatives", "episode", "proximal")
+        problems = [
+            f"overfit.{name}: expected at least 0, got {getattr(self, name)}"
+            for name in counts
+            if getattr(self, name) < 0
+        ]
+        if not 0 < self.target_drop < 1:
+            problems.append(f"overfit.target_drop: expected (0, 1), got {self.target_drop}")
+        if not 0 <= self.smoothing < 1:
+            problems.append(f"overfit.smoothing: expected [0, 1), got {self.smoothing}")
+        if self.negatives and self.episode:
+            problems.append("overfit: expected negatives or episode, not both; set one to 0")
+        if problems:
+            raise ConfigError("\n  ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +64,14 @@ class FitConfig:
     cross-entropy is taken for ``ce_samples`` images of each batch.
 
     Attributes:
-        recipe: "adamw" with warm-up, cosine and clipping, or "sgd" as the field trains prompts, with
+        recipe: "adamw" with warm-up, cosine and clipping, or "sgd" as the field trains prompts:
             momentum 0.9, one warm-up epoch, no clipping.
         epochs, batch, lr, weight_decay, ema: training of the network.
         beta: weight of the generator's own loss.
         ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
+        classes: classes that enter the cross-entropy: those of the batch and random others; 0, or
+            too many, for all.
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """
@@ -63,12 +85,15 @@ class FitConfig:
     beta: float = 1.0
     ce_weight: float = 1.0
     ce_samples: int = 8
+    classes: int = 0
     normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
     rank: int = 64
 
     def __post_init__(self) -> None:
         small = [k for k in ("epochs", "batch", "rank") if getattr(self, k) < 1]
-        negative = [k for k in ("beta", "ce_weight", "ce_samples") if getattr(self, k) < 0]
+        negative = [
+            k for k in ("beta", "ce_weight", "ce_samples", "classes") if getattr(self, k) < 0
+        ]
         if small or negative:
             raise ConfigError(f"fit: expected at least 1 for {small} and at least 0 for {negative}")
 
