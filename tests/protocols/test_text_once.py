@@ -14,9 +14,9 @@ from torch import Tensor
 
 from diffuprompt.clip.text import TextTower
 from diffuprompt.protocols import evaluate
+from diffuprompt.protocols.image_set import ImageSet
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.train import train_job
-from diffuprompt.protocols.image_set import ImageSet
 
 
 @pytest.fixture
