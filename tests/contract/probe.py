@@ -31,7 +31,7 @@ class ProbeOptions:
     generates: ClassVar[bool] = True
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer | None = None) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
         return []
 
 

@@ -124,6 +124,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("vpt", {"vision_depth": 13}, r"learner.vision_depth: expected at most 12.*got 13"),
     ("maple", {"depth": 20}, r"learner.depth: expected at most 12, the layers of this text tower"),
     ("coop", {"num_ctx": 74}, r"learner.num_ctx: expected at most 73 .* 77 tokens, got 74"),
+    ("coop", {"num_ctx": 5, "ctx_init": "a photo of a"}, r"learner.num_ctx: .* most 4, the tokens"),
     ("promptsrc", {"num_ctx": 90, "ctx_init": None}, r"learner.num_ctx: expected at most 73"),
 ]
 
@@ -135,7 +136,7 @@ def test_what_does_not_fit_the_towers_names_field_and_range(
     method = METHODS[learner]
     values: Any = type(method.options)(**{**vars(method.options), **options})
     with pytest.raises(ConfigError, match=message):
-        raise ConfigError("; ".join(values.misfits(base16().config)))
+        raise ConfigError("; ".join(values.misfits(base16().config, base16().tokenizer)))
 
 
 def test_a_learner_on_towers_that_it_does_not_fit_is_not_built() -> None:

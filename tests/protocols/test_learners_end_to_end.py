@@ -104,6 +104,7 @@ REFUSED = [
     ("vpt", ("vision_depth=9",), r"learner\.vision_depth: expected at most 2"),
     ("promptsrc", ("depth=2", "num_ctx=37", "ctx_init=null"), r"learner\.num_ctx: .* most 36"),
     ("coop", ("num_ctx=40",), r"learner\.num_ctx: expected at most 36"),
+    ("cocoop", ("num_ctx=30",), r"learner\.num_ctx: .*the tokens of ctx_init .*ctx_init=null"),
     ("coprompt", ("depth=2", "sentences=llm"), r"learner\.sentences: .*sentences=templates"),
     ("coop", ("class_specific=true",), "cannot score new classes"),
 ]

@@ -13,6 +13,7 @@ from diffuprompt.clip.load import load_clip, portable_name
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.peek import peek_clip
 from diffuprompt.clip.text import TextPlan
+from diffuprompt.clip.tokenizer import Tokenizer
 from diffuprompt.data.catalog import names
 from diffuprompt.data.fewshot import few_shot
 from diffuprompt.data.manifest import Manifest
@@ -77,12 +78,12 @@ def prepare(job: JobConfig, progress: Progress) -> Workbench:
     seen = peek_clip(job.backbone)
     if seen is not None:  # what is wrong with the options is said before any weight is loaded
         early = _resolve(job, manifest, seen.scale)
-        _check(early, seen.config)
+        _check(early, seen.config, seen.tokenizer)
         _sentences(job, early, manifest)
     clip = load_clip(job.backbone, device=device)
     clip.set_precision(job.precision)
     resolved = _resolve(job, manifest, float(clip.scale))
-    _check(resolved, clip.config)
+    _check(resolved, clip.config, clip.tokenizer)
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, job.shots, job.seed)
     store = FeatureStore(
@@ -134,9 +135,9 @@ def _resolve(job: JobConfig, manifest: Manifest, scale: float) -> Resolved:
     )
 
 
-def _check(resolved: Resolved, config: ClipConfig) -> None:
-    """Refuse what cannot be trained on these towers or scored by this protocol."""
-    problems = resolved.learner_options.misfits(config)
+def _check(resolved: Resolved, config: ClipConfig, tokenizer: Tokenizer) -> None:
+    """Refuse what cannot be trained on this backbone or scored by this protocol."""
+    problems = resolved.learner_options.misfits(config, tokenizer)
     if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
         problems.append(
             "learner.class_specific: class-specific contexts cannot score new classes; "
