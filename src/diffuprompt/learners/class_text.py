@@ -15,6 +15,15 @@ from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.teachers import TemplateTeacher
 
 
+def check_texts(texts: int, classes: Classes) -> None:
+    """Raise `ConfigError` where an image cannot bring so many classes along."""
+    if texts > len(classes):
+        raise ConfigError(
+            f"diffusion.text_tokens: each image brings {texts} classes along, but only "
+            f"{len(classes)} are told apart; give more class names, or train with fewer"
+        )
+
+
 class Condition:
     """Image features with the zero-shot text features of the nearest classes behind them.
 
@@ -43,11 +52,7 @@ class Condition:
         """
         if not self.texts:
             return features_BE
-        if self.texts > len(classes):
-            raise ConfigError(
-                f"diffusion.text_tokens: each image brings {self.texts} classes along, but only "
-                f"{len(classes)} are told apart; give more class names, or train with fewer"
-            )
+        check_texts(self.texts, classes)
         text_CE = self._teacher.text(classes).to(features_BE)
         nearest_BT = (normalize(features_BE) @ text_CE.T).topk(self.texts, dim=1).indices
         return torch.cat([features_BE[:, None], text_CE[nearest_BT]], dim=1)

@@ -27,7 +27,7 @@ from diffuprompt.protocols.job import JobConfig, command
 from diffuprompt.protocols.metrics import score
 from diffuprompt.protocols.overfitting import overfit_images, overfit_train
 from diffuprompt.protocols.parts import Subset
-from diffuprompt.protocols.prompted import own_prompts
+from diffuprompt.protocols.prompted import conditions, own_prompts
 from diffuprompt.protocols.run_folder import RunFolder, read_run
 from diffuprompt.protocols.workbench import Workbench, prepare
 from diffuprompt.record import Job, Record, Score
@@ -85,7 +85,8 @@ def _generated(
         makers |= control_prompts(generator, pairs, bench.resolved.seed)
     scores = []
     for subset, images in bench.tests.items():
-        features, initial = images.features, own_prompts(learner, images)
+        features = conditions(learner, generator, images)
+        initial = own_prompts(learner, images)
         for variant, make in makers.items():
             prompts = partial(_sampled, make, features, initial)
             scores.append(scorer(variant, subset, images, prompts))

@@ -17,10 +17,11 @@ from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact, save_artifact
 from diffuprompt.learners.base import Learner
+from diffuprompt.learners.class_text import check_texts
 from diffuprompt.protocols.job import JobConfig, Resolved
 from diffuprompt.protocols.learner_task import LearnerTask
 from diffuprompt.protocols.overfitting import overfit_train
-from diffuprompt.protocols.prompted import task_loss
+from diffuprompt.protocols.prompted import conditions, task_loss
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.workbench import Workbench, prepare
 
@@ -118,6 +119,8 @@ def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
         resolved.fit,
         seed=resolved.seed,
     )
+    for images in (bench.train, *bench.tests.values()):
+        check_texts(generator.texts, images.classes)
     return generator.to(bench.clip.device)
 
 
@@ -132,7 +135,7 @@ def fit_generator(
     pairs, _ = overfit_train(bench, learner, folder, progress)
     resolved = bench.resolved
     fitted = generator.fit(
-        pairs,
+        replace(pairs, features=conditions(learner, generator, bench.train)),
         task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
         folder=folder.checkpoint / generator.name,
         fingerprint=bench.fingerprint,
