@@ -46,9 +46,9 @@ class OverfitConfig:
             if getattr(self, name) < 0
         ]
         if not 0 < self.target_drop < 1:
-            problems.append(f"overfit.target_drop: expected (0, 1), got {self.target_drop}")
+            problems.append(f"overfit: expected 0 < target_drop < 1, got {self.target_drop}")
         if not 0 <= self.smoothing < 1:
-            problems.append(f"overfit.smoothing: expected [0, 1), got {self.smoothing}")
+            problems.append(f"overfit: expected 0 <= smoothing < 1, got {self.smoothing}")
         if self.negatives and self.episode:
             problems.append("overfit: expected negatives or episode, not both; set one to 0")
         if problems:
@@ -64,6 +64,9 @@ class FitConfig:
     cross-entropy is taken for ``ce_samples`` images of each batch.
 
     Attributes:
+        mode: "two_stage" trains on overfitted prompts of a finished learner; "joint" lets learner
+            and generator move together, and overfits each batch anew from the learner's present
+            prompts. Two stages with ``ce_weight`` 0 are the plain diffusion loss.
         recipe: "adamw" with warm-up, cosine and clipping, or "sgd" as the field trains prompts:
             momentum 0.9, one warm-up epoch, no clipping.
         epochs, batch, lr, weight_decay, ema: training of the network.
@@ -76,6 +79,7 @@ class FitConfig:
         rank: "whiten" only: principal directions that are kept.
     """
 
+    mode: Literal["two_stage", "joint"] = "two_stage"
     recipe: Literal["adamw", "sgd"] = "adamw"
     epochs: int = 50
     batch: int = 32
