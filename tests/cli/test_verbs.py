@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffuprompt.cli import doctor
 from diffuprompt.cli.main import main
+from diffuprompt.protocols.evaluation import Evaluation
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.record import Job, Record, Score, pack_hits
 
@@ -72,14 +73,14 @@ def test_evaluate_prints_base_new_and_h(
 ) -> None:
     asked = []
 
-    def evaluate_run(run_dir: Path, *, controls: bool, progress: object) -> Path:
-        asked.append((run_dir, controls))
+    def evaluate_run(run_dir: Path, *, evaluation: Evaluation, progress: object) -> Path:
+        asked.append((run_dir, evaluation))
         return record(run_dir)
 
     stand_in(monkeypatch, "diffuprompt.protocols.evaluate", evaluate_run=evaluate_run)
     runs = [make_run(tmp_path / name) for name in ("one", "two")]
-    assert main(["evaluate", *map(str, runs), "--no-controls"]) == 0
-    assert asked == [(run, False) for run in runs]
+    assert main(["evaluate", *map(str, runs), "--no-oracle"]) == 0
+    assert asked == [(run, Evaluation(oracle=False)) for run in runs]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["Base", "New", "H"] in rows
     assert ["CoCoOp", "50.00", "25.00", "33.33"] in rows  # 2 * 50 * 25 / 75

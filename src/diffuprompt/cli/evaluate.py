@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,7 +14,8 @@ from diffuprompt.errors import ConfigError, DataError
 EXAMPLES = """
 diffuprompt evaluate runs/scenes-cocoop
 diffuprompt evaluate runs/*
-diffuprompt evaluate runs/scenes-cocoop --no-controls
+diffuprompt evaluate runs/scenes-cocoop --no-oracle
+diffuprompt evaluate runs/scenes-cocoop --controls none --nfe 1 2 3 10
 """
 
 
@@ -24,8 +25,13 @@ class Args:
 
     run: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")] = ()
     """Folders that 'diffuprompt train' made."""
-    controls: bool = True
-    """Also score what diffusion has to beat: mean, shuffled, noise, nearest, regression, oracle."""
+    controls: Literal["all", "basic", "none"] = "all"
+    """What generated prompts have to beat. basic: regression and shuffled, which decide; all:
+    noise, nearest, mean and the oracle too."""
+    oracle: bool = True
+    """Whether "all" holds the oracle, by far the slowest: it overfits prompts for test images."""
+    nfe: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
+    """Also sample with these numbers of evaluations; an evaluated run is only added to."""
 
 
 def run(args: Args) -> int:
@@ -39,12 +45,14 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
     from diffuprompt.protocols.evaluate import evaluate_run
+    from diffuprompt.protocols.evaluation import Evaluation
     from diffuprompt.record import read_record
     from diffuprompt.report.load import Source
 
+    evaluation = Evaluation(controls=args.controls, oracle=args.oracle, nfe=args.nfe)
     progress = console_progress()
     for folder in args.run:
-        path = evaluate_run(folder, controls=args.controls, progress=progress)
+        path = evaluate_run(folder, evaluation=evaluation, progress=progress)
         source = Source(path=path, record=read_record(path))
         print(f"{summary([source])}\n\nrecord: {path}\n", flush=True)
     return 0
