@@ -65,12 +65,16 @@ def learners(args: Args) -> Listing:
 def generators(args: Args) -> Listing:
     """Names and keys of the generators."""
     from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
+    from diffuprompt.generators.presets import PRESETS
 
     rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
     for name, kind in KINDS.items():
         sections = {"overfit": OverfitConfig, "fit": FitConfig, kind.section: kind.config}
         keys = [f"{s}.{f.name}" for s, config in sections.items() for f in fields(config)]
         rows.append([name, kind.about, ", ".join(keys)])
+    for preset in PRESETS:
+        values = ", ".join(f"{key}={value}" for key, value in preset.settings.items())
+        rows.append([f"{preset.section}.preset={preset.name}", preset.about, values])
     return ["generator", "what it is", "keys for --set"], rows
 
 

@@ -32,7 +32,7 @@ class FitTask:
         self.owner, self.pairs, self.task_loss = owner, pairs, task_loss
         self.target = owner.normaliser.encode(pairs.target, pairs.initial)
         self.batch = min(owner.fitting.batch, len(self.target))
-        self.ema = Ema(owner.network.parameters(), owner.fitting.ema)
+        self.ema = Ema(self.parameters(), owner.fitting.ema)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,12 +61,17 @@ class FitTask:
         """Return the generator's own random stream of one name."""
         return torch_stream(self.owner.seed, self.owner.name, *names)
 
+    def look(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalised targets ``(B, Z)`` and V0 ``(B, F)`` of some images."""
+        return self.target[index], self.pairs.initial[index]
+
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return L = CE + beta * own loss with its terms."""
         owner, config = self.owner, self.owner.fitting
         index = self.index(epoch, step)
         stream = self.stream("noise", epoch, step)
-        attempt = owner.attempt(self.target[index], self.pairs.features[index], stream)
+        target, initial = self.look(index)
+        attempt = owner.attempt(target, self.pairs.features[index], stream)
         total = config.beta * attempt.loss
         terms = {owner.name: attempt.loss, **attempt.shown}
         chosen = torch.arange(len(index), device=index.device)
@@ -75,9 +80,8 @@ class FitTask:
         if config.ce_samples:
             chosen = chosen[: config.ce_samples]  # the order is random already
         if config.ce_weight and len(chosen):
-            at = index[chosen]
-            guess = owner.normaliser.decode(attempt.guess[chosen], self.pairs.initial[at])
-            terms["ce"] = self.task_loss(guess, at)
+            guess = owner.normaliser.decode(attempt.guess[chosen], initial[chosen])
+            terms["ce"] = self.task_loss(guess, index[chosen])
             total = total + config.ce_weight * terms["ce"]
         return {"loss": total, **terms}
 

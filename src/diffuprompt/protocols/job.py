@@ -23,7 +23,12 @@ from diffuprompt.learners.presets import (
     find_method,
     find_preset,
 )
-from diffuprompt.protocols.overrides import SECTIONS, Sections, apply_overrides
+from diffuprompt.protocols.overrides import (
+    SECTIONS,
+    Sections,
+    apply_generator_presets,
+    apply_overrides,
+)
 
 GENERATORS = ("none", *KINDS)
 PRECISIONS = ("fp32", "bf16")
@@ -46,8 +51,8 @@ class JobConfig:
     """What a user asks for; see ``diffuprompt train --help`` for the meaning of each field.
 
     ``overrides`` are "key=value" with keys like "lr", "train.epochs", "learner.num_ctx",
-    "overfit.steps", "fit.lr" or "diffusion.nfe". ``setting`` changes no result: it is the name
-    under which a report shows an ablation.
+    "overfit.steps", "fit.lr" or "diffusion.nfe"; "diffusion.preset" sets many at once. ``setting``
+    changes no result: it is the name under which a report shows an ablation.
     """
 
     data: str
@@ -101,6 +106,10 @@ class JobConfig:
         if self.generator != "none" and not kind(**sections["learner"]).generates:
             raise ConfigError(
                 f"generator: {self.learner} has no prompts to generate; use generator=none"
+            )
+        if sections["fit"]["mode"] == "joint" and self.generator not in ("none", "diffusion"):
+            raise ConfigError(
+                f"fit.mode: joint trains diffusion only, got {self.generator}; use two_stage"
             )
 
 
@@ -227,7 +236,8 @@ def command(job: JobConfig) -> str:
 
 
 def _override(sections: Sections, job: JobConfig) -> None:
-    apply_overrides(sections, job.overrides, type(find_method(job.learner).options))
+    rest = apply_generator_presets(sections, job.overrides)
+    apply_overrides(sections, rest, type(find_method(job.learner).options))
 
 
 def _sections(preset: Preset) -> Sections:

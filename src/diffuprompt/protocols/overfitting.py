@@ -18,6 +18,7 @@ from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
+from diffuprompt.generators.joint import Base
 from diffuprompt.generators.label_space import episodes, hardest
 from diffuprompt.generators.overfit import Overfitted, overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
@@ -32,15 +33,23 @@ from diffuprompt.protocols.workbench import Workbench
 
 
 def overfit_train(
-    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
+    bench: Workbench,
+    learner: Learner,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    place: str = "overfit",
 ) -> tuple[PromptPairs, Overfitted]:
-    """Return V* of every training image in its test view, kept in the run and noted once."""
+    """Return V* of every training image in its test view, kept in the run and noted once.
+
+    ``place`` is the checkpoint's folder; joint training has one before and one after it.
+    """
     start = time.monotonic()
     problem, result = overfit_images(
         bench,
         learner,
         bench.train,
-        folder=folder.checkpoint / "overfit",
+        folder=folder.checkpoint / place,
         key=f"{bench.fingerprint}-{tensors_hash(learner.state_dict())}",
         progress=progress,
     )
@@ -77,6 +86,26 @@ def overfit_images(
     return problem, overfit(
         problem, config, lr=lr, folder=folder, key=key, progress=progress, label=label
     )
+
+
+def joint_base(bench: Workbench, learner: Learner, lr: float) -> Base:
+    """Return the learner as joint training sees it; ``lr`` is what overfitting it before took."""
+    images, config = bench.train, bench.resolved.overfit
+    lists = class_lists(config, learner, images, bench.resolved.seed)
+
+    def own(index_B: Tensor) -> Tensor:
+        prompts = learner.prompts(images.features[index_B])
+        return learner.spec.pack(prompts).expand(len(index_B), -1)
+
+    problem = Problem(
+        logits=learner_logits(learner, images),
+        initial=own_prompts(learner, images),
+        labels=images.labels,
+        lists=lists,
+    )
+    if not config.batch:
+        config = replace(config, batch=fitting_batch(learner, images.classes, lists))
+    return Base(module=learner, own=own, problem=problem, overfit=config, lr=lr)
 
 
 def class_lists(

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
+from diffuprompt.generators.presets import find_preset
 from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
@@ -26,6 +27,27 @@ EXPECTED: dict[Any, str] = {
     str | None: "text, or null for none",
     list[str]: 'a list of texts such as ["a photo of a {}."]',
 }
+
+
+def apply_generator_presets(sections: Sections, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Set what "diffusion.preset=NAME" stands for, in place; return the other overrides.
+
+    They count more, wherever they stand.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    names = {f"{kind.section}.preset": kind.section for kind in KINDS.values()}
+    rest = []
+    for text in overrides:
+        key, equals, name = text.partition("=")
+        if key not in names or not equals:
+            rest.append(text)
+            continue
+        for place, value in find_preset(names[key], name).settings.items():
+            section, field = place.split(".", 1)
+            sections[section][field] = value
+    return tuple(rest)
 
 
 def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: type) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from diffuprompt.engine.device import environment, peak_memory_mib
@@ -14,13 +15,14 @@ from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.base import PromptGenerator
+from diffuprompt.generators.joint import fit_joint
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact, save_artifact
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.class_text import check_texts
 from diffuprompt.protocols.job import JobConfig, Resolved
 from diffuprompt.protocols.learner_task import LearnerTask
-from diffuprompt.protocols.overfitting import overfit_train
+from diffuprompt.protocols.overfitting import joint_base, overfit_train
 from diffuprompt.protocols.prompted import conditions, task_loss
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.workbench import Workbench, prepare
@@ -132,9 +134,12 @@ def fit_generator(
     progress: Progress,
 ) -> None:
     """Stages 1 and 2: overfitted prompts, then the generator of such prompts."""
-    pairs, _ = overfit_train(bench, learner, folder, progress)
-    resolved = bench.resolved
-    fitted = generator.fit(
+    resolved, fit = bench.resolved, generator.fit
+    place = "overfit-before" if resolved.fit.mode == "joint" else "overfit"
+    pairs, found = overfit_train(bench, learner, folder, progress, place=place)
+    if resolved.fit.mode == "joint":
+        fit = partial(fit_joint, generator, base=joint_base(bench, learner, found.lr))
+    fitted = fit(
         replace(pairs, features=conditions(learner, generator, bench.train)),
         task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
         folder=folder.checkpoint / generator.name,

@@ -1,0 +1,112 @@
+"""Joint training and the paper's preset, from a job to a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.contract.generators import shrink_networks
+
+from diffuprompt.engine.progress import NULL
+from diffuprompt.errors import ConfigError
+from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
+from diffuprompt.generators.presets import PRESETS
+from diffuprompt.generators.registry import build_generator
+from diffuprompt.hub.artifact import load_artifact
+from diffuprompt.prompts import PromptSpec, Slot
+from diffuprompt.protocols.evaluate import evaluate_run
+from diffuprompt.protocols.job import JobConfig, resolve
+from diffuprompt.protocols.train import train_job
+from diffuprompt.protocols.workbench import prepare
+from diffuprompt.record import read_record
+
+
+def job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConfig:
+    return JobConfig(
+        data=str(world / "colours"),
+        backbone=str(world / "clip"),
+        learner=learner,
+        generator="diffusion",
+        shots=2,
+        protocol="base-to-new",
+        runs_dir=runs,
+        device="cpu",
+        workers=0,
+        overrides=("train.epochs=2", *overrides, "fit.epochs=2", "fit.batch=4"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("learner", "overrides"),
+    [
+        ("cocoop", ("diffusion.preset=paper",)),
+        ("maple", ("depth=2", "fit.mode=joint")),
+        ("vpt", ("vision_depth=2", "fit.mode=joint", "overfit.negatives=1")),
+    ],
+)
+def test_joint_training_moves_the_learner_and_is_scored(
+    learner: str,
+    overrides: tuple[str, ...],
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shrink_networks(monkeypatch)
+    asked = job(world, tmp_path, learner, *overrides)
+    run = train_job(asked)
+    assert train_job(asked) == run  # finished: nothing to do
+    record = read_record(evaluate_run(run))
+    assert {s.variant for s in record.scores} >= {"own", "diffusion", "oracle", "nearest"}
+    assert record.config["fit"]["mode"] == "joint"
+    # the learner before joint training is that of the run without a generator
+    plain = JobConfig(
+        **{**vars(asked), "generator": "none", "overrides": asked.overrides[:1] + tuple(
+            o for o in overrides if not o.startswith(("fit.", "overfit.", "diffusion."))
+        )}
+    )  # fmt: skip
+    clip = prepare(plain, NULL).clip
+    before = load_artifact(train_job(plain) / "artifact", clip=clip).learner.state_dict()
+    after = load_artifact(run / "artifact", clip=clip).learner.state_dict()
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> None:
+    def resolved(*overrides: str):
+        asked = JobConfig(data="scenes", generator="diffusion", overrides=overrides)
+        return resolve(
+            asked, dataset="scenes", backbone="b", own_pictures=False, logit_scale=100.0
+        ).to_json()
+
+    paper = resolved("diffusion.preset=paper")
+    (preset,) = (p for p in PRESETS if p.name == "paper")
+    for key, value in preset.settings.items():
+        section, field = key.split(".")
+        assert paper[section][field] == value, key
+    mixed = resolved("fit.lr=0.1", "diffusion.preset=paper", "diffusion.nfe=9")
+    assert (mixed["fit"]["lr"], mixed["diffusion"]["nfe"]) == (0.1, 9)
+    assert mixed["fit"]["normaliser"] == "none"
+    with pytest.raises(ConfigError, match=r"diffusion\.preset: .*Did you mean 'paper'\?"):
+        resolved("diffusion.preset=papper")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.section}-{p.name}")
+def test_a_preset_is_settings_that_exist_and_build(preset) -> None:
+    sections = {"overfit": {}, "fit": {}, preset.section: {}}
+    for key, value in preset.settings.items():
+        section, field = key.split(".")
+        sections[section][field] = value
+    OverfitConfig(**sections["overfit"])
+    spec = PromptSpec((Slot(name="text.0", tower="text", layer=0, length=4, width=8),))
+    generator = build_generator(
+        "diffusion",
+        spec,
+        8,
+        DiffusionConfig(**sections["diffusion"]),
+        FitConfig(**sections["fit"]),
+        seed=0,
+    )
+    own = torch.zeros(1, spec.size)
+    with torch.no_grad():
+        assert torch.equal(generator.eval().sample(torch.ones(1, 8), own), own)
