@@ -17,12 +17,14 @@ import pytest
 from tests.protocols.world import command
 from tests.report import factory
 
+from diffuprompt.cli.study_plug_in import Args as StudyArgs
 from diffuprompt.errors import ConfigError
 from diffuprompt.protocols import matrix
+from diffuprompt.protocols.evaluation import Evaluation
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.matrix import run_matrix
 from diffuprompt.protocols.plan import Planned, plan
-from diffuprompt.protocols.study import Shared, base_to_new
+from diffuprompt.protocols.study import FOCUS, NFE, Shared, StudyJob, base_to_new, plug_in
 from diffuprompt.record import read_record
 
 STAND_IN = """
@@ -46,7 +48,7 @@ record["job"].update(learner=job["learner"], generator=job["generator"], seed=se
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "worker.py").write_text(STAND_IN)
-    (folder / "template.json").write_text(factory.record(generator="none").model_dump_json())
+    (folder / "template.json").write_text(factory.record().model_dump_json())
     monkeypatch.setattr(matrix, "WORKER", (sys.executable, str(folder / "worker.py")))
 
 
@@ -55,7 +57,7 @@ def planned(runs: Path, learner: str, generator: str, seed: int, needs: str | No
     name = f"{learner}-{generator}-{seed}"
     job = JobConfig(data="x", learner=learner, generator=generator, seed=seed, runs_dir=runs)
     object.__setattr__(job, "preset", name)  # frozen, and no preset of that name is there
-    return Planned(job=job, name=name, needs=needs)
+    return Planned(asked=StudyJob(job=job), name=name, needs=needs)
 
 
 def order(runs: Path) -> list[str]:
@@ -69,7 +71,8 @@ def test_plan_drops_repeats_and_puts_learners_first(
     shared = Shared(data="colours", backbone="./clip", shots=3)
     generated = shared.job("cocoop", 1, generator="diffusion")
     alone = shared.job("cocoop", 1)
-    found = plan([generated, alone, generated, shared.job("cocoop", 2)])
+    jobs = [generated, alone, generated, shared.job("cocoop", 2)]
+    found = plan([StudyJob(job=job) for job in jobs])
     assert [(p.job.generator, p.job.seed) for p in found] == [
         ("none", 1), ("none", 2), ("diffusion", 1),
     ]  # fmt: skip
@@ -81,6 +84,50 @@ def test_plan_drops_repeats_and_puts_learners_first(
 def test_study_names_every_learner_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"(?s)cocop: .*'cocoop'.*map: "):
         base_to_new(Shared(data="scenes"), ["cocop", "map", "coop"], [1, 2])
+
+
+def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
+    jobs = plug_in(
+        Shared(data="scenes"), learners=("coop", "cocoop"), seeds=(1, 2), generators=("diffusion",)
+    )
+    methods = [(j.job.learner, j.job.generator, j.job.setting) for j in jobs if j.job.seed == 1]
+    assert methods[:4] == [
+        ("coop", "none", ""), ("cocoop", "none", ""),
+        ("coop", "diffusion", ""), ("cocoop", "diffusion", ""),
+    ]  # fmt: skip
+    assert methods[4:] == [("cocoop", "diffusion", f"overfit.steps={k}") for k in range(1, 11)]
+    assert [j.evaluation.nfe for j in jobs[2:4]] == [(), NFE]
+    assert jobs[-1].job.overrides == ("overfit.steps=10",)
+    with pytest.raises(ConfigError, match=r"--sweep-for.*\['coop'\].*\['vpt'\]"):
+        plug_in(
+            Shared(data="scenes"), learners=("coop",), seeds=(1,), generators=("diffusion",),
+            rivals_for=(), sweep_for=("vpt",),
+        )  # fmt: skip
+    assert StudyArgs().rivals_for == StudyArgs().sweep_for == FOCUS
+
+
+def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    shared = Shared(data="colours", backbone="./clip", shots=3)
+    jobs = plug_in(shared, learners=("cocoop",), seeds=(1,), generators=("diffusion",))
+    found = plan(jobs)
+    settings = {p.job.setting for p in found}
+    assert len(found) == len(jobs) - 1
+    assert "overfit.steps=5" not in settings
+    assert {p.needs for p in found} == {None, found[0].name}
+
+
+def test_a_run_that_lacks_a_score_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    job = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    run_matrix([job], results=None, parallel=1, threads=1)
+    assert job.is_finished
+    more = StudyJob(job=job.job, evaluation=Evaluation(nfe=(3,)))
+    assert not Planned(asked=more, name=job.name, needs=None).is_finished
 
 
 def test_jobs_wait_for_their_learner_and_records_are_kept(
@@ -127,7 +174,7 @@ def test_a_record_of_the_same_job_under_other_settings_gives_way(
     job = planned(tmp_path, "cocoop", "none", 1, None)
     run_matrix([job], results=folder, parallel=1, threads=1)
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
-    other = Planned(job=job.job, name="renamed", needs=None)
+    other = Planned(asked=job.asked, name="renamed", needs=None)
     (tmp_path / "renamed").mkdir()
     (tmp_path / "renamed" / "record.json").write_bytes(job.folder.record.read_bytes())
     run_matrix([other], results=folder, parallel=1, threads=1)

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Learn prompts from a few labelled images; resumes if interrupted."),
     "evaluate": ("evaluate", "Score finished runs on their test images and write record.json."),
     "study base-to-new": ("study_base_to_new", "Train and score many learners and seeds."),
+    "study plug-in": ("study_plug_in", "Plug generators into learners: rivals, controls, sweeps."),
     "predict": ("predict", "Name what is in images, with the trained classes or with your own."),
     "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),

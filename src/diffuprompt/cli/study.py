@@ -13,8 +13,7 @@ from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from diffuprompt.protocols.job import JobConfig
-    from diffuprompt.protocols.study import Shared
+    from diffuprompt.protocols.study import Shared, StudyJob
 
 FAILED = 4  # exit code when a job has no record in the end
 
@@ -78,7 +77,7 @@ def shared(args: StudyArgs) -> Shared:
     )
 
 
-def carry_out(jobs: Sequence[JobConfig], args: StudyArgs, study: str) -> int:
+def carry_out(jobs: Sequence[StudyJob], args: StudyArgs, study: str) -> int:
     """List the jobs or run them; what failed is shown at the end with its log file.
 
     ``study`` is the folder inside ``--results``.

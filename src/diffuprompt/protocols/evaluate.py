@@ -51,7 +51,7 @@ def evaluate_run(
     folder = RunFolder(Path(run))
     job, _ = read_run(folder.path)
     before = read_record(folder.record) if folder.is_finished else None
-    if before is not None and is_scored(before, evaluation):
+    if before is not None and evaluation.is_in(before):
         log.info("%s is evaluated already; delete record.json to do it again", folder.path)
         return folder.record
     if not folder.is_trained:
@@ -77,11 +77,6 @@ def evaluate_run(
     record = _record(bench, job, folder, learner, generator, scores, seconds)
     write_text(folder.record, record.model_dump_json(indent=1) + "\n")
     return folder.record
-
-
-def is_scored(record: Record, evaluation: Evaluation) -> bool:
-    """Whether a record holds all that an evaluation asks for."""
-    return evaluation.variants(record.job.generator) <= {s.variant for s in record.scores}
 
 
 def _generated(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.record import Record
 
 BASIC = ("regression", "shuffled")
 LABEL_FREE = (*BASIC, "noise", "nearest", "mean")
@@ -50,6 +51,10 @@ class Evaluation:
         oracle = {"oracle"} if self.asks_oracle else set()
         swept = {nfe_variant(generator, n) for n in self.steps(generator)}
         return frozenset({"own", generator, *self.label_free(generator), *swept, *oracle})
+
+    def is_in(self, record: Record) -> bool:
+        """Whether a record holds all that is asked for."""
+        return self.variants(record.job.generator) <= {s.variant for s in record.scores}
 
     @property
     def asks_oracle(self) -> bool:

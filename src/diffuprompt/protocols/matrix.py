@@ -10,7 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -120,7 +120,8 @@ class _Matrix:
                 start_new_session=True,  # Ctrl-C is for us; we ask the jobs to stop
             )
         stdin = _pipe(process)
-        stdin.write(json.dumps({"job": job_to_json(p.job)}).encode() + b"\n")
+        message = {"job": job_to_json(p.job), "evaluation": asdict(p.asked.evaluation)}
+        stdin.write(json.dumps(message).encode() + b"\n")
         stdin.flush()
         return _Running(planned=p, process=process, log_file=log_file)
 

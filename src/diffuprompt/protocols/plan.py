@@ -15,10 +15,11 @@ from diffuprompt.clip.peek import peek_clip
 from diffuprompt.data.catalog import names
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.device import pick
-from diffuprompt.errors import ConfigError
 from diffuprompt.protocols.job import JobConfig, resolve
 from diffuprompt.protocols.run_folder import RunFolder
+from diffuprompt.protocols.study import StudyJob
 from diffuprompt.protocols.train import run_name
+from diffuprompt.record import read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +27,19 @@ class Planned:
     """One job, the folder of its run, and what tells it apart from the others of a study.
 
     Attributes:
-        job: as asked.
+        asked: the job, and what of its run is scored.
         name: of the run; equal names are equal results.
         needs: name of the run whose learner a job with a generator takes over; None without one.
     """
 
-    job: JobConfig
+    asked: StudyJob
     name: str
     needs: str | None
+
+    @property
+    def job(self) -> JobConfig:
+        """The job as asked."""
+        return self.asked.job
 
     @property
     def folder(self) -> RunFolder:
@@ -49,32 +55,32 @@ class Planned:
     def kind(self) -> tuple[str, ...]:
         """All but the seed: jobs of one kind take about as long."""
         generator = "" if self.job.generator == "none" else f"+{self.job.generator}"
-        name = Path(self.job.data).name
-        return (name, self.job.learner + generator, *self.job.overrides)
+        name, setting = Path(self.job.data).name, self.job.setting
+        return (name, self.job.learner + generator, *([setting] if setting else []))
 
     @property
     def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.folder.is_finished
+        folder = self.folder
+        return folder.is_finished and self.asked.evaluation.is_in(read_record(folder.record))
 
 
-def plan(jobs: Sequence[JobConfig]) -> tuple[Planned, ...]:
-    """Resolve jobs, drop repeats, and put every learner before what takes it over.
+def plan(jobs: Sequence[StudyJob]) -> tuple[Planned, ...]:
+    """Resolve jobs, drop repeats (the first stays), and put learners before what takes them over.
 
     Raises:
-        ConfigError: a job names its own folder, or does not fit its data or backbone.
+        ConfigError: a job does not fit its data or backbone.
         DataError, CheckpointError: data or a backbone cannot be found.
     """
     found: dict[str, Planned] = {}
-    for job in jobs:
-        if job.out is not None:
-            raise ConfigError("out: the runs of a matrix are named by their options; drop --out")
-        planned = _planned(job)
+    for asked in jobs:
+        planned = _planned(asked)
         found.setdefault(planned.name, planned)
     return tuple(sorted(found.values(), key=lambda p: p.needs in found))
 
 
-def _planned(job: JobConfig) -> Planned:
+def _planned(asked: StudyJob) -> Planned:
+    job = asked.job
     dataset, scale = _known(job.data, job.data_root, job.backbone, job.device)
     resolved = resolve(
         job,
@@ -84,9 +90,8 @@ def _planned(job: JobConfig) -> Planned:
         logit_scale=scale,
     )
     twin = run_name(replace(resolved, generator="none"))
-    return Planned(
-        job=job, name=run_name(resolved), needs=None if job.generator == "none" else twin
-    )
+    needs = None if job.generator == "none" else twin
+    return Planned(asked=asked, name=run_name(resolved), needs=needs)
 
 
 @lru_cache

@@ -1,14 +1,29 @@
-"""Which jobs a study is made of; no torch."""
+"""Which jobs a study is made of, and what of each run is scored; no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.protocols.evaluation import Evaluation
 from diffuprompt.protocols.job import JobConfig
+
+PLUG_IN = ("coop", "cocoop", "vpt", "maple", "promptsrc", "coprompt")
+FOCUS = ("cocoop",)  # whose rivals and sweeps the paper shows (Table 4, figure 5)
+NFE = (1, 2, 3, 5, 10, 25, 100)
+STEPS = tuple(range(1, 11))  # overfitting iterations; none is the learner's own prompts
+DIFFUSION = "diffusion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyJob:
+    """One job, and what of its run is scored."""
+
+    job: JobConfig
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +39,10 @@ class Shared:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
 
-    def job(self, learner: str, seed: int, *, generator: str = "none") -> JobConfig:
-        """Return one base-to-new job of the study."""
+    def job(
+        self, learner: str, seed: int, *, generator: str = "none", setting: str = ""
+    ) -> JobConfig:
+        """Return one base-to-new job of the study; ``setting`` is also an override."""
         return JobConfig(
             data=self.data,
             data_root=self.data_root,
@@ -35,7 +52,8 @@ class Shared:
             shots=self.shots,
             seed=seed,
             protocol="base-to-new",
-            overrides=self.overrides,
+            overrides=(*self.overrides, setting) if setting else self.overrides,
+            setting=setting,
             runs_dir=self.runs_dir,
             precision=self.precision,
             device=self.device,
@@ -44,19 +62,75 @@ class Shared:
 
 def base_to_new(
     shared: Shared, learners: Sequence[str], seeds: Sequence[int]
-) -> tuple[JobConfig, ...]:
+) -> tuple[StudyJob, ...]:
     """Return every learner with every seed, seed by seed, so that early results cover all.
 
     Raises `ConfigError` naming every job that cannot be.
     """
-    jobs: list[JobConfig] = []
-    problems: list[str] = []
+    asked = [_Asked(learner, seed) for seed in seeds for learner in learners]
+    return _jobs(shared, asked)
+
+
+def plug_in(
+    shared: Shared,
+    *,
+    learners: Sequence[str],
+    seeds: Sequence[int],
+    generators: Sequence[str],
+    rivals_for: Sequence[str] = FOCUS,
+    sweep_for: Sequence[str] = FOCUS,
+    oracle: bool = True,
+) -> tuple[StudyJob, ...]:
+    """Return the jobs of the plug-in study, the most wanted first.
+
+    Every learner without and with diffusion, with all controls; for ``rivals_for`` the other
+    generators; for ``sweep_for`` further numbers of evaluations, scored of the same run, and runs
+    with other numbers of overfitting iterations.
+
+    Raises `ConfigError` naming every job that cannot be, or focus that is no learner of the study.
+    """
+    for name, focus in (("rivals-for", rivals_for), ("sweep-for", sweep_for)):
+        unknown = [learner for learner in focus if learner not in learners]
+        if unknown:
+            raise ConfigError(f"--{name}: expected some of {list(learners)}, got {unknown}")
+    asked: list[_Asked] = []
     for seed in seeds:
-        for learner in learners:
-            try:
-                jobs.append(shared.job(learner, seed))
-            except ConfigError as error:
-                problems.append(f"{learner}: {error}")
+        asked += [_Asked(learner, seed) for learner in learners]
+        if DIFFUSION in generators:
+            for learner in learners:
+                nfe = NFE if learner in sweep_for else ()
+                asked.append(_Asked(learner, seed, DIFFUSION, Evaluation(oracle=oracle, nfe=nfe)))
+    plain = Evaluation(controls="none")
+    rivals = [generator for generator in generators if generator != DIFFUSION]
+    for seed in seeds:
+        asked += [_Asked(learner, seed, rival, plain) for learner in rivals_for for rival in rivals]
+    if DIFFUSION in generators:
+        settings = [f"overfit.steps={k}" for k in STEPS]
+        for seed in seeds:
+            for learner in sweep_for:
+                asked += [_Asked(learner, seed, DIFFUSION, plain, s) for s in settings]
+    return _jobs(shared, asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    learner: str
+    seed: int
+    generator: str = "none"
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    setting: str = ""
+
+
+def _jobs(shared: Shared, asked: Sequence[_Asked]) -> tuple[StudyJob, ...]:
+    jobs: list[StudyJob] = []
+    problems: list[str] = []
+    for a in asked:
+        try:
+            job = shared.job(a.learner, a.seed, generator=a.generator, setting=a.setting)
+        except ConfigError as error:
+            problems.append(f"{a.learner}: {error}")
+        else:
+            jobs.append(StudyJob(job=job, evaluation=a.evaluation))
     if problems:
         raise ConfigError("\n  ".join(dict.fromkeys(problems)))
     return tuple(jobs)

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from diffuprompt.engine.progress import LogProgress
 from diffuprompt.errors import DiffupromptError
+from diffuprompt.protocols.evaluation import Evaluation
 from diffuprompt.protocols.run_folder import job_from_json
 
 LOG_EVERY_S = 60.0
@@ -32,8 +33,11 @@ def work(line: str) -> int:
         from diffuprompt.protocols.train import train_job
 
         progress = LogProgress(every_s=LOG_EVERY_S)
-        job = job_from_json(json.loads(line)["job"])
-        evaluate_run(train_job(job, progress), progress=progress)
+        message = json.loads(line)
+        asked = message["evaluation"]
+        evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
+        run = train_job(job_from_json(message["job"]), progress)
+        evaluate_run(run, evaluation=evaluation, progress=progress)
     except (DiffupromptError, OSError) as error:
         log.error("%s%s", ERROR, error)
         return getattr(error, "exit_code", 1)

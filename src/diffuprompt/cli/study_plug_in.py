@@ -1,0 +1,70 @@
+"""`diffuprompt study plug-in`: what generated prompts add to each learner, against controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffuprompt.cli.study import StudyArgs, carry_out, shared
+
+EXAMPLES = """
+diffuprompt study plug-in --data scenes --dry-run
+diffuprompt study plug-in --data caltech101 --backbone photo-clip-lite --precision bf16 --jobs 2
+diffuprompt study plug-in --data scenes --learners coop vpt --seeds 1 --rivals-for --sweep-for
+diffuprompt study plug-in --data scenes --generators diffusion --no-oracle --set fit.epochs=20
+"""
+FOLDER = "plugin-study"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args(StudyArgs):
+    """Plug diffusion into every learner, with rivals, controls and sweeps.
+
+    What is finished is not repeated, so a study can be given in parts, such as the sweeps for one
+    seed.
+    """
+
+    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Which of `diffuprompt ls learners`; without it the six of the study."""
+    generators: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Which of `diffuprompt ls generators`; without it all."""
+    rivals_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("cocoop",)
+    """Learners for which the generators besides diffusion are trained; may be empty."""
+    sweep_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("cocoop",)
+    """Learners for which evaluations (1 to 100) and overfitting iterations (0 to 10) vary."""
+    oracle: bool = True
+    """Whether prompts overfitted to the test labels are scored too, by far the slowest control."""
+
+
+def run(args: Args) -> int:
+    """Run the matrix and write the summary of all its records, or list the jobs."""
+    common = shared(args)
+    from diffuprompt.protocols.job import GENERATORS
+    from diffuprompt.protocols.study import FOCUS, PLUG_IN, plug_in
+
+    learners = args.learners or PLUG_IN
+    # a focus that was not asked for by name is only for learners that are there
+    focus = [
+        names if names != FOCUS else tuple(name for name in FOCUS if name in learners)
+        for names in (args.rivals_for, args.sweep_for)
+    ]
+    jobs = plug_in(
+        common,
+        learners=learners,
+        seeds=args.seeds,
+        generators=args.generators or tuple(g for g in GENERATORS if g != "none"),
+        rivals_for=focus[0],
+        sweep_for=focus[1],
+        oracle=args.oracle,
+    )
+    code = carry_out(jobs, args, f"{FOLDER}/{Path(args.data).name}")
+    folder = args.results / FOLDER
+    if not args.dry_run and any(folder.rglob("*+diffusion-*.json")):
+        from diffuprompt.report.plugin_summary import write_summary
+
+        write_summary([folder], folder / "summary.json")
+        print(f"wrote {folder / 'summary.json'}")
+    return code
