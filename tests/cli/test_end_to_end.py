@@ -243,10 +243,10 @@ def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
     shutil.copytree(runs["diffusion"], tmp_path / "run")
     file = tmp_path / "run" / "record.json"
     before = read_record(file)
-    words = ("evaluate", tmp_path / "run", "--controls", "basic", "--nfe", 1, 5)
+    words = ("evaluate", tmp_path / "run", "--controls", "basic", "--nfe", 1, 5, "--samples", 3)
     assert command(*words).code == 0
     after = read_record(file)
-    added = {"diffusion@nfe=1", "diffusion@nfe=5"}
+    added = {"diffusion@nfe=1", "diffusion@nfe=5", "diffusion@samples=3"}
     assert {s.variant for s in after.scores} == {s.variant for s in before.scores} | added
     for old in before.scores:
         assert after.score(old.variant, old.subset) == old
@@ -254,6 +254,10 @@ def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
     assert five is not None
     assert main is not None
     assert five.hits == main.hits  # as many evaluations as configured
+    mean = after.score("diffusion@samples=3", "base")
+    assert mean is not None
+    assert mean.nll != main.nll
+    assert mean.aurc is not None
     assert five.generate_ms
     assert five.classify_ms
     assert "evaluated already" in command(*words).err

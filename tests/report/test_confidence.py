@@ -58,5 +58,15 @@ def test_old_records_leave_gaps_and_columns_that_nobody_has_are_left_out() -> No
     assert (found["Base ECE"], found["Base at 50 %"], found["New AURC"]) == ("5.00", "—", "—")
     records = [changed(changed(record, "diffusion", **old), "own", **old) for record in records]
     made = table(records)
-    assert made.columns == ("Method", "Base ECE", "New ECE")
+    assert made.columns == ("Method", "Base accuracy", "Base ECE", "New accuracy", "New ECE")
     assert "AURC" not in made.caption
+
+
+def test_means_over_draws_have_a_row_behind_their_generator() -> None:
+    accuracy = dict(factory.ACCURACY) | {
+        "diffusion@samples=8": (0.9, 0.7),
+        "diffusion@nfe=3": (0.8, 0.6),
+    }
+    made = table([factory.record(seed=seed, accuracy=accuracy) for seed in (1, 2)])
+    names = ["CoCoOp", "CoCoOp + diffusion", "CoCoOp + diffusion, samples=8"]
+    assert [row[0] for row in made.rows] == names

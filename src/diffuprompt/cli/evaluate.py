@@ -16,6 +16,7 @@ diffuprompt evaluate runs/scenes-cocoop
 diffuprompt evaluate runs/*
 diffuprompt evaluate runs/scenes-cocoop --no-oracle
 diffuprompt evaluate runs/scenes-cocoop --controls none --nfe 1 2 3 10
+diffuprompt evaluate runs/scenes-cocoop --samples 8
 """
 
 
@@ -32,6 +33,8 @@ class Args:
     """Whether "all" holds the oracle, by far the slowest: it overfits prompts for test images."""
     nfe: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
     """Also sample with these numbers of evaluations; an evaluated run is only added to."""
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
 
 
 def run(args: Args) -> int:
@@ -49,7 +52,9 @@ def run(args: Args) -> int:
     from diffuprompt.record import read_record
     from diffuprompt.report.load import Source
 
-    evaluation = Evaluation(controls=args.controls, oracle=args.oracle, nfe=args.nfe)
+    evaluation = Evaluation(
+        controls=args.controls, oracle=args.oracle, nfe=args.nfe, samples=args.samples
+    )
     progress = console_progress()
     for folder in args.run:
         path = evaluate_run(folder, evaluation=evaluation, progress=progress)

@@ -22,7 +22,7 @@ from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.learners.base import Learner
-from diffuprompt.protocols.evaluation import Evaluation, nfe_variant
+from diffuprompt.protocols.evaluation import Evaluation, nfe_variant, samples_variant
 from diffuprompt.protocols.job import JobConfig, command
 from diffuprompt.protocols.overfitting import overfit_images, overfit_train
 from diffuprompt.protocols.parts import Subset
@@ -66,7 +66,7 @@ def evaluate_run(
     kept = folder.checkpoint / "scores" / artifact.description.tensors_hash
     scorer = Scorer(learner, kept, progress)
     start = time.monotonic()
-    scores = [scorer("own", subset, images, None) for subset, images in bench.tests.items()]
+    scores = [scorer("own", subset, images) for subset, images in bench.tests.items()]
     if generator is not None:
         scores += _generated(bench, learner, generator, folder, scorer, evaluation)
     seconds = time.monotonic() - start
@@ -89,18 +89,22 @@ def _generated(
 ) -> list[Score]:
     """Score generated prompts and, if asked, everything that they have to beat."""
     pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
-    makers: dict[str, Control] = {generator.name: partial(in_batches, generator.sample)}
+    sample = partial(in_batches, generator.sample)
+    makers: dict[str, list[Control]] = {generator.name: [sample]}
     for n in evaluation.steps(generator.name):
-        makers[nfe_variant(generator.name, n)] = partial(in_batches, generator.sample, nfe=n)
+        makers[nfe_variant(generator.name, n)] = [partial(sample, nfe=n)]
+    if draws := evaluation.draws(generator.name):
+        each = [partial(sample, draw=k) for k in range(draws)]
+        makers[samples_variant(generator.name, draws)] = [*each]
     controls = control_prompts(generator, pairs, bench.resolved.seed)
-    makers |= {name: controls[name] for name in evaluation.label_free(generator.name)}
+    makers |= {name: [controls[name]] for name in evaluation.label_free(generator.name)}
     scores = []
     for subset, images in bench.tests.items():
         features = conditions(learner, generator, images)
         initial = own_prompts(learner, images)
-        for variant, make in makers.items():
-            prompts = partial(_sampled, make, features, initial)
-            scores.append(scorer(variant, subset, images, prompts))
+        for variant, several in makers.items():
+            prompts = [partial(_sampled, make, features, initial) for make in several]
+            scores.append(scorer(variant, subset, images, *prompts))
         if evaluation.asks_oracle:
             best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)
             scores.append(scorer("oracle", subset, images, best))

@@ -1,9 +1,12 @@
 """Scores of probabilities against labels, as the field defines them.
 
-Legend: N image, C class.
+Legend: M draw, N image, C class.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +51,14 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
         aurc=100 * float(risk.mean()),
         hits=pack_hits(hits.tolist()),
     )
+
+
+def pooled(logits_MNC: Sequence[Tensor]) -> Tensor:
+    """Return logits ``(N, C)`` of the mean of M draws' probabilities; one draw stays as it is."""
+    if len(logits_MNC) == 1:
+        return logits_MNC[0]
+    log_probabilities = torch.stack([logits.double().log_softmax(1) for logits in logits_MNC])
+    return log_probabilities.logsumexp(0) - math.log(len(logits_MNC))
 
 
 def macro_f1(predicted_N: Tensor, labels_N: Tensor) -> float:

@@ -16,7 +16,7 @@ from diffuprompt.engine.files import read_json, write_text
 from diffuprompt.engine.progress import Progress
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.image_set import ImageSet
-from diffuprompt.protocols.metrics import score
+from diffuprompt.protocols.metrics import pooled, score
 from diffuprompt.protocols.parts import Subset
 from diffuprompt.record import Score
 
@@ -35,24 +35,29 @@ class Scorer:
     def __init__(self, learner: Learner, folder: Path, progress: Progress) -> None:
         self.learner, self.folder, self.progress = learner, folder, progress
 
-    def __call__(
-        self, variant: str, subset: Subset, images: ImageSet, prompts: Maker | None
-    ) -> Score:
-        """Score what ``prompts`` makes, or the learner's own prompts."""
+    def __call__(self, variant: str, subset: Subset, images: ImageSet, *prompts: Maker) -> Score:
+        """Score what ``prompts`` makes; of several, the mean of their probabilities.
+
+        Without any, score the learner's own prompts.
+        """
         path = self.folder / f"{variant}-{subset}.json"
         if path.exists():
             return Score.model_validate(read_json(path))
         images.warm(self.learner.needs)
         device = images.labels.device
-        start = _now(device)
-        flat = prompts() if prompts else None
-        middle = _now(device)
-        logits = self._logits(variant, subset, images, flat)
-        end = _now(device)
-        timed = {"classify_ms": 1000 * (end - middle) / len(images)}
-        if prompts is not None:
-            timed["generate_ms"] = 1000 * (middle - start) / len(images)
-        result = score(variant, subset, logits, images.labels).model_copy(update=timed)
+        generating = classifying = 0.0
+        each = []
+        for make in prompts or (None,):
+            start = _now(device)
+            flat = make() if make else None
+            middle = _now(device)
+            each.append(self._logits(variant, subset, images, flat))
+            generating += middle - start
+            classifying += _now(device) - middle
+        timed = {"classify_ms": 1000 * classifying / len(images)}
+        if prompts:
+            timed["generate_ms"] = 1000 * generating / len(images)
+        result = score(variant, subset, pooled(each), images.labels).model_copy(update=timed)
         write_text(path, result.model_dump_json() + "\n")
         return result
 

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from diffuprompt.record import Score
 from diffuprompt.report.aggregate import Row, Section
-from diffuprompt.report.names import METRICS, is_control
+from diffuprompt.report.names import METRICS, is_control, row_order
 from diffuprompt.report.tables import Cell, Number, Table
 
 Measure = Callable[[Score], float | None]
@@ -18,6 +18,7 @@ def _selective(coverage: str) -> Measure:
 
 
 MEASURES: dict[str, Measure] = {
+    "accuracy": lambda score: score.accuracy,
     "ECE": lambda score: score.ece,
     **{f"at {coverage} %": _selective(coverage) for coverage in ("50", "80", "90")},
     "AURC": lambda score: score.aurc,
@@ -30,8 +31,13 @@ EXPLAINED = {
 
 
 def confidence_table(section: Section) -> Table:
-    """One row a method, controls aside; a measure that no record has gets no column."""
+    """One row a method, controls aside; a measure that no record has gets no column.
+
+    Means over draws of a generator, which the main table does not show, have a row of their own.
+    """
     rows = [row for row in section.rows if not is_control(row.variant)]
+    rows += [row for row in section.sweeps if "@samples=" in row.variant]
+    rows.sort(key=lambda row: row_order(row.learner, row.generator, row.variant))
     columns: dict[str, list[Cell]] = {}
     caption = ["Means over seeds, in per cent."]
     for subset in (metric for metric in METRICS if metric != "h"):

@@ -55,8 +55,9 @@ def row_name(learner: str, generator: str, variant: str) -> str:
         return "— oracle V* (uses the label)"
     if variant in CONTROLS:
         return f"— {CONTROLS[variant]}"
-    suffix = "" if generator == variant else f" ({generator})"
-    return f"{learner_name(learner)} + {variant}{suffix}"
+    made, _, how = variant.partition("@")
+    suffix = "" if generator == made else f" ({generator})"
+    return f"{learner_name(learner)} + {made}{suffix}" + (f", {how}" if how else "")
 
 
 def row_order(learner: str, generator: str, variant: str) -> tuple[int, str, str, int, str]:
