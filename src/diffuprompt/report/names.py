@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+STEPS = re.compile(r"overfit\.steps=(\d+)")  # the setting of a run in the sweep over iterations
+
 OWN = "own"
 ORACLE = "oracle"
 
@@ -45,6 +49,11 @@ def is_control(variant: str) -> bool:
 def is_swept(variant: str) -> bool:
     """Whether a variant is a generator sampled in another way than configured."""
     return "@" in variant
+
+
+def is_swept_setting(setting: str) -> bool:
+    """Whether an ablation is a point of the sweep over overfitting iterations."""
+    return STEPS.fullmatch(setting) is not None
 
 
 def row_name(learner: str, generator: str, variant: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from diffuprompt.report.aggregate import Row, Section
 from diffuprompt.report.compare import Comparison, compare, difference
 from diffuprompt.report.cost_table import number
-from diffuprompt.report.names import METRICS, OWN, is_control, learner_name
+from diffuprompt.report.names import METRICS, OWN, is_control, is_swept_setting, learner_name
 from diffuprompt.report.stats import Interval
 from diffuprompt.report.study import DECIDING, DIFFUSION, Gain, Part, Study
 from diffuprompt.report.tables import Cell, Number, Table
@@ -101,13 +101,17 @@ def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
 
 
 def ablation_parts(section: Section) -> tuple[Part, ...]:
-    """Return the table of jobs with another configuration, beside the row that they vary."""
-    if not section.ablations:
+    """Return the table of jobs with another configuration, beside the row that they vary.
+
+    What a sweep shows already is left out.
+    """
+    shown = [row for row in section.ablations if not is_swept_setting(row.setting)]
+    if not shown:
         return ()
-    metrics = section.metrics or tuple(section.ablations[0].per_seed)
+    metrics = section.metrics or tuple(shown[0].per_seed)
     main = {(r.learner, r.generator, r.variant): r for r in section.rows}
     rows: list[tuple[Cell, ...]] = []
-    for row in section.ablations:
+    for row in shown:
         default = main.get((row.learner, row.generator, row.variant))
         compared = compare(row, default) if default is not None else None
         intervals = {} if compared is None else compared.intervals

@@ -9,13 +9,12 @@ from typing import Any
 from diffuprompt.report.aggregate import Row, Section
 from diffuprompt.report.cost_table import number
 from diffuprompt.report.costs import Costs
-from diffuprompt.report.names import METRICS, OWN, learner_name
+from diffuprompt.report.names import METRICS, OWN, STEPS, learner_name
 from diffuprompt.report.study import DIFFUSION, Figure, Part
 from diffuprompt.report.tables import Cell, Number, Table
 
 Points = dict[int, Row]
 NFE = re.compile(r"diffusion@nfe=(\d+)")
-STEPS = re.compile(r"overfit\.steps=(\d+)")
 
 
 def sweep_parts(section: Section) -> tuple[Part, ...]:
