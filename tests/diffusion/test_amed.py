@@ -192,9 +192,8 @@ def test_statistics_tell_the_scale_of_the_data(std, sigma):
     x = x / x.square().mean(1, keepdim=True).sqrt() * math.hypot(std, sigma)
     s = double(sigma)[0]
     got = statistics(x, gaussian_denoiser(0.0, std)(x, s), s)
-    want = double(
-        0.5 * math.log((std**2 + sigma**2) / (1 + sigma**2)), math.log(std**2 / (std**2 + sigma**2))
-    )
+    unit, own = 1 + sigma**2, std**2 + sigma**2
+    want = double(0.5 * math.log(own / unit), math.log(std**2 * unit / own))
     # The 1e-12 that keeps ln 0 finite, against the smallest squared ratio here, 1.9e-7.
     torch.testing.assert_close(got, want.expand(4, 2), rtol=0, atol=5e-6)
 

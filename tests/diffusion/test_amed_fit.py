@@ -25,7 +25,6 @@ START = 40.0
 GRID = log_snr(4, START, 0.0316, append_zero=True)
 STDS = torch.tensor([0.25, 0.5, 1.0, 2.0])
 UNSEEN = (0.35, 0.7, 1.4)
-BRIEF = AmedFit(interval_steps=100, end_steps=200)
 
 
 def noise(rows: int, seed: int = 0, width: int = 64) -> Tensor:
@@ -37,7 +36,7 @@ def all_scales() -> list[Start]:
     return [(gaussian_denoiser(0.0, std), noise(len(std)))]
 
 
-def fitted(config: AmedFit = BRIEF, **options: int) -> tuple[AmedPredictor, dict[str, float]]:
+def fitted(config: AmedFit | None = None, **options: int) -> tuple[AmedPredictor, dict[str, float]]:
     predictor = AmedPredictor(GRID, generator=generator(), **options)
     return predictor, fit_amed(predictor, all_scales(), config)
 
@@ -77,10 +76,9 @@ def test_what_a_sample_shows_is_worth_having(by_sample):
     assert by_sample[1]["amed_end"] < scalars["amed_end"] / 5
 
 
-def test_both_stages_matter():
-    _, whole = fitted()
-    _, first = fitted(AmedFit(interval_steps=300, end_steps=0))
-    assert whole["amed_end"] < first["amed_end"] < first["amed_start"] / 10
+def test_both_stages_matter(by_sample):
+    _, first = fitted(AmedFit(interval_steps=300, end_steps=0))  # as many updates, one stage
+    assert by_sample[1]["amed_end"] < first["amed_end"] < first["amed_start"] / 10
 
 
 def test_t6_a_fit_finds_the_closed_form_roots():
@@ -94,9 +92,7 @@ def test_t6_a_fit_finds_the_closed_form_roots():
     # The last root is at a flat place: a relative error of 1e-3 of the state leaves r 0.01 free.
     assert predictor.raw[:, 0].sigmoid().tolist() == pytest.approx(case["r"], abs=0.01)
     want = gaussian_flow(x, float(grid[0]), float(grid[-1]), 0.0, 1.0)
-    error = (
-        predictor(denoise, x, grid) - want
-    ).square().mean().sqrt() / want.square().mean().sqrt()
+    error = (predictor(denoise, x, grid).detach() - want).norm() / want.norm()
     assert float(error) < 1e-3  # the reference's bound
 
 
@@ -105,17 +101,17 @@ def test_the_teacher_follows_the_exact_flow():
     x = noise(3).double()
     path = teach(predictor, gaussian_denoiser(0.0, 0.5), x, points=16)
     ends = [*GRID[1:3].tolist(), 0.0]
-    # UniPC-3 with h = 0.15: measured 2e-3 at worst, and at 0 the last answer's own
-    # s^2 / (s^2 + sigma_min^2) = 0.4 %; the students' errors are 1 % and more.
-    for state, level in zip(path.states[1:], ends, strict=True):
+    # UniPC-3 in steps of 0.15: measured 7e-5. At 0 it returns its answer at sigma_min, which lacks
+    # 1 - s / sqrt(s^2 + sigma_min^2) = 2.0e-3. A student's errors are near 1e-2.
+    for state, level, rtol in zip(path.states[1:], ends, (2e-4, 2e-4, 2.2e-3), strict=True):
         exact = gaussian_flow(x, START, level, 0.0, 0.5)
-        torch.testing.assert_close(state, exact, rtol=5e-3, atol=1e-9)
+        torch.testing.assert_close(state, exact, rtol=rtol, atol=1e-9)
 
 
 def test_the_mixture_too():
     batch = [(mixture_denoiser(), noise(16))]
     predictor = AmedPredictor(GRID, generator=generator())
-    told = fit_amed(predictor, batch, BRIEF)
+    told = fit_amed(predictor, batch)
     assert told["amed_end"] < told["amed_start"] / 10
 
 
@@ -145,10 +141,10 @@ def test_batches_are_looked_at_in_turn():
 def test_a_broken_denoiser_is_named():
     predictor = AmedPredictor(GRID, generator=generator())
     with pytest.raises(TrainingError, match="teacher's states are not finite"):
-        fit_amed(predictor, [(lambda x, s: x / 0, noise(2))], BRIEF)
+        fit_amed(predictor, [(lambda x, s: x / 0, noise(2))])
 
     def fails_off_the_grid(x: Tensor, sigma: Tensor) -> Tensor:
         return x * float("nan") if sigma.ndim else 0 * x + 1
 
     with pytest.raises(TrainingError, match="loss"):
-        fit_amed(predictor, [(fails_off_the_grid, noise(2))], BRIEF)
+        fit_amed(predictor, [(fails_off_the_grid, noise(2))])

@@ -11,6 +11,7 @@ from tests.diffusion.worlds import (
     gaussian_flow,
     mixture_cdf,
     mixture_denoiser,
+    mixture_flow,
     reference_vectors,
 )
 
@@ -104,7 +105,10 @@ def test_t2_fine_grids_reach_the_exact_flow():
         (3.0, 0.1, 1.408135070210402),
         (7.0, 0.1, 1.62358896124252),
     ):
-        assert mixture_cdf(x, 10.0) == pytest.approx(mixture_cdf(want, sigma), abs=1e-12)
+        cdf = float(mixture_cdf(double(want), sigma))
+        assert float(mixture_cdf(double(x), 10.0)) == pytest.approx(cdf, abs=1e-12)
+        # The bisection ends at 1e-14; rounding of F near 1, over the density there, is what is left
+        assert float(mixture_flow(double(x), 10.0, sigma)) == pytest.approx(want, abs=1e-12)
         got = S["unipc3"](mixture_denoiser(), double(x), log_snr(512, 10.0, sigma))
         # Order >= 3 with h = ln(100)/511 ~ 0.01: error near h^3 = 1e-6 at worst.
         assert float(got) == pytest.approx(want, abs=1e-6)

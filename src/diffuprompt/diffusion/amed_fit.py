@@ -37,8 +37,8 @@ class AmedFit:
         teacher_points: evaluations of the teacher an interval.
     """
 
-    interval_steps: int = 200
-    end_steps: int = 400
+    interval_steps: int = 100
+    end_steps: int = 200
     lr: float = 5e-3
     teacher_points: int = 16
 

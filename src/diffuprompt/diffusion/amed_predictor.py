@@ -19,14 +19,15 @@ _TINY = 1e-12  # keeps the logarithm of an answer of exactly 0 finite
 
 
 def statistics(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
-    """Return ``(B, 2)``: log RMS of x against unit data's, and of x0 against x.
+    """Return ``(B, 2)``: ln RMS of x, and of x0 / x, each against what unit Gaussian data give.
 
-    For data N(0, s^2) the second is ``ln(s^2 / (s^2 + sigma^2))`` whatever the sample, so the
-    scale of a sample's distribution can be read off at any noise.
+    For data N(0, s^2) the second is ``ln(s^2 (1 + sigma^2) / (s^2 + sigma^2))`` whatever the
+    sample, so that the scale of what a sample comes from can be read off at any noise.
     """
     size, answer = (t.flatten(1).square().mean(1) for t in (x, x0))
-    ratios = [size / (1 + sigma**2), (answer + _TINY * size) / (size + _TINY)]
-    return torch.stack([r.log() / 2 for r in ratios], dim=1)
+    ratio = (answer + _TINY * size) / (size + _TINY)
+    noise = torch.log1p(sigma**2)
+    return torch.stack([(size + _TINY).log() - noise, ratio.log() + 2 * noise], dim=1) / 2
 
 
 class AmedPredictor(nn.Module):
