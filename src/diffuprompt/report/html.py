@@ -8,6 +8,7 @@ from html import escape
 from diffuprompt.report.figures import accuracy_bars, difference_forest
 from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
 from diffuprompt.report.names import is_control
+from diffuprompt.report.overfit_figure import CAPTION, overfit_figures
 from diffuprompt.report.style import CSS
 from diffuprompt.report.sweep_figure import draw
 from diffuprompt.report.views import METHOD_NOTES, Report, SectionView
@@ -24,6 +25,7 @@ def render_page(report: Report, *, examples: Sequence[Example] = ()) -> str:
         _header(report),
         *(_section(view) for view in report.sections),
         gallery(examples),
+        _overfitting(report),
         _cost(report),
         _reproduce(report),
         _notes(),
@@ -110,6 +112,14 @@ def _section(view: SectionView) -> str:
 
 def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _overfitting(report: Report) -> str:
+    figures = overfit_figures([source.record for source in report.sources])
+    if not figures:
+        return ""
+    parts = [f"<h3>{escape(title)}</h3>{_figure(svg, CAPTION)}" for title, svg in figures.items()]
+    return f"<section><h2>What overfitting changed</h2>{''.join(parts)}</section>"
 
 
 def _cost(report: Report) -> str:
