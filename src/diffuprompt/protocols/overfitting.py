@@ -74,37 +74,37 @@ def overfit_images(
     label: str = "overfitting",
 ) -> tuple[Problem, Overfitted]:
     """Overfit prompts for ``images`` as the job says; the other arguments are `overfit`'s."""
-    config, seed = bench.resolved.overfit, bench.resolved.seed
-    problem = Problem(
-        logits=learner_logits(learner, images),
-        initial=own_prompts(learner, images),
-        labels=images.labels,
-        lists=class_lists(config, learner, images, seed),
-    )
-    if not config.batch:
-        config = replace(config, batch=fitting_batch(learner, images.classes, problem.lists))
+    problem, config = problem_of(bench, learner, images)
     return problem, overfit(
         problem, config, lr=lr, folder=folder, key=key, progress=progress, label=label
     )
 
 
+def problem_of(
+    bench: Workbench, learner: Learner, images: ImageSet
+) -> tuple[Problem, OverfitConfig]:
+    """Return what is overfitted, and the job's settings with a batch that fits its memory."""
+    config = bench.resolved.overfit
+    problem = Problem(
+        logits=learner_logits(learner, images),
+        initial=own_prompts(learner, images),
+        labels=images.labels,
+        lists=class_lists(config, learner, images, bench.resolved.seed),
+    )
+    if not config.batch:
+        config = replace(config, batch=fitting_batch(learner, images.classes, problem.lists))
+    return problem, config
+
+
 def joint_base(bench: Workbench, learner: Learner, lr: float) -> Base:
     """Return the learner as joint training sees it; ``lr`` is what overfitting it before took."""
-    images, config = bench.train, bench.resolved.overfit
-    lists = class_lists(config, learner, images, bench.resolved.seed)
+    images = bench.train
+    problem, config = problem_of(bench, learner, images)
 
     def own(index_B: Tensor) -> Tensor:
         prompts = learner.prompts(images.features[index_B])
         return learner.spec.pack(prompts).expand(len(index_B), -1)
 
-    problem = Problem(
-        logits=learner_logits(learner, images),
-        initial=own_prompts(learner, images),
-        labels=images.labels,
-        lists=lists,
-    )
-    if not config.batch:
-        config = replace(config, batch=fitting_batch(learner, images.classes, lists))
     return Base(module=learner, own=own, problem=problem, overfit=config, lr=lr)
 
 
