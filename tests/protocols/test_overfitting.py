@@ -21,7 +21,6 @@ from diffuprompt.protocols.prompted import learner_logits, own_prompts, task_los
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.workbench import Workbench, prepare
 
-
 SHALLOW = {"vpt": ("vision_depth=2",), "maple": ("depth=2", "vision_depth=2")}  # two layers
 
 

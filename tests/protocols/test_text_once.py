@@ -13,7 +13,7 @@ import pytest
 from torch import Tensor
 
 from diffuprompt.clip.text import TextTower
-from diffuprompt.protocols import evaluate
+from diffuprompt.protocols import evaluate, scorer
 from diffuprompt.protocols.image_set import ImageSet
 from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.train import train_job
@@ -48,7 +48,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(TextTower, "forward", texts)
     monkeypatch.setattr(ImageSet, "batch", batches)
-    monkeypatch.setattr(evaluate, "BATCH", 3)
+    monkeypatch.setattr(scorer, "BATCH", 3)
     return count
 
 
