@@ -49,7 +49,7 @@ $(VENV)/.ready-demo: pyproject.toml constraints.txt
 $(VENV)/.ready-test: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): a few minutes the first time"
 	@$(make_venv)
-	$(PIP) --editable '.[report,hub,dev]'
+	$(PIP) --editable '.[report,hub,flow,dev]'
 	@touch $@ $(VENV)/.ready-demo
 
 define make_venv

@@ -15,15 +15,16 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptPairs
-from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
+from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.overfit import overfit
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.registry import build_generator
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 
-GENERATORS = ("untrained", "trained")
+GENERATORS = ("untrained", "trained")  # of diffusion, on every tower
+RIVALS = tuple(name for name in KINDS if name != "diffusion")  # trained, on one tower
 SMALL = TransformerConfig(width=32, layers=2, heads=4, dropout=0.0, num_frequencies=8)
 
 
@@ -33,23 +34,24 @@ def shrink_networks(monkeypatch: pytest.MonkeyPatch, config: TransformerConfig =
 
 
 @cache
-def generator_for(kind: str, case: str, clip: Clip) -> PromptDiffusion:
+def generator_for(kind: str, case: str, clip: Clip, name: str = "diffusion") -> PromptGenerator:
     """A generator of prompts for one learner, made once a process.
 
     Two epochs hardly look at the condition, so "trained" weights are then moved at random: what
     holds for them holds for any.
     """
     learner = build(case, clip, moved=True).requires_grad_(False)
-    fitting = FitConfig(epochs=2, batch=2, lr=2e-2, ce_samples=1)
+    settings = {"epochs": 2, "batch": 2, "lr": 2e-2, "ce_samples": 1}
+    fitting = FitConfig(**{**KINDS[name].defaults.get("fit", {}), **settings})
     width = clip.config.embed_dim
-    generator = PromptDiffusion(learner.spec, width, DiffusionConfig(), fitting, seed=3)
+    generator = build_generator(name, learner.spec, width, KINDS[name].config(), fitting, seed=3)
     generator.to(clip.logit_scale.dtype)
     if kind == "trained":
         images, classes = pictures(clip, 4), Classes(NAMES)
         logits = flat_logits(learner, images, classes)
         own = own_flat(learner, images)
-        settings = OverfitConfig(steps=2, lr=0.3)
-        best = overfit(Problem(logits=logits, initial=own, labels=images.labels), settings)
+        problem = Problem(logits=logits, initial=own, labels=images.labels)
+        best = overfit(problem, OverfitConfig(steps=2, lr=0.3))
         loss = torch.nn.functional.cross_entropy
         generator.fit(
             PromptPairs(images.features, own, best.prompts),
@@ -76,7 +78,7 @@ def flat_logits(learner: Learner, images: ImageBatch, classes: Classes) -> Any:
 
 
 def predict(
-    learner: Learner, generator: PromptDiffusion, images: ImageBatch, classes: Classes
+    learner: Learner, generator: PromptGenerator, images: ImageBatch, classes: Classes
 ) -> Tensor:
     """Logits under generated prompts, from pixels to the end."""
     features = learner.features(ImageBatch(images.pixels, None, images.index))

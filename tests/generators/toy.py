@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptPairs
-from diffuprompt.generators.config import DiffusionConfig, FitConfig
+from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.config import KINDS, DiffusionConfig, FitConfig
 from diffuprompt.generators.descent import Logits, Problem
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.registry import build_generator
 from diffuprompt.prompts import PromptSpec, Slot
 
 SPEC = PromptSpec((Slot(name="text.0", tower="text", layer=0, length=2, width=6),))
@@ -118,6 +119,18 @@ def make(spec: PromptSpec = SPEC, *, seed: int = 0, **config: Any) -> PromptDiff
     return PromptDiffusion(spec, FEATURES, own, FitConfig(**fitting), seed=seed)
 
 
+def make_any(
+    name: str, spec: PromptSpec = SPEC, *, seed: int = 0, width: int = FEATURES, **config: Any
+) -> PromptGenerator:
+    """An untrained generator of any kind that trains briefly, with its kind's own defaults."""
+    kind = KINDS[name]
+    fitting: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, **kind.defaults.get("fit", {})}
+    own: dict[str, Any] = dict(kind.defaults.get(kind.section, {}))
+    for key, value in config.items():
+        (fitting if key in FitConfig.__dataclass_fields__ else own)[key] = value
+    return build_generator(name, spec, width, kind.config(**own), FitConfig(**fitting), seed=seed)
+
+
 def moved(spec: PromptSpec = SPEC, **config: Any) -> PromptDiffusion:
     """A generator in float64 with random weights everywhere, which answers by feature and time."""
     generator = make(spec, **config).double().eval()
@@ -129,6 +142,6 @@ def moved(spec: PromptSpec = SPEC, **config: Any) -> PromptDiffusion:
     return generator.requires_grad_(False)
 
 
-def bits(generator: PromptDiffusion) -> dict[str, bytes]:
+def bits(generator: PromptGenerator) -> dict[str, bytes]:
     """Everything that is saved, bit for bit."""
     return {k: t.numpy().tobytes() for k, t in generator.state_dict().items()}

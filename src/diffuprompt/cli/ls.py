@@ -69,8 +69,9 @@ def generators(args: Args) -> Listing:
 
     rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
     for name, kind in KINDS.items():
-        sections = {"overfit": OverfitConfig, "fit": FitConfig, kind.section: kind.config}
-        keys = [f"{s}.{f.name}" for s, config in sections.items() for f in fields(config)]
+        shared = {"overfit": OverfitConfig, "fit": FitConfig}
+        keys = [f"{s}.{f.name}" for s, config in shared.items() for f in fields(config)]
+        keys += [f"{kind.section}.{key}" for key in kind.reads]
         rows.append([name, kind.about, ", ".join(keys)])
     for preset in PRESETS:
         values = ", ".join(f"{key}={value}" for key, value in preset.settings.items())

@@ -140,7 +140,9 @@ class PromptGenerator(nn.Module, ABC):
 
     def no_decay(self) -> frozenset[str]:
         """Return the names of ``network``'s parameters that take no weight decay."""
-        return frozenset(n for n, p in self.network.named_parameters() if p.ndim <= 1)
+        vectors = ("positions", "queries")
+        named = self.network.named_parameters()
+        return frozenset(n for n, p in named if p.ndim <= 1 or n.endswith(vectors))
 
     def fit(
         self,

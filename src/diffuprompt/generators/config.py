@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError
 
@@ -172,15 +173,52 @@ class DiffusionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RivalConfig:
+    """What diffusion is compared with (arXiv 2410.20164, table 4); a rival reads what it needs.
+
+    Attributes:
+        size: parameter budget: that of the diffusion network "small" or "paper".
+        latent: numbers of the latent code (vae) or of the noise (gan).
+        kl_weight: weight of the KL divergence per latent number, reached after half of training.
+        temperature: standard deviation of the noise that samples start from; 0 is its mean.
+    """
+
+    size: Literal["small", "paper"] = "small"
+    latent: int = 64
+    kl_weight: float = 1e-2
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.latent < 1 or self.kl_weight < 0 or self.temperature < 0:
+            raise ConfigError(
+                f"rival: expected latent >= 1, kl_weight >= 0, temperature >= 0, got {self}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeneratorKind:
     """What the command line knows of a generator.
 
-    ``section`` names its own settings beside "overfit" and "fit".
+    Attributes:
+        about: one line.
+        section: its own settings beside "overfit" and "fit".
+        config: their dataclass.
+        reads: the settings of that section that it reads; others never enter a run.
+        defaults: where it differs from the sections' defaults: section -> key -> value.
     """
 
     about: str
     section: str
     config: type
+    reads: tuple[str, ...]
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _rival(about: str, *reads: str, **defaults: Mapping[str, Any]) -> GeneratorKind:
+    keys = ("size", *reads)
+    return GeneratorKind(
+        about=about, section="rival", config=RivalConfig, reads=keys, defaults=defaults
+    )
 
 
 KINDS: dict[str, GeneratorKind] = {
@@ -188,5 +226,20 @@ KINDS: dict[str, GeneratorKind] = {
         about="a diffusion model over residuals to the learner's prompts",
         section="diffusion",
         config=DiffusionConfig,
+        reads=tuple(f.name for f in fields(DiffusionConfig)),
+    ),
+    "mlp": _rival("a perceptron that regresses prompts on the image"),
+    "transformer": _rival("diffusion's network without noise or time: a regression by queries"),
+    "gan": _rival(
+        "that transformer with noise, against a critic",
+        *("latent", "temperature"),
+        rival={"latent": 128},
+        fit={"lr": 2e-4},
+    ),
+    "vae": _rival("a conditional variational autoencoder", "latent", "kl_weight", "temperature"),
+    "flow": _rival(
+        "affine couplings on principal coordinates, conditioned on the image",
+        "temperature",
+        fit={"normaliser": "whiten"},
     ),
 }

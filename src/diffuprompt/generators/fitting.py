@@ -20,7 +20,7 @@ from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
 
 if TYPE_CHECKING:
-    from diffuprompt.generators.base import PromptGenerator, PromptPairs, TaskLoss
+    from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
 
 QUALITY_IMAGES, QUALITY_DRAWS = 64, 4
 
@@ -71,7 +71,7 @@ class FitTask:
         index = self.index(epoch, step)
         stream = self.stream("noise", epoch, step)
         target, initial = self.look(index)
-        attempt = owner.attempt(target, self.pairs.features[index], stream)
+        attempt = self.attempt(target, index, stream)
         total = config.beta * attempt.loss
         terms = {owner.name: attempt.loss, **attempt.shown}
         chosen = torch.arange(len(index), device=index.device)
@@ -84,6 +84,10 @@ class FitTask:
             terms["ce"] = self.task_loss(guess, index[chosen])
             total = total + config.ce_weight * terms["ce"]
         return {"loss": total, **terms}
+
+    def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
+        """Return what the generator makes of the images at ``index``."""
+        return self.owner.attempt(target_BZ, self.pairs.features[index], stream)
 
     def after_step(self, epoch: int, step: int) -> None:
         """Follow the weights with their average."""

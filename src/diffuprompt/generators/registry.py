@@ -7,10 +7,16 @@ from typing import Any
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import KINDS, FitConfig
+from diffuprompt.generators.flow import PromptFlow
+from diffuprompt.generators.gan import PromptGan
+from diffuprompt.generators.mlp import PromptMlp
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.rival_transformer import PromptTransformer
+from diffuprompt.generators.vae import PromptVae
 from diffuprompt.prompts import PromptSpec
 
-GENERATORS: dict[str, type[PromptGenerator]] = {kind.name: kind for kind in (PromptDiffusion,)}
+_EVERY = (PromptDiffusion, PromptMlp, PromptTransformer, PromptGan, PromptVae, PromptFlow)
+GENERATORS: dict[str, type[PromptGenerator]] = {kind.name: kind for kind in _EVERY}
 
 
 def build_generator(

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators.config import KINDS, DiffusionConfig, FitConfig, OverfitConfig
+from diffuprompt.generators.config import (
+    KINDS,
+    DiffusionConfig,
+    FitConfig,
+    OverfitConfig,
+    RivalConfig,
+)
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.options import Options, settable
 from diffuprompt.learners.presets import (
@@ -31,6 +37,7 @@ from diffuprompt.protocols.overrides import (
 )
 
 GENERATORS = ("none", *KINDS)
+_GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
 PRECISIONS = ("fp32", "bf16")
 PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
 # what says where and how to compute, never what
@@ -100,7 +107,7 @@ class JobConfig:
         preset = find_method(self.learner).presets[0]
         if self.preset != "auto":
             preset = find_preset(self.learner, self.preset)
-        sections = _sections(preset)
+        sections = _sections(preset, self.generator)
         _override(sections, self)
         kind: Any = type(METHODS[self.learner].options)
         if self.generator != "none" and not kind(**sections["learner"]).generates:
@@ -131,12 +138,11 @@ class Resolved:
     overfit: OverfitConfig = field(default_factory=OverfitConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    rival: RivalConfig = field(default_factory=RivalConfig)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON form; what the job's generator does not use is left out."""
-        out = dataclasses.asdict(self)
-        for section in _unused(self.generator):
-            del out[section]
+        """Return a JSON form; what the job's generator does not read is left out."""
+        out = _read(self.generator, dataclasses.asdict(self))
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]
         return out
@@ -192,11 +198,10 @@ def resolve(
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     else:
         preset = find_preset(job.learner, job.preset)
-    sections = _sections(preset)
+    sections = _sections(preset, job.generator)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job)
-    # what has no effect must not tell two runs apart
-    sections |= {section: {} for section in _unused(job.generator)}
+    read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,
         protocol=protocol,
@@ -209,9 +214,7 @@ def resolve(
         train=TrainConfig(**sections["train"]),
         options=sections["learner"],
         precision=job.precision,
-        overfit=OverfitConfig(**sections["overfit"]),
-        fit=FitConfig(**sections["fit"]),
-        diffusion=DiffusionConfig(**sections["diffusion"]),
+        **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
     )
 
 
@@ -240,19 +243,24 @@ def _override(sections: Sections, job: JobConfig) -> None:
     apply_overrides(sections, rest, type(find_method(job.learner).options))
 
 
-def _sections(preset: Preset) -> Sections:
-    return {
+def _sections(preset: Preset, generator: str) -> Sections:
+    sections = {
         "train": dataclasses.asdict(preset.train),
         "learner": {**settable(find_method(preset.learner).options), **preset.options},
         "overfit": dataclasses.asdict(OverfitConfig()),
         "fit": dataclasses.asdict(FitConfig()),
         **{kind.section: dataclasses.asdict(kind.config()) for kind in KINDS.values()},
     }
+    for section, values in KINDS[generator].defaults.items() if generator in KINDS else ():
+        sections[section] |= values
+    return sections
 
 
-def _unused(generator: str) -> set[str]:
-    """Return the sections that a job with this generator does not read."""
-    own = {kind.section for kind in KINDS.values()}
+def _read(generator: str, sections: dict[str, Any]) -> dict[str, Any]:
+    """Return ``sections`` without what a job with this generator does not read."""
+    kept = {name: values for name, values in sections.items() if name not in _GENERATION}
     if generator == "none":
-        return {"overfit", "fit", *own}
-    return own - {KINDS[generator].section}
+        return kept
+    kind = KINDS[generator]
+    own = {key: sections[kind.section][key] for key in kind.reads}
+    return {**kept, "overfit": sections["overfit"], "fit": sections["fit"], kind.section: own}

@@ -1,0 +1,50 @@
+"""The transformer of the paper's table 4: a regression by learned queries (arXiv 2410.20164).
+
+Legend: B image, E embedding, Z normalised coordinate.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.config import FitConfig, RivalConfig
+from diffuprompt.generators.networks import QueryTransformer
+from diffuprompt.prompts import PromptSpec
+
+
+class PromptTransformer(PromptGenerator):
+    """Diffusion's network with queries in the place of the noisy state, and no time; MSE."""
+
+    name = "transformer"
+    config: RivalConfig
+
+    def __init__(
+        self,
+        spec: PromptSpec,
+        condition_width: int,
+        config: RivalConfig,
+        fitting: FitConfig,
+        *,
+        seed: int,
+    ) -> None:
+        """Build an untrained generator; ``seed`` gives the initial weights."""
+        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        self.network = QueryTransformer(
+            TransformerConfig.preset(config.size),
+            self.normaliser.groups,
+            condition_width,
+            generator=torch_stream(seed, self.name, "init"),
+        )
+
+    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+        """Return the mean squared error and the answer."""
+        guess = self.network(features_BE, generator=stream)
+        return Attempt((guess - z_BZ).square().mean(), guess)
+
+    def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
+        """Return the answer ``(B, Z)``; there is no noise to draw."""
+        return self.network(features_BE)
