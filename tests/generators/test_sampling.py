@@ -7,7 +7,7 @@ import torch
 from tests.generators.toy import BOTH, FEATURES, SPEC, bits, make, moved, randn
 
 from diffuprompt.diffusion.grids import GRIDS
-from diffuprompt.diffusion.samplers import SAMPLERS
+from diffuprompt.diffusion.samplers import NEEDS_FIT, SAMPLERS
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.prompts import PromptSpec
@@ -15,7 +15,7 @@ from diffuprompt.prompts import PromptSpec
 pytestmark = pytest.mark.usefixtures("_small")
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *NEEDS_FIT])
 @pytest.mark.parametrize("spec", [SPEC, BOTH], ids=["text", "both"])
 def test_untrained_returns_the_own_prompts_for_every_sampler(spec, sampler):
     generator = make(spec, sampler=sampler).eval()
@@ -89,7 +89,7 @@ def test_impossible_settings_are_refused(wrong):
         kind(**wrong)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *NEEDS_FIT])
 def test_a_picture_does_not_see_its_batch(sampler):
     """One fixed noise for all, also inside samplers that draw on the way."""
     generator = moved(BOTH, sampler=sampler)

@@ -15,6 +15,7 @@ from diffuprompt.diffusion.sampling import Denoise, Generators
 from diffuprompt.errors import ConfigError
 
 STATISTICS = 2  # features that every denoiser has
+_ROUNDING = 1e-5  # a module in float32 has its grid rounded
 _TINY = 1e-12  # keeps the logarithm of an answer of exactly 0 finite
 
 
@@ -116,7 +117,9 @@ class AmedPredictor(nn.Module):
         Raises:
             ConfigError: another grid than the one that the pairs belong to.
         """
-        if not torch.equal(sigmas.to(self.sigmas), self.sigmas):
+        own = self.sigmas.double()
+        same = sigmas.shape == own.shape and torch.allclose(sigmas.to(own), own, rtol=_ROUNDING)
+        if not same:
             raise ConfigError(
                 f"sigmas: these pairs were fitted for the grid {self.sigmas.tolist()}, got "
                 f"{sigmas.tolist()}; fit AMED again for another grid or number of evaluations"

@@ -164,7 +164,15 @@ class PromptGenerator(nn.Module, ABC):
         self.train()
         result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
         self.eval()
-        return {**result, **measured, **quality(self, pairs)}
+        told = self.settle(pairs.features, progress)
+        return {**result, **measured, **told, **quality(self, pairs)}
+
+    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
+        """Fit what needs the trained network, on the training images' features; by default nothing.
+
+        Called in `eval` mode; returns statistics.
+        """
+        return {}
 
     def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
         """Return what the training loop steps."""

@@ -126,9 +126,10 @@ class DiffusionConfig:
             min(SNR, 5) on x0.
         drop_condition: probability of training without the condition, which guidance needs.
         ce_max_sigma: guesses at more noise do not enter the cross-entropy; 0 is no limit.
-        sampler: a name of `diffuprompt.diffusion.samplers.SAMPLERS`.
+        sampler: a name of `diffuprompt.diffusion.samplers.SAMPLERS`, or "amed", which is fitted to
+            the network after training, for this ``nfe`` only.
         grid: a name of `diffuprompt.diffusion.grids.GRIDS`.
-        nfe: points of the grid, which is what a multistep sampler evaluates.
+        nfe: evaluations of AMED and of multistep samplers; for others, points of the grid.
         sigma_start: where sampling starts; the schedule's largest is 221. Samples start around
             z = 0, the learner's own prompts, at this distance: 1 or less is a start from them with
             little noise, and then the rest of the noise is not drawn at all.

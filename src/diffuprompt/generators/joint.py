@@ -112,10 +112,11 @@ def fit_joint(
     task = JointTask(generator, pairs, task_loss, base)
     result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
     generator.eval()
+    told = generator.settle(pairs.features, progress)
     base.module.requires_grad_(False)
     count = len(pairs.initial)
     at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
     at = at.to(pairs.initial.device)
     initial = base.own(at)
     now = PromptPairs(pairs.features[at], initial, base.best(initial, at))
-    return {**result, **measured, **quality(generator, now)}
+    return {**result, **measured, **told, **quality(generator, now)}

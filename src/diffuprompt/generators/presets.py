@@ -47,8 +47,8 @@ PRESETS: tuple[GeneratorPreset, ...] = (
             "diffusion.weight": "unit",
             "diffusion.sigma_start": 221.5,
             "diffusion.grid": "log_snr",
-            "diffusion.sampler": "dpm_solver_2",  # AMED before it is fitted
-            "diffusion.nfe": 3,  # points: two evaluations an interval and one at the end
+            "diffusion.sampler": "amed",
+            "diffusion.nfe": 5,
         },
     ),
 )

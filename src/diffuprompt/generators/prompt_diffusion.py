@@ -11,6 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from diffuprompt.diffusion.amed import plan
+from diffuprompt.diffusion.amed_fit import Start, fit_amed
+from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.denoiser import make_denoiser
 from diffuprompt.diffusion.grids import make_grid
 from diffuprompt.diffusion.loss import denoising_loss
@@ -18,10 +21,13 @@ from diffuprompt.diffusion.samplers import NEEDS_NOISE, get_sampler
 from diffuprompt.diffusion.sampling import Denoise
 from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
+from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import Attempt, PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.prompts import PromptSpec
+
+AMED_IMAGES, AMED_BATCH = 64, 8  # enough for a few hundred numbers; an update looks at one batch
 
 
 class PromptDiffusion(PromptGenerator):
@@ -57,8 +63,10 @@ class PromptDiffusion(PromptGenerator):
             generator=torch_stream(seed, "diffusion", "init"),
         )
         self.schedule = make_schedule(config.schedule, config.steps)
-        get_sampler(config.sampler)  # a wrong name fails now, not after training
-        self._grid(config.nfe)
+        self.amed = self._unfitted() if config.sampler == "amed" else None
+        if self.amed is None:
+            get_sampler(config.sampler)  # a wrong name fails now, not after training
+        self._grid(config.sampler, config.nfe)
 
     def denoise(
         self,
@@ -117,7 +125,7 @@ class PromptDiffusion(PromptGenerator):
             nfe: another number of grid points.
         """
         name, size = sampler or self.config.sampler, self.config.ensemble
-        sigmas = self._grid(nfe or self.config.nfe)
+        sigmas = self._grid(name, nfe or self.config.nfe)
         draws = range(draw * size, (draw + 1) * size)
         each = [self._carry(features_BE, k, name, sigmas) for k in draws]
         return each[0] if size == 1 else torch.stack(each).mean(0)
@@ -129,7 +137,8 @@ class PromptDiffusion(PromptGenerator):
         stream = torch_stream(self.seed, "sampler", *([draw] if draw else []))
         extra = {"generator": [stream]} if name in NEEDS_NOISE else {}
         denoise = self.denoise(condition, guidance=self.config.guidance)
-        return get_sampler(name)(denoise, x, sigmas, **extra)
+        fitted = self.amed if name == "amed" else None
+        return (fitted or get_sampler(name))(denoise, x, sigmas, **extra)
 
     def sample(
         self,
@@ -151,10 +160,44 @@ class PromptDiffusion(PromptGenerator):
         """
         return self.sample(features_BE, initial_BF, sampler="euler", nfe=1)
 
+    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
+        """Fit AMED, where it is the sampler, to the network as it is now.
+
+        On up to 64 training images, each with noise of its own, so that any draw is served.
+        """
+        if self.amed is None:
+            return {}
+        self.amed = self._unfitted().to(self.noise)  # fitting again gives the same again
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.network.requires_grad_(False)
+        try:
+            return fit_amed(self.amed, self._starts(features), progress=progress)
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def _starts(self, features: Tensor) -> list[Start]:
+        """Return batches of images with noise, from where AMED and its teacher both start."""
+        at = torch.linspace(0, len(features) - 1, min(AMED_IMAGES, len(features))).round().long()
+        stream = torch_stream(self.seed, self.name, "amed-noise")
+        drawn = torch.randn(len(at), self.num_noise, generator=stream).to(self.noise)
+        x = float(self._grid("amed", self.config.nfe)[0]) * drawn
+        parts = torch.arange(len(at)).split(AMED_BATCH)
+        guidance = self.config.guidance
+        return [(self.denoise(features[at[i]], guidance=guidance), x[i]) for i in parts]
+
+    def _unfitted(self) -> AmedPredictor:
+        return AmedPredictor(
+            self._grid("amed", self.config.nfe),
+            afs=plan(self.config.nfe)[1],
+            generator=torch_stream(self.seed, self.name, "amed-init"),
+        )
+
     def no_decay(self) -> frozenset[str]:
         """Return the names of biases, norms and positions."""
         return self.network.no_decay()
 
-    def _grid(self, nfe: int) -> Tensor:
+    def _grid(self, sampler: str, nfe: int) -> Tensor:
         start = min(self.config.sigma_start, self.schedule.sigma_max)
-        return make_grid(self.config.grid, nfe, self.schedule, sigma_max=start)
+        points = plan(nfe)[0] if sampler == "amed" else nfe
+        return make_grid(self.config.grid, points, self.schedule, sigma_max=start)

@@ -1,0 +1,111 @@
+"""AMED as a stage of prompt diffusion: fitted after training, carried along, five evaluations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.generators.toy import FEATURES, SPEC, bits, linear_pairs, make, never, randn
+
+from diffuprompt.diffusion.grids import make_grid
+from diffuprompt.diffusion.unipc import unipc
+from diffuprompt.errors import ConfigError
+from diffuprompt.generators import prompt_diffusion
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+
+pytestmark = pytest.mark.usefixtures("_small")
+TRAINING = {"sampler": "amed", "epochs": 30, "batch": 32, "ce_weight": 0.0}
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[PromptDiffusion, dict[str, float]]:
+    patch = pytest.MonkeyPatch()
+    from tests.contract.generators import shrink_networks
+
+    shrink_networks(patch)
+    generator = make(**TRAINING)
+    told = generator.fit(linear_pairs(128), never)
+    patch.undo()
+    return generator, told
+
+
+def test_five_evaluations_are_nearer_to_the_fine_flow_than_other_samplers(trained):
+    """On noise and images that no fit saw; the network answers for real, not in closed form."""
+    generator, told = trained
+    features = randn(64, FEATURES, name="other", dtype=torch.float32)
+    fine = make_grid("log_snr", 100, generator.schedule, sigma_max=80.0)
+
+    @torch.no_grad()
+    def error(name: str) -> float:
+        total = 0.0
+        for draw in range(1, 5):
+            x = 80 * generator.draw_noise(draw).expand(64, -1)
+            want = unipc(generator.denoise(features), x, fine, order=3)
+            got = generator.generate(features, draw, sampler=name)
+            total += float((got - want).square().sum() / want.square().sum())
+        return total / 4
+
+    assert told["amed_end"] < told["amed_start"] / 3
+    errors = {n: error(n) for n in ("amed", "dpmpp_2m", "unipc2", "ddim")}
+    assert errors["amed"] == min(errors.values()), errors
+
+
+def test_it_costs_five_passes_of_the_network(trained, monkeypatch):
+    generator, calls = trained[0], []
+    forward = type(generator.network).forward
+
+    def counted(*args, **kwargs):
+        calls.append(None)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(type(generator.network), "forward", counted)
+    generator.sample(torch.ones(2, FEATURES), torch.zeros(1, SPEC.size))
+    assert len(calls) == 5
+
+
+def test_the_network_is_as_it_would_be_without(trained):
+    plain = make(**{**TRAINING, "sampler": "unipc2"})
+    plain.fit(linear_pairs(128), never)
+    own = dict(trained[0].network.named_parameters())
+    assert all(torch.equal(own[n], p) for n, p in plain.network.named_parameters())
+    assert all(p.requires_grad and p.grad is not None for p in own.values())
+    assert not any(p.requires_grad for p in trained[0].amed.parameters())
+
+
+def test_a_finished_fit_is_loaded_and_amed_fitted_alike(tmp_path):
+    settings = {**TRAINING, "epochs": 1, "batch": 8}
+    runs = [make(**settings) for _ in range(2)]
+    told = [g.fit(linear_pairs(16), never, folder=tmp_path, fingerprint="f") for g in runs]
+    assert bits(runs[0]) == bits(runs[1])
+    assert told[0]["amed_end"] == told[1]["amed_end"]
+
+
+def test_the_state_dict_carries_the_fit(trained):
+    other = make(**TRAINING, seed=4)
+    other.load_state_dict(trained[0].state_dict())
+    features = randn(3, FEATURES, name="features", dtype=torch.float32)
+    own = torch.zeros(1, SPEC.size)
+    assert torch.equal(other.sample(features, own), trained[0].sample(features, own))
+
+
+def test_a_picture_does_not_see_its_batch_after_a_fit(trained):
+    generator = trained[0]
+    features = randn(4, FEATURES, name="features", dtype=torch.float32)
+    own = torch.zeros(4, SPEC.size)
+    together = generator.sample(features, own)
+    alone = [generator.sample(features[i : i + 1], own[i : i + 1]) for i in range(4)]
+    # float32 of states up to 80 that end at 0.05: 80 * 6e-8 * the network's slope
+    torch.testing.assert_close(torch.cat(alone), together, rtol=0, atol=1e-5)
+
+
+def test_few_images_are_enough_to_run(monkeypatch):
+    monkeypatch.setattr(prompt_diffusion, "AMED_BATCH", 2)
+    make(**{**TRAINING, "epochs": 1, "batch": 3}).fit(linear_pairs(3), never)
+
+
+def test_what_was_not_fitted_is_refused(trained):
+    features, own = torch.ones(1, FEATURES), torch.zeros(1, SPEC.size)
+    with pytest.raises(ConfigError, match="fit AMED again"):
+        trained[0].sample(features, own, nfe=7)
+    with pytest.raises(ConfigError, match=r"diffusion\.sampler=amed"):
+        make().sample(features, own, sampler="amed")
+    assert trained[0].sample(features, own, sampler="unipc2", nfe=7).isfinite().all()
