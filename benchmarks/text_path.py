@@ -34,14 +34,21 @@ PATHS = {
 }
 
 
-class _Ids:
+class Ids:
     """Names are lists of ids; a tokenizer is not what is measured."""
 
     sot, eot, pad = 49406, 49407, 0
 
     def encode(self, text: str) -> list[int]:
+        """Return the numbers that ``text`` spells."""
         words = text.replace(".", " 269").split()
         return [int(word) for word in words]
+
+
+def class_names() -> list[str]:
+    """Return 100 names of as many tokens as real ones have, for `Ids`."""
+    ids = torch.randint(1000, 40000, (len(NAME_LENGTHS), 6)).tolist()
+    return [" ".join(map(str, row[:n])) for row, n in zip(ids, NAME_LENGTHS, strict=True)]
 
 
 def setting() -> tuple[TextTower, PromptedTokens, Tensor]:
@@ -52,9 +59,8 @@ def setting() -> tuple[TextTower, PromptedTokens, Tensor]:
         context_length=77, sot=49406, eot=49407, pad=0,
     )  # fmt: skip
     tower = TextTower(config, embed_dim=512).requires_grad_(False).eval()
-    ids = torch.randint(1000, 40000, (100, 6)).tolist()
-    names = [" ".join(map(str, row[:n])) for row, n in zip(ids, NAME_LENGTHS, strict=True)]
-    tokens = class_tokens(_Ids(), names, prefix=None, num_ctx=NUM_CTX)
+    names = class_names()
+    tokens = class_tokens(Ids(), names, prefix=None, num_ctx=NUM_CTX)
     return tower, tokens, torch.randn(SAMPLES, 1, NUM_CTX, WIDTH) * 0.02
 
 
