@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.generators.toy import FEATURES, SPEC, linear_pairs, moved, part, randn
+from tests.generators.toy import FEATURES, SPEC, linear_pairs, make_any, moved, part, randn
 
 from diffuprompt.generators.controls import control_prompts
 
@@ -42,6 +42,14 @@ def test_every_control_has_the_shape_and_repeats_itself(controls, test_set):
         flat = control(*test_set)
         assert flat.shape == test_set[1].shape, name
         assert torch.equal(flat, control(*test_set)), name
+
+
+@pytest.mark.parametrize("name", ["mlp", "flow"])
+def test_a_rival_has_all_but_the_regression(name, pairs, test_set):
+    """It is one itself, or its noise hides nothing that one evaluation could see through."""
+    controls = control_prompts(make_any(name).double(), pairs, seed=4)
+    assert set(controls) == {"shuffled", "noise", "nearest", "mean"}
+    assert all(control(*test_set).shape == test_set[1].shape for control in controls.values())
 
 
 def test_shuffled_is_a_permutation_of_the_samples(controls, generator, test_set):
