@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -30,7 +31,8 @@ SMALL = TransformerConfig(width=32, layers=2, heads=4, dropout=0.0, num_frequenc
 
 def shrink_networks(monkeypatch: pytest.MonkeyPatch, config: TransformerConfig = SMALL) -> None:
     """Let every preset of the denoising network be a small one."""
-    monkeypatch.setattr(TransformerConfig, "preset", classmethod(lambda cls, name: config))
+    made = classmethod(lambda cls, name, **changes: replace(config, **changes))
+    monkeypatch.setattr(TransformerConfig, "preset", made)
 
 
 @cache

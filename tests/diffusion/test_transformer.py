@@ -83,10 +83,21 @@ def test_pi_is_visible_at_initialisation_and_blind_to_scale():
     torch.testing.assert_close(network(37 * feature), pi, rtol=1e-4, atol=1e-5)
 
 
+def test_a_linear_pi_is_the_feature_at_size_one_or_a_linear_map_of_it():
+    feature = torch.randn(8, 64, generator=generator(1))
+    sized = feature / feature.square().mean(1, keepdim=True).sqrt()
+    # fp32 norms of 64 terms
+    torch.testing.assert_close(PiNetwork(64, kind="linear")(feature), sized, rtol=1e-5, atol=1e-6)
+    wider = PiNetwork(64, 96, kind="linear")
+    wider.reset(generator())
+    (layer,) = wider.layers
+    torch.testing.assert_close(wider(feature), sized @ layer.weight.T, rtol=1e-4, atol=1e-5)
+
+
 def test_no_decay_names():
     network = tiny(trained=False)
     names = network.no_decay()
-    assert {"positions", "input_norm.weight", "blocks.1.qkv.bias", "pi.expand.bias"} <= names
+    assert {"positions", "input_norm.weight", "blocks.1.qkv.bias", "pi.layers.2.bias"} <= names
     decayed = {n for n, _ in network.named_parameters()} - names
     assert {"codec.encoders.0.weight", "blocks.0.qkv.weight", "time_encoder"} <= decayed
     assert all(dict(network.named_parameters())[n].ndim > 1 for n in decayed)

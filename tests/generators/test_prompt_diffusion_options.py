@@ -143,9 +143,9 @@ def test_a_dropped_condition_teaches_its_network_nothing():
         generator = make(
             BOTH, drop_condition=drop, epochs=3, ce_weight=0.0, ema=0.0, weight_decay=0.0
         )
-        before = generator.network.pi.squeeze.weight.detach().clone()
+        before = generator.network.pi.layers[0].weight.detach().clone()
         generator.fit(linear_pairs(16, BOTH), never)
-        return float((generator.network.pi.squeeze.weight.detach() - before).norm())
+        return float((generator.network.pi.layers[0].weight.detach() - before).norm())
 
     # none of 48 rows is kept: no gradient at all
     assert moved_by(1 - 1e-9) == 0 < moved_by(1e-9)

@@ -6,6 +6,7 @@ Legend: B batch, E condition width.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,30 +27,44 @@ def time_code(u: Tensor, num_frequencies: int, max_freq_log2: float) -> Tensor:
     return torch.cat([angles.sin(), angles.cos(), u[:, None]], dim=1)
 
 
+Pi = Literal["meta_net", "linear"]
+
+
 class PiNetwork(nn.Module):
     """pi, the condition token: CoCoOp's Meta-Net on the image feature (arXiv 2203.05557, sec. 3.2).
 
-    Linear(E, E/16), ReLU, Linear(E/16, E). Two deviations. The feature is divided by its RMS, not
+    Linear(E, E/16), ReLU, Linear(E/16, E); or, as "linear", the feature itself, and only where
+    another width is asked for a linear map of it: a few ReLUs let through little of which class an
+    image resembles. Two deviations. The feature is divided by its RMS, not
     by its norm: coordinates of size 1 instead of 1/sqrt(E) keep pi visible at initialisation,
     above the epsilon of the LayerNorm that follows. And at least 32 hidden units (CoCoOp's at
     E = 512) remain for narrow towers, where a handful of ReLUs may all be silent for an image.
     """
 
-    def __init__(self, feature_width: int, out_width: int | None = None) -> None:
+    def __init__(
+        self, feature_width: int, out_width: int | None = None, *, kind: Pi = "meta_net"
+    ) -> None:
         """Allocate the weights, uninitialised; ``out_width`` defaults to ``feature_width``."""
         super().__init__()
-        hidden = max(32, feature_width // 16)
-        self.squeeze = linear(feature_width, hidden)
-        self.expand = linear(hidden, out_width or feature_width)
+        out = out_width or feature_width
+        layers: list[nn.Module] = []
+        if kind == "meta_net":
+            hidden = max(32, feature_width // 16)
+            layers = [linear(feature_width, hidden), nn.ReLU(), linear(hidden, out)]
+        elif out != feature_width:
+            layers = [linear(feature_width, out)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, condition_BE: Tensor) -> Tensor:
         """Return pi ``(B, ..., out_width)``; the scale of the feature does not matter."""
         unit = functional.normalize(condition_BE, dim=-1) * math.sqrt(condition_BE.shape[-1])
-        return self.expand(functional.relu(self.squeeze(unit)))
+        return self.layers(unit)
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator | None) -> None:
         """Draw weights of standard deviation 1/sqrt(fan-in) from ``generator``; zero biases."""
-        for layer in (self.squeeze, self.expand):
+        for layer in self.layers:
+            if not isinstance(layer, nn.Linear):
+                continue
             layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)
             layer.bias.zero_()

@@ -10,15 +10,15 @@ Legend: B batch, F flat, P tokens of the state, T texts, E condition width, D wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diffuprompt.diffusion.attention import Block, adapt, dropout, linear
-from diffuprompt.diffusion.condition import PiNetwork, time_code
+from diffuprompt.diffusion.condition import Pi, PiNetwork, time_code
 from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
 from diffuprompt.errors import ConfigError, PromptShapeError, near_miss
 
@@ -31,6 +31,7 @@ class TransformerConfig:
         max_freq_log2: 6 replaces their 14, a code that is meaningless between integer times.
         conditioning: "tokens" as theirs, or "adaln", the adaLN-zero of DiT (Peebles and Xie 2022,
             arXiv 2212.09748, section 3.2): every block starts as the identity.
+        pi: how the condition becomes a token; see `PiNetwork`.
         texts: T, text features of a condition beside the image's.
         null: whether there is a learned stand-in for the condition, which guidance needs.
     """
@@ -44,6 +45,7 @@ class TransformerConfig:
     max_freq_log2: float = 6.0
     shared_io: bool = True
     conditioning: Literal["tokens", "adaln"] = "tokens"
+    pi: Pi = "meta_net"
     texts: int = 0
     null: bool = False
 
@@ -62,13 +64,13 @@ class TransformerConfig:
             )
 
     @classmethod
-    def preset(cls, name: str) -> TransformerConfig:
+    def preset(cls, name: str, **changes: Any) -> TransformerConfig:
         """Return ``paper`` (38.8 M parameters for 4 x 512) or ``small`` (4.7 M in the blocks)."""
         presets = {"paper": cls(), "small": cls(width=256, layers=6, heads=8, dropout=0.0)}
         if name not in presets:
             hint = near_miss(name, list(presets))
             raise ConfigError(f"preset: expected one of {sorted(presets)}, got {name!r}.{hint}")
-        return presets[name]
+        return replace(presets[name], **changes)
 
 
 class TokenTransformer(nn.Module):
@@ -95,11 +97,11 @@ class TokenTransformer(nn.Module):
         self.config, self.condition_width = config, condition_width
         width, adaptive = config.width, config.conditioning == "adaln"
         self.codec = TokenCodec(groups, width, shared=config.shared_io)
-        self.pi = PiNetwork(condition_width)
+        self.pi = PiNetwork(condition_width, kind=config.pi)
         self.pi_encoder = nn.Parameter(torch.empty(condition_width, width))
         self.time_encoder = nn.Parameter(torch.empty(2 * config.num_frequencies + 1, width))
         if config.texts:
-            self.text_pi = PiNetwork(condition_width)
+            self.text_pi = PiNetwork(condition_width, kind=config.pi)
             self.text_encoder = nn.Parameter(torch.empty(condition_width, width))
         if config.null:
             self.null = nn.Parameter(torch.empty(1 + config.texts, condition_width))

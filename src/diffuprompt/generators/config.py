@@ -76,6 +76,8 @@ class FitConfig:
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
         classes: classes that enter the cross-entropy: those of the batch and random others; 0, or
             too many, for all.
+        pi: how the condition becomes a token, see `diffuprompt.diffusion.condition.PiNetwork`:
+            "meta_net", CoCoOp's bottleneck as in the paper, or "linear".
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """
@@ -91,6 +93,7 @@ class FitConfig:
     ce_weight: float = 1.0
     ce_samples: int = 8
     classes: int = 0
+    pi: Literal["meta_net", "linear"] = "meta_net"
     normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
     rank: int = 64
 

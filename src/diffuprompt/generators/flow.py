@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.condition import PiNetwork
+from diffuprompt.diffusion.condition import Pi, PiNetwork
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.base import Attempt, PromptGenerator
@@ -63,7 +63,7 @@ class PromptFlow(PromptGenerator):
         self.fix_noise(self.normaliser.size)
         hidden = _hidden(budget(config.size), condition_width, self.normaliser.size)
         stream = torch_stream(seed, self.name, "init")
-        self.network = _Flow(self.normaliser.size, condition_width, hidden, stream)
+        self.network = _Flow(self.normaliser.size, condition_width, fitting.pi, hidden, stream)
 
     def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
         """Return the negative log-likelihood a coordinate (nats) and a sample."""
@@ -83,7 +83,9 @@ class PromptFlow(PromptGenerator):
 class _Flow(nn.Module):
     """``condition -> transform``: pi, then couplings of alternating halves with an affine map."""
 
-    def __init__(self, size: int, condition_width: int, hidden: int, stream: torch.Generator):
+    def __init__(
+        self, size: int, condition_width: int, pi: Pi, hidden: int, stream: torch.Generator
+    ):
         super().__init__()
         try:
             from zuko.flows.coupling import GeneralCouplingTransform
@@ -93,7 +95,7 @@ class _Flow(nn.Module):
             raise ConfigError(
                 "generator: flow needs the package zuko; pip install 'diffuprompt[flow]'"
             ) from cause
-        self.pi = PiNetwork(condition_width)
+        self.pi = PiNetwork(condition_width, kind=pi)
         even = torch.arange(size) % 2 == 0
         parts: list[Any] = []
         with borrowed_chance(stream):

@@ -65,7 +65,7 @@ class PromptGan(PromptGenerator):
         super().__init__(spec, condition_width, config, fitting, seed=seed)
         self.fix_noise(config.latent)
         self.network = QueryTransformer(
-            TransformerConfig.preset(config.size),
+            TransformerConfig.preset(config.size, pi=fitting.pi),
             self.normaliser.groups,
             condition_width,
             latent=config.latent,
@@ -108,7 +108,7 @@ class Critic(nn.Module):
         size = replace(config, layers=min(CRITIC_LAYERS, config.layers), dropout=0.0)
         self.reader = ReadingTransformer(size, groups, condition_width, generator=stream)
         self.score = linear(config.width, 1)
-        self.pi = PiNetwork(condition_width, config.width)
+        self.pi = PiNetwork(condition_width, config.width, kind=config.pi)
         reset(self.score, stream)
         self.pi.reset(stream)
         with borrowed_chance(stream):  # the first guess of the singular vectors
@@ -133,7 +133,7 @@ class _GanTask(FitTask):
     def __init__(self, owner: PromptGan, pairs: PromptPairs, task_loss: TaskLoss) -> None:
         super().__init__(owner, pairs, task_loss)
         critic = Critic(
-            TransformerConfig.preset(owner.config.size),
+            TransformerConfig.preset(owner.config.size, pi=owner.fitting.pi),
             owner.normaliser.groups,
             owner.condition_width,
             torch_stream(owner.seed, owner.name, "critic", "init"),

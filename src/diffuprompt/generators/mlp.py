@@ -47,7 +47,7 @@ class PromptMlp(PromptGenerator):
         hidden = hidden_width(left, condition_width + rank)
         head = [linear(hidden, rank), linear(rank, size)] if rank < size else [linear(hidden, size)]
         self.network = nn.Sequential(
-            PiNetwork(condition_width),
+            PiNetwork(condition_width, kind=fitting.pi),
             nn.LayerNorm(condition_width),
             linear(condition_width, hidden),
             nn.GELU(),

@@ -39,7 +39,7 @@ class QueryTransformer(nn.Module):
         self.config = config
         self.codec = TokenCodec(groups, config.width, shared=config.shared_io)
         del self.codec.encoders  # it starts from queries, not from a state
-        self.pi = PiNetwork(condition_width, config.width)
+        self.pi = PiNetwork(condition_width, config.width, kind=config.pi)
         self.latent = linear(latent, config.width) if latent else None
         self.queries = nn.Parameter(torch.empty(self.codec.tokens, config.width))
         self.trunk = Trunk(config)
@@ -75,7 +75,7 @@ class ReadingTransformer(nn.Module):
         super().__init__()
         self.codec = TokenCodec(groups, config.width, shared=config.shared_io)
         del self.codec.decoders
-        self.pi = PiNetwork(condition_width, config.width)
+        self.pi = PiNetwork(condition_width, config.width, kind=config.pi)
         self.positions = nn.Parameter(torch.empty(self.codec.tokens + 1, config.width))
         self.trunk = Trunk(config)
         reset(self, generator)

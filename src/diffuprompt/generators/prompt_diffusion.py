@@ -6,8 +6,6 @@ feature ``(B, E)``, or with texts ``(B, 1 + T, E)``.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -50,10 +48,10 @@ class PromptDiffusion(PromptGenerator):
         super().__init__(spec, condition_width, config, fitting, seed=seed)
         self.fix_noise(self.normaliser.size)
         self.texts = config.text_tokens
-        size = TransformerConfig.preset(config.network)
         self.network = TokenTransformer(
-            replace(
-                size,
+            TransformerConfig.preset(
+                config.network,
+                pi=fitting.pi,
                 conditioning=config.conditioning,
                 texts=config.text_tokens,
                 null=config.drop_condition > 0,

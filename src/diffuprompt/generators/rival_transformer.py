@@ -34,7 +34,7 @@ class PromptTransformer(PromptGenerator):
         """Build an untrained generator; ``seed`` gives the initial weights."""
         super().__init__(spec, condition_width, config, fitting, seed=seed)
         self.network = QueryTransformer(
-            TransformerConfig.preset(config.size),
+            TransformerConfig.preset(config.size, pi=fitting.pi),
             self.normaliser.groups,
             condition_width,
             generator=torch_stream(seed, self.name, "init"),

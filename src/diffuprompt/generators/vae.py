@@ -49,7 +49,7 @@ class PromptVae(PromptGenerator):
         self.fix_noise(config.latent)
         self.kl_weight = 0.0  # the task warms it up
         self.network = _Vae(
-            TransformerConfig.preset(config.size),
+            TransformerConfig.preset(config.size, pi=fitting.pi),
             self.normaliser.groups,
             condition_width,
             config.latent,
