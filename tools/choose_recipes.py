@@ -47,8 +47,10 @@ GRID: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
     ("coprompt", "none"): (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
     ("cocoop", "diffusion"): (
         (),
-        ("overfit.target_drop=0.3",),
-        ("fit.epochs=200", "fit.ce_samples=2", "fit.lr=0.001"),
+        ("fit.pi=meta_net",),
+        ("fit.pi=meta_net", "fit.epochs=200"),
+        ("fit.ce_weight=1", "fit.pi=meta_net", "fit.epochs=50", "fit.lr=0.0005"),
+        ("fit.ce_weight=1", "fit.pi=meta_net", "fit.epochs=50", "fit.lr=0.0005", "fit.classes=16"),
     ),
 }
 

@@ -43,7 +43,7 @@ def generator_for(kind: str, case: str, clip: Clip, name: str = "diffusion") -> 
     holds for them holds for any.
     """
     learner = build(case, clip, moved=True).requires_grad_(False)
-    settings = {"epochs": 2, "batch": 2, "lr": 2e-2, "ce_samples": 1}
+    settings = {"epochs": 2, "batch": 2, "lr": 2e-2, "ce_weight": 1.0, "ce_samples": 1}
     fitting = FitConfig(**{**KINDS[name].defaults.get("fit", {}), **settings})
     width = clip.config.embed_dim
     generator = build_generator(name, learner.spec, width, KINDS[name].config(), fitting, seed=3)

@@ -113,7 +113,7 @@ def never(flat: Tensor, index: Tensor) -> Tensor:
 
 def make(spec: PromptSpec = SPEC, *, seed: int = 0, **config: Any) -> PromptDiffusion:
     """An untrained generator that trains briefly."""
-    settings: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, **config}
+    settings: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, "ce_weight": 1.0, **config}
     fitting = {k: settings.pop(k) for k in list(settings) if k in FitConfig.__dataclass_fields__}
     own = DiffusionConfig(**settings)
     return PromptDiffusion(spec, FEATURES, own, FitConfig(**fitting), seed=seed)
@@ -124,7 +124,8 @@ def make_any(
 ) -> PromptGenerator:
     """An untrained generator of any kind that trains briefly, with its kind's own defaults."""
     kind = KINDS[name]
-    fitting: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, **kind.defaults.get("fit", {})}
+    fitting: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 5e-3, "ce_weight": 1.0}
+    fitting |= kind.defaults.get("fit", {})
     own: dict[str, Any] = dict(kind.defaults.get(kind.section, {}))
     for key, value in config.items():
         (fitting if key in FitConfig.__dataclass_fields__ else own)[key] = value

@@ -33,7 +33,7 @@ WORDS = (
     *("--generator", "diffusion", "--shots", "3", "--workers", "0"),
     *("--set", "train.epochs=2", "--set", "train.batch=3", "--set", "views=2"),
     *("--set", "overfit.batch=2", "--set", "overfit.negatives=2", "--set", "fit.classes=4"),
-    *("--set", "fit.epochs=4", "--set", "fit.batch=5"),
+    *("--set", "fit.epochs=4", "--set", "fit.batch=5", "--set", "fit.ce_weight=1"),
 )
 PAUSE_S = 0.05
 # stage, and how many saves of its own a process makes there before it is killed; the first one of

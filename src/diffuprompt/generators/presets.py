@@ -37,6 +37,7 @@ PRESETS: tuple[GeneratorPreset, ...] = (
             "fit.beta": 1.0,
             "fit.ce_weight": 1.0,
             "fit.ce_samples": 0,
+            "fit.pi": "meta_net",
             "fit.normaliser": "none",
             "diffusion.network": "paper",
             "diffusion.conditioning": "tokens",
