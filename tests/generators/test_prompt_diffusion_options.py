@@ -140,9 +140,8 @@ def test_guidance_moves_away_from_the_prompts_without_a_condition():
 def test_a_dropped_condition_teaches_its_network_nothing():
 
     def moved_by(drop):
-        generator = make(
-            BOTH, drop_condition=drop, epochs=3, ce_weight=0.0, ema=0.0, weight_decay=0.0
-        )
+        still = {"ce_weight": 0.0, "ema": 0.0, "weight_decay": 0.0}
+        generator = make(BOTH, drop_condition=drop, epochs=3, pi="meta_net", **still)
         before = generator.network.pi.layers[0].weight.detach().clone()
         generator.fit(linear_pairs(16, BOTH), never)
         return float((generator.network.pi.layers[0].weight.detach() - before).norm())
