@@ -49,11 +49,22 @@ def test_calibration_is_over_the_class_lists():
     assert lr != calibrate(problem_of(given), config)
 
 
+@pytest.mark.parametrize("steps", [0, 1, 3, 10])
+def test_the_rate_is_the_same_for_any_number_of_steps(steps):
+    """A sweep over iterations changes these alone: fewer of them fall less far."""
+    problem = problem_of(softmax_problem(20, size=0.3))
+    lr = calibrate(problem, OverfitConfig())
+    config = OverfitConfig(steps=steps)
+    assert calibrate(problem, config) == lr
+    reached = drop(problem, OverfitConfig(), lr)
+    assert drop(problem, config, lr) < reached if steps < 5 else drop(problem, config, lr) > reached
+
+
 @pytest.mark.parametrize("size", [0.1, 100.0])
 def test_calibration_without_enough_drop_goes_furthest(size):
     """The bowl's own logit never passes the others': the loss stops at ln 4 from any side."""
     problem = problem_of(bowl_problem(20, size=size))
-    config = OverfitConfig(steps=1, target_drop=0.999)
+    config = OverfitConfig(target_drop=0.999)
     lr = calibrate(problem, config)
     reached = drop(problem, config, lr)
     assert 0 < reached < 0.999

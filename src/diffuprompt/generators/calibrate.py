@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.shards import check_key
 
 IMAGES = 32
+STEPS = OverfitConfig.steps  # after which the drop is measured, however many steps are asked
 FIRST_POWER, LADDER = 3, 12  # rates tried: std(prompts) * 2**power, at most 12 rungs up or down
 
 
@@ -20,6 +22,9 @@ def calibrate(
     problem: Problem, config: OverfitConfig, *, folder: Path | None = None, key: str = ""
 ) -> float:
     """Return the smallest rate of a factor-2 ladder whose median CE falls by ``target_drop``.
+
+    The fall is measured after `STEPS` steps whatever ``config.steps`` is: with a rate of its own
+    for each number of steps, a sweep over them would reach the same drop at every point.
 
     Uses evenly spaced training images, each with its own class list. When no rate reaches the
     drop, the one that falls furthest. The rate is kept in ``folder``; see `overfit` for ``key``.
@@ -37,6 +42,7 @@ def calibrate(
 
 def _search(problem: Problem, config: OverfitConfig) -> float:
     """Walk up the ladder until the drop is reached, or down until it is lost again."""
+    config = replace(config, steps=STEPS)
     count, size = len(problem.labels), float(problem.initial.std())
     index = torch.linspace(0, count - 1, min(IMAGES, count)).round().long()
     batches = problem.batches(index.to(problem.initial.device), config.batch)

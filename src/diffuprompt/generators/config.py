@@ -17,8 +17,9 @@ class OverfitConfig:
         steps: I, gradient steps a sample; the paper's best is 5.
         optimiser: "sgd" without momentum, or "adam".
         lr: step size; 0 calibrates it on training images so that the median cross-entropy falls by
-            about ``target_drop`` (the paper gives no rate).
-        target_drop: see ``lr``.
+            about ``target_drop`` in 5 steps, whatever ``steps`` is, so that runs with other numbers
+            of steps differ in nothing else (the paper gives no rate).
+        target_drop: relative fall of the cross-entropy after 5 steps, see ``lr``.
         batch: most images optimised together; changes nothing but memory and speed. 0 takes as
             many as the memory budget of the text path holds.
         negatives: classes beside the true one that enter the cross-entropy: those that zero-shot

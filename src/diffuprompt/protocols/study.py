@@ -14,7 +14,7 @@ from diffuprompt.protocols.job import JobConfig
 PLUG_IN = ("coop", "cocoop", "vpt", "maple", "promptsrc", "coprompt")
 FOCUS = ("cocoop",)  # whose rivals and sweeps the paper shows (Table 4, figure 5)
 NFE = (1, 2, 3, 5, 10, 25, 100)
-STEPS = tuple(range(1, 11))  # overfitting iterations; none is the learner's own prompts
+STEPS = tuple(range(1, 11))  # overfitting iterations, at one rate; 0 is the learner's own prompts
 DIFFUSION = "diffusion"
 
 
