@@ -181,6 +181,25 @@ def test_a_record_of_the_same_job_under_other_settings_gives_way(
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
 
 
+def test_a_copied_record_has_the_setting_that_this_study_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of ``overfit.steps=5`` is the main run, whichever study was first to make it."""
+    stand_in(tmp_path, monkeypatch)
+    steps = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    object.__setattr__(steps.job, "setting", "overfit.steps=5")
+    run_matrix([steps], results=tmp_path / "sweep", parallel=1, threads=1)
+    main = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    results = factory.write(tmp_path, [factory.record(seed=1)]) / "scenes"
+    run_matrix([main], results=results, parallel=1, threads=1)
+    assert len(order(tmp_path)) == 1
+    (copy,) = results.iterdir()  # the older record of the main run has given way
+    assert copy.name == f"{main.name}.json"
+    assert read_record(copy).job.setting == ""
+    assert read_record(tmp_path / "sweep" / copy.name).job.setting == "overfit.steps=5"
+    assert read_record(copy).scores == read_record(main.folder.record).scores
+
+
 def test_an_interruption_stops_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, monkeypatch)
     jobs = [planned(tmp_path, "coop", "none", 99, None)]

@@ -160,12 +160,20 @@ class _Matrix:
         return left / min(self.parallel, max(1, len(self.waiting) + len(self.running)))
 
     def _keep_record(self, p: Planned) -> None:
-        """Copy a record to the results; an older one of the same job gives way."""
+        """Copy a record to the results; an older one of the same job gives way.
+
+        The copy is of the setting that is asked here: runs of equal settings are one run, which
+        holds the name under which it was asked first, maybe by another study.
+        """
         if self.results is None:
             return
         target = self.results / f"{p.name}.json"
+        record = read_record(p.folder.record)
+        job = record.job.model_copy(update={"setting": p.job.setting})
         data = p.folder.record.read_bytes()
-        job = read_record(p.folder.record).job
+        if job != record.job:
+            record = record.model_copy(update={"job": job})
+            data = (record.model_dump_json(indent=1) + "\n").encode()
         for other in sorted(self.results.glob("*.json")):
             if other != target and read_record(other).job == job:
                 log.info("%s gives way to %s: the same job under other settings", other, target)
