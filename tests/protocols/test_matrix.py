@@ -38,6 +38,11 @@ with (runs / "order.txt").open("a") as file:
 if seed == 13:
     print("error: bad luck")
     sys.exit(4)
+if seed == 14:
+    print("error: a warning that was survived", flush=True)
+    print("epoch 3", flush=True)
+if seed in (14, 15):
+    os.kill(os.getpid(), 9)
 if seed == 99:
     time.sleep(60)
 record = json.loads((runs / "template.json").read_text())
@@ -163,6 +168,21 @@ def test_a_failure_stops_only_what_waits_for_it(
     assert failures[0].log_file == tmp_path / "cocoop-none-13" / "log.txt"
     assert "takes over the learner of x cocoop seed 13" in failures[1].error
     assert order(tmp_path) == ["cocoop+none 13 1", "coop+none 1 1"]
+
+
+def test_a_silent_death_is_not_told_as_an_error_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that of an attempt before, whose words are in the same file, nor one survived."""
+    stand_in(tmp_path, monkeypatch)
+    jobs = [planned(tmp_path, "coop", "none", seed, None) for seed in (14, 15)]
+    for job in jobs:
+        job.folder.path.mkdir()
+        (job.folder.path / "log.txt").write_text("error: no space left\n")
+    found = [f.error for f in run_matrix(jobs, results=None, parallel=1, threads=1)]
+    assert found == ["epoch 3 (exit code -9)", "no word (exit code -9)"]
+    kept = (jobs[1].folder.path / "log.txt").read_text()
+    assert kept == "error: no space left\n"
 
 
 def test_a_record_of_the_same_job_under_other_settings_gives_way(

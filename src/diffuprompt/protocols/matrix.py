@@ -42,6 +42,7 @@ class _Running:
     planned: Planned
     process: subprocess.Popen[bytes]
     log_file: Path
+    log_start: int  # bytes that earlier attempts have written
     start: float = field(default_factory=time.monotonic)
 
 
@@ -111,6 +112,7 @@ class _Matrix:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | dict.fromkeys(THREADS, str(self.threads))
         with log_file.open("ab") as out:
+            log_start = out.seek(0, os.SEEK_END)
             process = subprocess.Popen(
                 WORKER,
                 stdin=subprocess.PIPE,
@@ -123,7 +125,7 @@ class _Matrix:
         message = {"job": job_to_json(p.job), "evaluation": asdict(p.asked.evaluation)}
         stdin.write(json.dumps(message).encode() + b"\n")
         stdin.flush()
-        return _Running(planned=p, process=process, log_file=log_file)
+        return _Running(planned=p, process=process, log_file=log_file, log_start=log_start)
 
     def _collect(self) -> None:
         for r in list(self.running):
@@ -138,7 +140,7 @@ class _Matrix:
                 self._keep_record(r.planned)
                 self._report(f"finished {r.planned.title} in {format_seconds(seconds)}")
             else:
-                error = _last_error(r.log_file, r.process.returncode)
+                error = _last_error(r)
                 self.failures.append(Failure(planned=r.planned, error=error, log_file=r.log_file))
                 self._report(f"FAILED {r.planned.title}: {error}")
 
@@ -200,10 +202,15 @@ def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
     return process.stdin
 
 
-def _last_error(log_file: Path, code: int) -> str:
-    """Return what a job said last, or its last word before it died silently."""
-    text = log_file.read_text(encoding="utf-8", errors="replace").strip()
-    if text.rfind(ERROR) > text.rfind("Traceback (most recent call last)"):
+def _last_error(r: _Running) -> str:
+    """Return what a job said last, or its last word before it died silently.
+
+    Only what this attempt wrote counts: the file also holds earlier ones, which failed otherwise.
+    """
+    code = r.process.returncode
+    text = r.log_file.read_bytes()[r.log_start :].decode(errors="replace").strip()
+    said = code > 0 and text.rfind(ERROR) > text.rfind("Traceback (most recent call last)")
+    if said:  # a job that a signal ended had no time to say why
         return text[text.rfind(ERROR) + len(ERROR) :]
     last = text.splitlines()[-1] if text else "no word"
     return f"{last} (exit code {code})"
