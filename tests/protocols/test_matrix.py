@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def planned(runs: Path, learner: str, generator: str, seed: int, needs: str | No
     name = f"{learner}-{generator}-{seed}"
     job = JobConfig(data="x", learner=learner, generator=generator, seed=seed, runs_dir=runs)
     object.__setattr__(job, "preset", name)  # frozen, and no preset of that name is there
-    return Planned(asked=StudyJob(job=job), name=name, needs=needs)
+    return Planned(asked=StudyJob(job=job), name=name, needs=needs, manifest="aa")  # factory's
 
 
 def order(runs: Path) -> list[str]:
@@ -132,7 +133,20 @@ def test_a_run_that_lacks_a_score_is_not_finished(
     run_matrix([job], results=None, parallel=1, threads=1)
     assert job.is_finished
     more = StudyJob(job=job.job, evaluation=Evaluation(nfe=(3,)))
-    assert not Planned(asked=more, name=job.name, needs=None).is_finished
+    assert not replace(job, asked=more).is_finished
+
+
+def test_a_finished_run_of_other_data_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders ``a/pets`` and ``b/pets`` give runs of one name; a copy must not be of either."""
+    stand_in(tmp_path, monkeypatch)
+    job = planned(tmp_path, "cocoop", "none", 1, None)
+    run_matrix([job], results=None, parallel=1, threads=1)
+    other = replace(job, manifest="dd")
+    with pytest.raises(ConfigError, match=r"cocoop-none-1: .*manifest aa, expected dd.*--runs-dir"):
+        run_matrix([other], results=tmp_path / "results", parallel=1, threads=1)
+    assert not (tmp_path / "results").exists()
 
 
 def test_jobs_wait_for_their_learner_and_records_are_kept(
@@ -194,7 +208,7 @@ def test_a_record_of_the_same_job_under_other_settings_gives_way(
     job = planned(tmp_path, "cocoop", "none", 1, None)
     run_matrix([job], results=folder, parallel=1, threads=1)
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
-    other = Planned(asked=job.asked, name="renamed", needs=None)
+    other = replace(job, name="renamed")
     (tmp_path / "renamed").mkdir()
     (tmp_path / "renamed" / "record.json").write_bytes(job.folder.record.read_bytes())
     run_matrix([other], results=folder, parallel=1, threads=1)

@@ -13,8 +13,10 @@ from pathlib import Path
 from diffuprompt.clip.load import load_clip, portable_name
 from diffuprompt.clip.peek import peek_clip
 from diffuprompt.data.catalog import names
+from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.device import pick
+from diffuprompt.errors import ConfigError
 from diffuprompt.protocols.job import JobConfig, resolve
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.study import StudyJob
@@ -28,13 +30,15 @@ class Planned:
 
     Attributes:
         asked: the job, and what of its run is scored.
-        name: of the run; equal names are equal results.
+        name: of the run; equal names are equal results on the same data.
         needs: name of the run whose learner a job with a generator takes over; None without one.
+        manifest: hash of the data's manifest: a name holds no more of data than their own name.
     """
 
     asked: StudyJob
     name: str
     needs: str | None
+    manifest: str
 
     @property
     def job(self) -> JobConfig:
@@ -60,9 +64,24 @@ class Planned:
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether there is nothing left to do.
+
+        Raises:
+            ConfigError: the folder holds a finished run of other data with the same name.
+        """
         folder = self.folder
-        return folder.is_finished and self.asked.evaluation.is_in(read_record(folder.record))
+        if not folder.is_finished:
+            return False
+        record = read_record(folder.record)
+        found = record.hashes.get("manifest")
+        if found != self.manifest:
+            raise ConfigError(
+                f"{folder.path}: holds a finished run of other data that are called "
+                f"{record.job.dataset!r} too, or of these before they changed (manifest {found}, "
+                f"expected {self.manifest}). Name another folder with --runs-dir, or delete this "
+                "one to run the job again"
+            )
+        return self.asked.evaluation.is_in(record)
 
 
 def plan(jobs: Sequence[StudyJob]) -> tuple[Planned, ...]:
@@ -81,24 +100,24 @@ def plan(jobs: Sequence[StudyJob]) -> tuple[Planned, ...]:
 
 def _planned(asked: StudyJob) -> Planned:
     job = asked.job
-    dataset, scale = _known(job.data, job.data_root, job.backbone, job.device)
+    manifest, scale = _known(job.data, job.data_root, job.backbone, job.device)
     resolved = resolve(
         job,
-        dataset=dataset,
+        dataset=manifest.name,
         backbone=portable_name(job.backbone),
         own_pictures=job.data not in names(),
         logit_scale=scale,
     )
     twin = run_name(replace(resolved, generator="none"))
     needs = None if job.generator == "none" else twin
-    return Planned(asked=asked, name=run_name(resolved), needs=needs)
+    return Planned(asked=asked, name=run_name(resolved), needs=needs, manifest=manifest.hash)
 
 
 @lru_cache
-def _known(data: str, root: Path | None, backbone: str, device: str) -> tuple[str, float]:
-    """Return the data set's name and the backbone's logit scale."""
+def _known(data: str, root: Path | None, backbone: str, device: str) -> tuple[Manifest, float]:
+    """Return the data set's manifest and the backbone's logit scale."""
     manifest = open_dataset(data, root=root)
     seen = peek_clip(backbone)
     if seen is not None:
-        return manifest.name, seen.scale
-    return manifest.name, float(load_clip(backbone, device=pick(device)).scale)
+        return manifest, seen.scale
+    return manifest, float(load_clip(backbone, device=pick(device)).scale)
