@@ -34,6 +34,10 @@ def exact(learner: str, accuracy: dict[str, tuple[float, float]], seed: int = 1)
     return whole.model_copy(update={"scores": tuple(scores)})
 
 
+def made_by(generator: str, record: Record) -> Record:
+    return record.model_copy(update={"job": record.job.model_copy(update={"generator": generator})})
+
+
 def sources(records: list[Record]) -> list[Source]:
     return [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
 
@@ -89,6 +93,30 @@ def test_the_mean_takes_the_seeds_that_all_learners_have() -> None:
     found = study_of([*records, exact("cocoop", EXACT, seed=2)])
     assert found.seeds == (2,)
     assert found.mean.estimate == pytest.approx((50 + 25) / 2)
+
+
+def test_every_number_of_a_row_is_over_the_same_seeds(tmp_path: Path) -> None:
+    """Seed 2 lacks shuffled, seed 3 has own prompts only, and seed 6 the rival only."""
+    full = {**EXACT, "shuffled": (0.25, 0.25)}
+    low = {"own": (0.125, 0.125), "diffusion": (0.25, 0.25), "regression": (0.125, 0.125)}
+    own = ((1, full["own"]), (2, low["own"]), (3, (1.0, 1.0)))
+    jobs = [made_by("none", exact("cocoop", {"own": both}, seed)) for seed, both in own]
+    rival = [
+        made_by("mlp", exact("cocoop", {"own": full["own"], "mlp": (k / 8, k / 8)}, seed=k))
+        for k in (1, 6)
+    ]
+    records = [exact("cocoop", full, 1), exact("cocoop", low, 2), *jobs, *rival]
+    found = study_of(records)
+    (gain,) = found.gains
+    assert (gain.own.seeds, gain.generated.seeds, found.seeds) == ((1,), (1,), (1,))
+    assert [c.seeds for c in gain.over.values()] == [(1,)] * 3
+    made = make_summary([factory.write(tmp_path, records)])["scenes"]["learners"][0]
+    assert (made["own"]["h"], made["diffusion"]["h"], made["h_gain"]) == (50.0, 75.0, 25.0)
+    first, second = report(records).sections[0].parts[:2]
+    row = first.table.rows[0]
+    assert [cell.value for cell in row[1:8]] == [50, 50, 50, 75, 75, 75, 25]  # type: ignore[union-attr]
+    mlp = second.table.rows[2]
+    assert [mlp[i].value for i in (1, 3, 4, 9)] == [12.5, 12.5, -37.5, 1]  # type: ignore[union-attr]
 
 
 def test_summary_holds_what_the_records_say(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffuprompt.report.aggregate import Row, Section
-from diffuprompt.report.compare import RESAMPLES, Comparison, difference
+from diffuprompt.report.compare import RESAMPLES, Comparison, compare, difference
 from diffuprompt.report.names import OWN, learner_name
 from diffuprompt.report.stats import Interval, joint_bootstrap
 from diffuprompt.report.tables import Table, plain
@@ -42,7 +42,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """One learner with and without diffusion, on the same seeds and images."""
+    """One learner with and without diffusion, on the same seeds and images.
+
+    Both rows and all comparisons hold the same seeds, so an accuracy beside a gain is its part.
+    """
 
     own: Row
     generated: Row
@@ -96,7 +99,7 @@ def plugin_study(section: Section, comparisons: Sequence[Comparison]) -> Study |
         mine = [c for c in comparisons if c.a is row and c.b.variant in (OWN, *DECIDING)]
         over = {c.b.variant: c for c in mine if "h" in c.intervals}
         if OWN in over:
-            gains.append(Gain(own=over[OWN].b, generated=row, over=over))
+            gains.append(_gain(row, over))
     if not gains:
         return None
     seeds = sorted(set.intersection(*(set(gain.over[OWN].seeds) for gain in gains)))
@@ -106,6 +109,22 @@ def plugin_study(section: Section, comparisons: Sequence[Comparison]) -> Study |
     pairs = [(g.generated.select(seeds, halves), g.own.select(seeds, halves)) for g in gains]
     mean = joint_bootstrap(pairs, resamples=RESAMPLES)["h"]
     return Study(gains=tuple(gains), mean=mean, seeds=tuple(seeds))
+
+
+def _gain(row: Row, over: dict[str, Comparison]) -> Gain:
+    """Restrict all rows to the seeds that all have; a control without any of them is left out."""
+    seeds = over[OWN].seeds
+    for comparison in over.values():
+        seeds = tuple(s for s in seeds if s in comparison.seeds) or seeds
+    generated = row.only(seeds)
+    shared: dict[str, Comparison] = {}
+    for name, old in over.items():
+        if set(seeds) <= set(old.seeds):
+            same = (old.a.seeds, old.b.seeds) == (seeds, seeds)
+            new = old if same else compare(generated, old.b.only(seeds))
+            if new is not None:
+                shared[name] = new
+    return Gain(own=shared[OWN].b, generated=generated, over=shared)
 
 
 def study_verdicts(study: Study) -> tuple[str, ...]:

@@ -66,9 +66,14 @@ def _is_rival(row: Row, learner: str) -> bool:
 
 
 def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
-    """One row a generator: accuracy, gain of H over own prompts, what diffusion has over it."""
+    """One row a generator: accuracy, gain of H over own prompts, what diffusion has over it.
+
+    A rival's accuracies are of the seeds that it shares with the gain, as its differences are.
+    """
     rows: list[tuple[Cell, ...]] = []
-    for row in (gain.own, gain.generated, *rivals):
+    seeds = gain.own.seeds
+    shared = [r.only([s for s in r.seeds if s in seeds] or r.seeds) for r in rivals]
+    for row in (gain.own, gain.generated, *shared):
         over_own = None if row is gain.own else compare(row, gain.own)
         under = None if row is gain.generated else compare(gain.generated, row)
         rows.append(
