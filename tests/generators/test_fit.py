@@ -10,9 +10,10 @@ from tests.generators.toy import BOTH, SPEC, bits, linear_pairs, make, moved, ne
 from diffuprompt.diffusion.loss import denoising_loss
 from diffuprompt.engine import loop
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.errors import CheckpointError, TrainingError
+from diffuprompt.errors import CheckpointError, ConfigError, TrainingError
 from diffuprompt.generators import fitting
 from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.config import FitConfig
 
 pytestmark = pytest.mark.usefixtures("_small")
 
@@ -211,3 +212,17 @@ def test_targets_equal_to_the_own_prompts_are_an_error():
 def test_fewer_images_than_a_batch_are_one_step():
     result = make(batch=32, ce_weight=0.0).fit(linear_pairs(5), never)
     assert result["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"beta": 0.0}, "fit.beta"),
+        ({"classes": 8}, "fit.classes"),
+        ({"mode": "joint"}, "fit.mode"),
+    ],
+)
+def test_settings_that_would_train_nothing_are_refused(settings, field):
+    with pytest.raises(ConfigError, match=field):
+        FitConfig(**settings)
+    FitConfig(**settings, ce_weight=1.0)

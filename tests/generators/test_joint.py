@@ -158,7 +158,9 @@ def test_joint_training_resumes_bit_for_bit(tmp_path: Any, monkeypatch: Any) -> 
 
 
 def test_only_diffusion_is_trained_jointly() -> None:
-    job = JobConfig(data="scenes", generator="diffusion", overrides=("fit.mode=joint",))
+    job = JobConfig(
+        data="scenes", generator="diffusion", overrides=("fit.mode=joint", "fit.ce_weight=1")
+    )
     assert job.overrides
     with pytest.raises(ConfigError, match=r"fit\.mode: .*Did you mean 'joint'\?"):
         JobConfig(data="scenes", generator="diffusion", overrides=("fit.mode=jiont",))

@@ -41,8 +41,8 @@ def job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConfig:
     ("learner", "overrides"),
     [
         ("cocoop", ("diffusion.preset=paper",)),
-        ("maple", ("depth=2", "fit.mode=joint")),
-        ("vpt", ("vision_depth=2", "fit.mode=joint", "overfit.negatives=1")),
+        ("maple", ("depth=2", "fit.mode=joint", "fit.ce_weight=1")),
+        ("vpt", ("vision_depth=2", "fit.mode=joint", "fit.ce_weight=1", "overfit.negatives=1")),
     ],
 )
 def test_joint_training_moves_the_learner_and_is_scored(

@@ -164,7 +164,7 @@ def test_hash_changes_exactly_when_a_value_changes() -> None:
             for section, values in {
                 "train": {"lr": 0.1, "epochs": 1, "batch": 2, "views": 3, "weight_decay": 0},
                 "overfit": {"steps": 1, "lr": 1, "optimiser": "adam", "target_drop": 0.5},
-                "fit": {"lr": 0.1, "epochs": 1, "beta": 0, "normaliser": "whiten"},
+                "fit": {"lr": 0.1, "epochs": 1, "beta": 2, "normaliser": "whiten"},
                 "diffusion": {"nfe": 2, "network": "paper", "sampler": "ddim"},
                 "learner": {"num_ctx": 2, "ctx_init": "null"},
             }.items()

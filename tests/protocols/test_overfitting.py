@@ -121,7 +121,14 @@ def test_stage_notes_statistics_and_the_spectrum_once(world: Path, tmp_path: Pat
 
 def test_class_specific_contexts_refuse_parts_of_the_classes(world: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        bench(world, "class_specific=true", "negatives=2", "fit.classes=3", learner="coop")
+        bench(
+            world,
+            "class_specific=true",
+            "negatives=2",
+            "fit.classes=3",
+            "fit.ce_weight=1",
+            learner="coop",
+        )
     for name in ("overfit.negatives", "fit.classes"):
         assert f"{name}: class-specific contexts" in str(caught.value)
     assert "overfit.episode" not in str(caught.value)

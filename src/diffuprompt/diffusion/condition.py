@@ -33,8 +33,8 @@ Pi = Literal["meta_net", "linear"]
 class PiNetwork(nn.Module):
     """pi, the condition token: CoCoOp's Meta-Net on the image feature (arXiv 2203.05557, sec. 3.2).
 
-    Linear(E, E/16), ReLU, Linear(E/16, E); or, as "linear", the feature itself, and only where
-    another width is asked for a linear map of it: a few ReLUs let through little of which class an
+    Linear(E, E/16), ReLU, Linear(E/16, E); or, as "linear", the feature itself, or a linear map of
+    it where ``out_width`` is given: a few ReLUs let through little of which class an
     image resembles. Two deviations. The feature is divided by its RMS, not
     by its norm: coordinates of size 1 instead of 1/sqrt(E) keep pi visible at initialisation,
     above the epsilon of the LayerNorm that follows. And at least 32 hidden units (CoCoOp's at
@@ -51,7 +51,7 @@ class PiNetwork(nn.Module):
         if kind == "meta_net":
             hidden = max(32, feature_width // 16)
             layers = [linear(feature_width, hidden), nn.ReLU(), linear(hidden, out)]
-        elif out != feature_width:
+        elif out_width is not None:
             layers = [linear(feature_width, out)]
         self.layers = nn.Sequential(*layers)
 

@@ -59,7 +59,7 @@ class OverfitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Training of any generator: L = CE + beta * its own loss (arXiv 2410.20164, eq. 8).
+    """Training of any generator: L = ce_weight * CE + beta * its own loss (2410.20164, eq. 8).
 
     Deviations from the paper, which gives no value or one that hardly trains: targets are
     normalised residuals to the learner's prompts; AdamW instead of SGD at 0.0035; no
@@ -105,15 +105,27 @@ class FitConfig:
         negative = [
             k for k in ("beta", "ce_weight", "ce_samples", "classes") if getattr(self, k) < 0
         ]
+        problems = []
         if small or negative:
-            raise ConfigError(f"fit: expected at least 1 for {small} and at least 0 for {negative}")
+            problems.append(f"fit: expected at least 1 for {small} and at least 0 for {negative}")
+        if not self.beta and not self.ce_weight:
+            problems.append("fit.beta and fit.ce_weight are both 0: there is nothing to train on")
+        if self.classes and not self.ce_weight:
+            problems.append("fit.classes: these are of the cross-entropy; set fit.ce_weight=1")
+        if self.mode == "joint" and not self.ce_weight and self.normaliser != "none":
+            problems.append(
+                "fit.mode: joint moves the learner by the cross-entropy alone, for its prompts "
+                f"cancel out of the targets of normaliser={self.normaliser}; set fit.ce_weight=1"
+            )
+        if problems:
+            raise ConfigError("\n  ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionConfig:
     """Prompt diffusion: the denoising network, its noise and its sampler (arXiv 2410.20164).
 
-    The cross-entropy is taken on the x0 guess at one random time (reference: ProtoDiff).
+    A cross-entropy, where there is one, is of the x0 guess at one random time (as in ProtoDiff).
 
     Attributes:
         network: "small" (256 wide, 6 layers) or "paper" (512 wide, 12 layers, 16 heads).
@@ -164,6 +176,8 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         small = [k for k in ("steps", "nfe", "ensemble") if getattr(self, k) < 1]
         problems = [f"diffusion: expected at least 1 for {small}"] if small else []
+        if self.ce_max_sigma < 0:
+            problems.append(f"diffusion.ce_max_sigma: expected 0 or more, got {self.ce_max_sigma}")
         if self.text_tokens < 0:
             problems.append(f"diffusion.text_tokens: expected at least 0, got {self.text_tokens}")
         if not 0 <= self.drop_condition < 1:

@@ -103,7 +103,7 @@ class Critic(nn.Module):
         condition_width: int,
         stream: torch.Generator,
     ) -> None:
-        """Build from ``stream``; every linear map is spectrally normalised."""
+        """Build from ``stream``; every ``nn.Linear`` is spectrally normalised."""
         super().__init__()
         size = replace(config, layers=min(CRITIC_LAYERS, config.layers), dropout=0.0)
         self.reader = ReadingTransformer(size, groups, condition_width, generator=stream)
