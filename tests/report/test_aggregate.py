@@ -79,6 +79,22 @@ def test_zero_shot_joins_every_table_of_its_data() -> None:
     assert build_sections(sources([zero]))[0].rows[0].name == "Zero-shot CLIP"
 
 
+def test_zero_shot_of_another_protocol_stays_a_section_of_its_own() -> None:
+    zero = factory.record(learner="zero-shot", generator="none")
+    more = factory.record(learner="zero-shot", generator="none", shots=4)
+    found = build_sections(sources([zero, more, factory.record(protocol="holdout")]))
+    assert [(s.setting.protocol, s.setting.shots) for s in found] == [
+        ("base-to-new", 4), ("base-to-new", 16), ("holdout", 16),
+    ]  # fmt: skip
+    assert [s.rows[0].learner for s in found] == ["zero-shot", "zero-shot", "cocoop"]
+
+
+def test_zero_shot_of_the_same_shots_is_preferred_and_another_is_not_lost() -> None:
+    zero = [factory.record(learner="zero-shot", generator="none", shots=k, seed=k) for k in (4, 16)]
+    found = build_sections(sources([*zero, factory.record()]))
+    assert [(s.setting.shots, s.rows[0].seeds) for s in found] == [(4, (4,)), (16, (16,))]
+
+
 def test_other_weights_or_test_images_are_never_mixed() -> None:
     changed = factory.record(seed=2).model_copy(update={"hashes": {"backbone": "other"}})
     with pytest.raises(DataError, match=r"(?s)backbone hash.*0\.json.*1\.json"):

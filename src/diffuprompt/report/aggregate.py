@@ -117,8 +117,9 @@ class Section:
 def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
     """Group records by data set, backbone, protocol and shots; ablations stay beside the rows.
 
-    Zero-shot records join every section of their data set and backbone, since they depend neither
-    on shots nor on training; alone, they make a section of their own.
+    Zero-shot records join every section of their data set, backbone and protocol, since they depend
+    neither on shots nor on training, but on which classes and images are scored; those of the same
+    shots are preferred. What joins nothing makes a section of its own.
 
     Raises `DataError` naming the files when records of one section used different weights of the
     backbone or scored different numbers of test images.
@@ -136,21 +137,18 @@ def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
     sections = []
     for setting in sorted(trained):
         chosen = _zero_shot_for(setting, sorted(zero))
-        used.update(s for s in zero if _same_data(s, setting))
+        if chosen is not None:
+            used.add(chosen)
         joined = (zero[chosen] if chosen else []) + trained[setting]
         sections.append(_section(setting, joined))
     alone = [_section(setting, zero[setting]) for setting in sorted(zero) if setting not in used]
     return tuple(sorted([*sections, *alone], key=lambda section: section.setting))
 
 
-def _same_data(a: Setting, b: Setting) -> bool:
-    return (a.dataset, a.backbone) == (b.dataset, b.backbone)
-
-
 def _zero_shot_for(setting: Setting, known: Sequence[Setting]) -> Setting | None:
-    """Prefer zero-shot of the same protocol and shots, then of the same protocol, then any."""
-    near = [s for s in known if _same_data(s, setting)]
-    near.sort(key=lambda s: (s.protocol != setting.protocol, s.shots != setting.shots))
+    """Return zero-shot of the same data, backbone and protocol, rather of the same shots."""
+    near = [s for s in known if replace(s, shots=setting.shots) == setting]
+    near.sort(key=lambda s: s.shots != setting.shots)
     return near[0] if near else None
 
 
