@@ -95,6 +95,19 @@ def test_zero_shot_of_the_same_shots_is_preferred_and_another_is_not_lost() -> N
     assert [(s.setting.shots, s.rows[0].seeds) for s in found] == [(4, (4,)), (16, (16,))]
 
 
+def test_costs_of_another_protocol_are_no_other_seed() -> None:
+    records = [factory.record(seed=1), factory.record(seed=2, protocol="holdout")]
+    table = build_report(sources(records)).cost
+    assert table.columns[0] == "Data · backbone · protocol · shots"
+    assert [row[0] for row in table.rows] == [
+        "scenes · scenes-clip · base-to-new · 16",
+        "scenes · scenes-clip · holdout · 16",
+    ]
+    assert [cell.value for cell in (row[3] for row in table.rows)] == [13.5, 14.5]  # type: ignore[union-attr]
+    alone = build_report(sources(records[:1])).cost
+    assert alone.rows[0][0] == "scenes · scenes-clip · 16"
+
+
 def test_other_weights_or_test_images_are_never_mixed() -> None:
     changed = factory.record(seed=2).model_copy(update={"hashes": {"backbone": "other"}})
     with pytest.raises(DataError, match=r"(?s)backbone hash.*0\.json.*1\.json"):
