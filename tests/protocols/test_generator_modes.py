@@ -16,6 +16,7 @@ from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.prompts import PromptSpec, Slot
 from diffuprompt.protocols.evaluate import evaluate_run
+from diffuprompt.protocols.evaluation import Evaluation
 from diffuprompt.protocols.job import JobConfig, resolve
 from diffuprompt.protocols.train import train_job
 from diffuprompt.protocols.workbench import prepare
@@ -70,6 +71,21 @@ def test_joint_training_moves_the_learner_and_is_scored(
     after = load_artifact(run / "artifact", clip=clip).learner.state_dict()
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_sweep_over_evaluations_leaves_out_what_amed_was_not_fitted_for(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the record is finished then: a study must not ask for the rest again and again."""
+    shrink_networks(monkeypatch)
+    asked = Evaluation(controls="none", nfe=(1, 5, 6))
+    run = train_job(job(world, tmp_path, "cocoop", "diffusion.sampler=amed"))
+    with caplog.at_level("INFO", logger="diffuprompt"):
+        record = read_record(evaluate_run(run, evaluation=asked))
+    assert "nfe [1, 6] left out: AMED was fitted for 5 evaluations only" in caplog.text
+    assert {s.variant for s in record.scores} == {"own", "diffusion", "diffusion@nfe=5"}
+    assert asked.is_in(record)
+    assert asked.steps("diffusion", {"diffusion": {"sampler": "ddim", "nfe": 5}}) == (1, 5, 6)
 
 
 def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> None:

@@ -21,6 +21,7 @@ from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
 from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.errors import ConfigError
 from diffuprompt.generators.base import Attempt, PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.prompts import PromptSpec
@@ -121,9 +122,19 @@ class PromptDiffusion(PromptGenerator):
             draw: see `PromptGenerator.sample`; of an ensemble, which of the disjoint ensembles.
             sampler: another sampler than the configuration's.
             nfe: another number of grid points.
+
+        Raises:
+            ConfigError: AMED was not fitted, or for another ``nfe``, even one with the same grid:
+                an odd number does without the first evaluation of the even one above it.
         """
         name, size = sampler or self.config.sampler, self.config.ensemble
-        sigmas = self._grid(name, nfe or self.config.nfe)
+        nfe = nfe or self.config.nfe
+        if name == "amed" and self.amed is not None and nfe != self.config.nfe:
+            raise ConfigError(
+                f"nfe: AMED was fitted for {self.config.nfe} evaluations, got {nfe}; take another "
+                "sampler, or fit AMED again with diffusion.nfe"
+            )
+        sigmas = self._grid(name, nfe)
         draws = range(draw * size, (draw + 1) * size)
         each = [self._carry(features_BE, k, name, sigmas) for k in draws]
         return each[0] if size == 1 else torch.stack(each).mean(0)

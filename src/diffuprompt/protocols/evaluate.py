@@ -91,7 +91,7 @@ def _generated(
     pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
     sample = partial(in_batches, generator.sample)
     makers: dict[str, list[Control]] = {generator.name: [sample]}
-    for n in evaluation.steps(generator.name):
+    for n in _steps(bench, evaluation):
         makers[nfe_variant(generator.name, n)] = [partial(sample, nfe=n)]
     if draws := evaluation.draws(generator.name):
         each = [partial(sample, draw=k) for k in range(draws)]
@@ -109,6 +109,17 @@ def _generated(
             best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)
             scores.append(scorer("oracle", subset, images, best))
     return scores
+
+
+def _steps(bench: Workbench, evaluation: Evaluation) -> tuple[int, ...]:
+    """Return the numbers of evaluations to sample with; say which cannot be."""
+    generator = bench.resolved.generator
+    steps = evaluation.steps(generator, bench.resolved.to_json())
+    left_out = [n for n in evaluation.steps(generator) if n not in steps]
+    if left_out:
+        own = bench.resolved.generator_config.nfe
+        log.info("nfe %s left out: AMED was fitted for %d evaluations only", left_out, own)
+    return steps
 
 
 def _oracle(

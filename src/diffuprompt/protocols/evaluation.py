@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.record import Record
@@ -22,7 +23,8 @@ class Evaluation:
         controls: "all", "basic" (regression and shuffled pi, which decide) or "none".
         oracle: whether "all" holds the oracle too, by far the most expensive: it overfits prompts
             for every test image.
-        nfe: further numbers of evaluations to sample with, for generators that take steps.
+        nfe: further numbers of evaluations to sample with, for generators that take steps; AMED
+            can do its own only.
         samples: from 2 on, also score the mean of the probabilities over that many draws, for
             generators that draw noise.
     """
@@ -45,26 +47,38 @@ class Evaluation:
         chosen = {"all": LABEL_FREE, "basic": BASIC, "none": ()}[self.controls]
         return tuple(c for c in chosen if generator in STEPWISE or c != "regression")
 
-    def steps(self, generator: str) -> tuple[int, ...]:
-        """Return the numbers of evaluations to sample with, beside the configured one."""
-        return self.nfe if generator in STEPWISE else ()
+    def steps(self, generator: str, config: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+        """Return the numbers of evaluations to sample with, beside the configured one.
+
+        ``config`` is the job's, as `Resolved.to_json` gives it and records keep it: AMED is fitted
+        for its own number of evaluations and cannot do others, which are left out.
+        """
+        if generator not in STEPWISE:
+            return ()
+        own = (config or {}).get(generator, {})  # its section has its name
+        fitted = own.get("sampler") == "amed"
+        return tuple(n for n in self.nfe if not fitted or n == own["nfe"])
 
     def draws(self, generator: str) -> int:
         """Return over how many draws probabilities are averaged; 0 where they are not."""
         return self.samples if self.samples > 1 and generator not in NOISELESS else 0
 
-    def variants(self, generator: str) -> frozenset[str]:
-        """Return the names of all scores of a run with this generator ("none": the learner's)."""
+    def variants(self, generator: str, config: Mapping[str, Any] | None = None) -> frozenset[str]:
+        """Return the names of all scores of a run with this generator ("none": the learner's).
+
+        ``config`` as in `steps`.
+        """
         if generator == "none":
             return frozenset({"own"})
         oracle = {"oracle"} if self.asks_oracle else set()
-        swept = {nfe_variant(generator, n) for n in self.steps(generator)}
+        swept = {nfe_variant(generator, n) for n in self.steps(generator, config)}
         swept |= {samples_variant(generator, n) for n in [self.draws(generator)] if n}
         return frozenset({"own", generator, *self.label_free(generator), *swept, *oracle})
 
     def is_in(self, record: Record) -> bool:
-        """Whether a record holds all that is asked for."""
-        return self.variants(record.job.generator) <= {s.variant for s in record.scores}
+        """Whether a record holds all that is asked for and that its generator can do."""
+        wanted = self.variants(record.job.generator, record.config)
+        return wanted <= {s.variant for s in record.scores}
 
     @property
     def asks_oracle(self) -> bool:
