@@ -95,6 +95,35 @@ def test_the_mean_takes_the_seeds_that_all_learners_have() -> None:
     assert found.mean.estimate == pytest.approx((50 + 25) / 2)
 
 
+def configured(config: dict[str, object], record: Record) -> Record:
+    return record.model_copy(update={"config": config})
+
+
+def test_joint_training_is_compared_with_the_learner_of_the_plain_job() -> None:
+    """Joint training moved the learner from 50 to 25, then diffusion adds 50 to what is left."""
+    joint = configured({"fit": {"mode": "joint"}}, exact("coop", {**EXACT, "own": (0.25, 0.25)}))
+    plain = made_by("none", exact("coop", {"own": (0.5, 0.5)}))
+    (gain,) = study_of([joint, plain]).gains
+    assert (gain.own.generator, gain.own.mean("h"), gain.h.estimate) == ("none", 50.0, 25.0)
+    assert study_of([joint]).gains[0].h.estimate == 50.0  # there is no other
+    two_stage = configured({"fit": {"mode": "two_stage"}}, joint)
+    assert study_of([two_stage, plain]).gains[0].h.estimate == 50.0
+
+
+def test_learners_of_another_precision_are_not_compared() -> None:
+    """Plain prompts equal those of the job: without a look at precision they would be one row."""
+    joint = {"fit": {"mode": "joint"}}
+    plain = configured({"precision": "bf16"}, made_by("none", exact("coop", {"own": (0.5, 0.5)})))
+    for config in ({}, joint):
+        records = [configured(config, exact("coop", EXACT)), plain]
+        (gain,) = study_of(records).gains
+        assert (gain.own.generator, gain.own.precision) == ("diffusion", "fp32")
+    scores = {"own": (0.5, 0.5), "mlp": (0.75, 0.5)}
+    rival = made_by("mlp", configured({"precision": "bf16"}, exact("coop", scores)))
+    row = report([exact("coop", EXACT), rival]).sections[0].parts[1].table.rows[2]
+    assert (row[0], row[4], row[5]) == ("mlp", None, None)
+
+
 def test_every_number_of_a_row_is_over_the_same_seeds(tmp_path: Path) -> None:
     """Seed 2 lacks shuffled, seed 3 has own prompts only, and seed 6 the rival only."""
     full = {**EXACT, "shuffled": (0.25, 0.25)}

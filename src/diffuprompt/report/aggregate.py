@@ -44,7 +44,8 @@ class Setting:
 class Row:
     """One way of making prompts with all its seeds; ``hits`` maps a subset to ``(S, N)``.
 
-    ``setting`` names an ablation, and ``costs`` are those of `report.costs`.
+    ``setting`` names an ablation, and ``costs`` are those of `report.costs`. ``is_joint`` says that
+    training the generator moved the learner too, so that the job's own prompts are no plain ones.
     """
 
     learner: str
@@ -54,6 +55,8 @@ class Row:
     seeds: tuple[int, ...]
     hits: Mapping[str, Bools]
     setting: str = ""
+    precision: str = "fp32"
+    is_joint: bool = False
     costs: Costs = field(default_factory=Costs)
 
     @property
@@ -196,6 +199,7 @@ def _row(key: _Key, sources: Sequence[Source]) -> Row:
             hits[subset] = np.array(lists, dtype=np.bool_)
         elif lists:
             logger.warning("%s: %s is not measured for every seed, left out", name, subset)
+    config = ordered[0].record.config  # alike in all, but for the seed
     return Row(
         learner=key.learner,
         generator=key.generator,
@@ -204,6 +208,8 @@ def _row(key: _Key, sources: Sequence[Source]) -> Row:
         seeds=tuple(s.record.job.seed for s in ordered),
         hits=hits,
         setting=key.setting,
+        precision=config.get("precision", "fp32"),  # records leave the default out
+        is_joint=config.get("fit", {}).get("mode") == "joint",
         costs=mean_costs([s.record for s in ordered], key.variant),
     )
 
@@ -224,7 +230,8 @@ def _merge_own(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def _agree(a: Row, b: Row) -> bool:
     shared = sorted(set(a.seeds) & set(b.seeds))
-    if not shared or set(a.hits) != set(b.hits):
+    mixed = (a.precision, a.is_joint) != (b.precision, b.is_joint)
+    if not shared or mixed or set(a.hits) != set(b.hits):
         return False
     left, right = a.select(shared, list(a.hits)), b.select(shared, list(a.hits))
     return all(np.array_equal(left[k], right[k]) for k in left)

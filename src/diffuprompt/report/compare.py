@@ -109,9 +109,15 @@ def default_comparisons(section: Section) -> tuple[Comparison, ...]:
 
 
 def _rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """Own prompts (of the same job when they differ from the plain job's), then the controls."""
-    same = [r for r in rows if r.learner == row.learner]
+    """Own prompts, then the controls; never those of a learner at another precision.
+
+    Own prompts are those of the same job where they differ from the plain job's. After joint
+    training, which moves the learner, they are the plain job's wherever there is one.
+    """
+    same = [r for r in rows if r.learner == row.learner and r.precision == row.precision]
     own = [r for r in same if r.variant == OWN]
     own.sort(key=lambda r: r.generator != row.generator)
+    if row.is_joint:
+        own.sort(key=lambda r: (r.is_joint, r.generator != "none"))
     controls = [r for r in same if r.generator == row.generator and r.variant in CONTROLS]
     return own[:1] + controls

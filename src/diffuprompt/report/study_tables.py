@@ -74,8 +74,9 @@ def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
     seeds = gain.own.seeds
     shared = [r.only([s for s in r.seeds if s in seeds] or r.seeds) for r in rivals]
     for row in (gain.own, gain.generated, *shared):
-        over_own = None if row is gain.own else compare(row, gain.own)
-        under = None if row is gain.generated else compare(gain.generated, row)
+        alike = row.precision == gain.own.precision
+        over_own = compare(row, gain.own) if alike and row is not gain.own else None
+        under = compare(gain.generated, row) if alike and row is not gain.generated else None
         rows.append(
             (
                 "own prompts" if row is gain.own else row.variant,
