@@ -116,6 +116,40 @@ def test_other_weights_or_test_images_are_never_mixed() -> None:
         build_sections(sources([factory.record(), factory.record(seed=2, total=100)]))
 
 
+def test_other_data_or_preprocessing_is_never_mixed() -> None:
+    for name in ("manifest", "preprocess"):
+        first, second = (
+            factory.record(learner=learner).model_copy(update={"hashes": {name: learner}})
+            for learner in ("coop", "cocoop")
+        )
+        with pytest.raises(DataError, match=rf"(?s){name} hash.*1\.json.*0\.json.*one version"):
+            build_sections(sources([first, second]))
+
+
+def test_seeds_of_one_row_share_their_configuration() -> None:
+    def of(number: int, generator: str = "none", **config: object) -> Record:
+        return factory.record(seed=number, generator=generator).model_copy(
+            update={"config": config}
+        )
+
+    first = of(1, seed=1, train={"epochs": 5, "lr": 0.1})
+    with pytest.raises(DataError) as caught:
+        build_sections(sources([first, of(2, train={"epochs": 9, "lr": 0.1}, precision="bf16")]))
+    assert str(caught.value).splitlines() == [
+        "records of the row cocoop/none disagree on the config precision:",
+        '  "bf16": 1.json',
+        "  absent: 0.json",
+        "records of the row cocoop/none disagree on the config train.epochs:",
+        "  5: 0.json",
+        "  9: 1.json",
+        "  they would pass for seeds of one another: give the report only those of one "
+        "configuration, or train the others with --setting NAME, which shows them as an ablation",
+    ]
+    other_row = of(1, "diffusion", seed=1, train={"epochs": 9})
+    same_row = of(2, seed=2, train={"epochs": 5, "lr": 0.1})
+    assert build_sections(sources([first, same_row, other_row]))
+
+
 def test_a_subset_that_one_seed_lacks_is_not_shown() -> None:
     whole, part = factory.record(seed=1), factory.record(seed=2)
     part = part.model_copy(update={"scores": tuple(s for s in part.scores if s.subset == "base")})

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffuprompt.errors import DataError
+from diffuprompt.report.alike import check_alike
 from diffuprompt.report.costs import Costs, mean_costs
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, OWN, is_swept, row_name, row_order
@@ -124,8 +124,7 @@ def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
     neither on shots nor on training, but on which classes and images are scored; those of the same
     shots are preferred. What joins nothing makes a section of its own.
 
-    Raises `DataError` naming the files when records of one section used different weights of the
-    backbone or scored different numbers of test images.
+    Raises `DataError` naming the files when records do not fit together, see `report.alike`.
     """
     trained: dict[Setting, list[Source]] = defaultdict(list)
     zero: dict[Setting, list[Source]] = defaultdict(list)
@@ -156,7 +155,7 @@ def _zero_shot_for(setting: Setting, known: Sequence[Setting]) -> Setting | None
 
 
 def _section(setting: Setting, sources: Sequence[Source]) -> Section:
-    _check_alike(sources)
+    check_alike(sources)
     grouped: dict[_Key, list[Source]] = defaultdict(list)
     for source in sources:
         job = source.record.job
@@ -235,21 +234,3 @@ def _agree(a: Row, b: Row) -> bool:
         return False
     left, right = a.select(shared, list(a.hits)), b.select(shared, list(a.hits))
     return all(np.array_equal(left[k], right[k]) for k in left)
-
-
-def _check_alike(sources: Sequence[Source]) -> None:
-    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for source in sources:
-        if "backbone" in source.record.hashes:
-            seen["backbone hash"][source.record.hashes["backbone"]].append(str(source.path))
-        for subset in {score.subset for score in source.record.scores}:
-            totals = {str(s.total) for s in source.record.scores if s.subset == subset}
-            for total in sorted(totals):
-                seen[f"number of {subset} test images"][total].append(str(source.path))
-    problems = []
-    for what, values in seen.items():
-        if len(values) > 1:
-            lines = [f"  {value}: {', '.join(files)}" for value, files in sorted(values.items())]
-            problems.append(f"records of one table disagree on the {what}:\n" + "\n".join(lines))
-    if problems:
-        raise DataError("\n".join(sorted(problems)))
