@@ -100,6 +100,15 @@ def test_regression_depends_on_the_feature_only(controls, generator, test_set):
     assert float((residual[0] - residual[1]).abs().max()) > 1e-4
 
 
+def test_regression_does_not_start_from_little_noise(test_set):
+    """Samples that start near the own prompts, or are averaged, leave the regression as it is."""
+    features, own = test_set
+    plain = moved()
+    for other in (moved(sigma_start=0.5), moved(ensemble=2)):
+        other.load_state_dict(plain.state_dict())
+        assert torch.equal(other.regression(features, own), plain.regression(features, own))
+
+
 def test_regression_is_one_evaluation(generator, pairs, test_set, monkeypatch):
     calls, network = [], generator.network
     original = network.forward

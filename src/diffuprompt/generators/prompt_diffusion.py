@@ -26,6 +26,7 @@ from diffuprompt.generators.base import Attempt, PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.prompts import PromptSpec
 
+HIDING = 80.0  # sigma at which unit data are 0.02 % of the variance
 AMED_IMAGES, AMED_BATCH = 64, 8  # enough for a few hundred numbers; an update looks at one batch
 
 
@@ -165,9 +166,12 @@ class PromptDiffusion(PromptGenerator):
     def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """Return E[V*|pi] ``(B, F)``: one evaluation, from noise that hides everything but pi.
 
-        Not `regress`, which asks at x = 0: the network never saw such a state in training.
+        Not `regress`, which asks at x = 0: the network never saw such a state in training. One draw
+        from sigma 80 or more, also where samples start from less noise or are averaged.
         """
-        return self.sample(features_BE, initial_BF, sampler="euler", nfe=1)
+        sigmas = self._grid("euler", 1, least=HIDING)
+        z_BZ = self._carry(features_BE, 0, "euler", sigmas)
+        return self.normaliser.decode(z_BZ, initial_BF)
 
     def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
         """Fit AMED, where it is the sampler, to the network as it is now.
@@ -206,7 +210,7 @@ class PromptDiffusion(PromptGenerator):
         """Return the names of biases, norms and positions."""
         return self.network.no_decay()
 
-    def _grid(self, sampler: str, nfe: int) -> Tensor:
-        start = min(self.config.sigma_start, self.schedule.sigma_max)
+    def _grid(self, sampler: str, nfe: int, *, least: float = 0.0) -> Tensor:
+        start = min(max(self.config.sigma_start, least), self.schedule.sigma_max)
         points = plan(nfe)[0] if sampler == "amed" else nfe
         return make_grid(self.config.grid, points, self.schedule, sigma_max=start)
