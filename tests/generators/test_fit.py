@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.contract.generators import SMALL, shrink_networks
-from tests.generators.toy import BOTH, SPEC, bits, linear_pairs, make, moved, never, part
+from tests.generators.toy import BOTH, SPEC, bits, linear_pairs, make, make_any, moved, never, part
 
 from diffuprompt.diffusion.loss import denoising_loss
 from diffuprompt.engine import loop
@@ -13,7 +13,7 @@ from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, ConfigError, TrainingError
 from diffuprompt.generators import fitting
 from diffuprompt.generators.base import PromptPairs
-from diffuprompt.generators.config import FitConfig
+from diffuprompt.generators.config import KINDS, FitConfig
 
 pytestmark = pytest.mark.usefixtures("_small")
 
@@ -47,6 +47,25 @@ def test_fit_learns_a_linear_map_and_beats_the_mean():
     mean = error(held.initial + (train.target - train.initial).mean(0))
     assert mean > 0.9
     assert ours < 0.4 * mean  # measured: a quarter
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_bf16_trains_almost_the_same_network(name):
+    """Weights stay in fp32; what rounding of products changes is small beside what was learned."""
+    pairs = linear_pairs(32)
+
+    def trained(precision):
+        generator = make_any(name, epochs=4, ce_weight=0.0)
+        generator.precision = precision
+        generator.fit(pairs, never)
+        assert {p.dtype for p in generator.parameters()} == {torch.float32}
+        with torch.no_grad():
+            return generator.sample(pairs.features, pairs.initial) - pairs.initial
+
+    full, mixed = trained("fp32"), trained("bf16")
+    assert not torch.equal(full, mixed)
+    error = (full - mixed).square().mean().sqrt() / full.square().mean().sqrt()
+    assert error < 0.1
 
 
 def test_the_average_weights_stay_in_place():

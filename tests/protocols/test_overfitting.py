@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,43 @@ def test_stage_notes_statistics_and_the_spectrum_once(world: Path, tmp_path: Pat
     assert torch.equal(pairs.target, result.prompts)
     assert folder.notes()["overfit"] == noted
     assert not (tmp_path / "spectrum.json").exists()
+
+
+def test_another_generator_takes_over_what_was_overfitted(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only from a run that finished it, and only where nothing that it depends on differs."""
+    caplog.set_level(logging.INFO)
+    names = {"a": "fit.lr=0.1", "b": "fit.lr=0.2", "c": "overfit.steps=2", "d": "fit.lr=0.3"}
+
+    def overfitted(name: str) -> torch.Tensor:
+        caplog.clear()
+        found = bench(world, names[name], learner="coop")
+        learner = learner_of(found)
+        return overfit_train(found, learner, RunFolder(tmp_path / name), NULL)[0].target
+
+    lender, borrower = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
+    first = overfitted("a")
+    noted = lender.notes()
+    (lender.path / "stages.json").unlink()  # as of a run that was stopped before its end
+    assert torch.equal(overfitted("b"), first)
+    assert "taking the overfitted prompts" not in caplog.text
+    shutil.rmtree(borrower.path)
+    lender.note("overfit", noted["overfit"])
+    assert torch.equal(overfitted("b"), first)
+    assert f"taking the overfitted prompts of {lender.path}" in caplog.text
+    assert borrower.notes() == noted  # its seconds too
+    assert (borrower.path / "spectrum.json").read_bytes() == (
+        lender.path / "spectrum.json"
+    ).read_bytes()
+    assert not torch.equal(overfitted("c"), first)
+    assert "taking the overfitted prompts" not in caplog.text
+    shutil.rmtree(borrower.path)
+    for path in (lender.checkpoint / "overfit").glob("[0-9]*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-8])
+    assert torch.equal(overfitted("d"), first)
+    assert "not a readable safetensors file" in caplog.text
+    assert "taking the overfitted prompts" not in caplog.text
 
 
 def test_class_specific_contexts_refuse_parts_of_the_classes(world: Path) -> None:

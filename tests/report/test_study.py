@@ -16,6 +16,7 @@ from diffuprompt.report.load import Source, load_records
 from diffuprompt.report.markdown import check, make_results, write
 from diffuprompt.report.plugin_summary import make_summary, write_summary
 from diffuprompt.report.study import Study, plugin_study
+from diffuprompt.report.tables import Number
 from diffuprompt.report.views import Report, build_report
 
 from . import factory
@@ -229,6 +230,25 @@ def test_sweeps_and_ablations_stay_out_of_the_main_table() -> None:
     # the sweep shows its own points
     assert [row[0] for row in ablations.table.rows] == ["CoCoOp + diffusion · fit.beta=0"]
     assert len(made.cost.rows) == 1  # ablations have no row there
+
+
+def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
+    worse = {"own": (0.5, 0.5), "diffusion": (0.5, 0.75), "regression": (0.5, 0.5)}
+    other = exact("cocoop", worse)
+    job = other.job.model_copy(update={"setting": "fit.beta=2"})
+    made = report([exact("cocoop", EXACT), other.model_copy(update={"job": job})])
+    (part,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
+    found = dict(zip(part.table.columns, part.table.rows[0], strict=True))
+    for column, value in (
+        ("Base − default", -25.0),
+        ("New − default", 0.0),
+        ("H − default", 60.0 - 75.0),
+        ("H − own prompts", 60.0 - 50.0),
+        ("H − regression", 60.0 - 50.0),
+    ):
+        cell = found[column]
+        assert isinstance(cell, Number)
+        assert cell.value == pytest.approx(value), column
 
 
 def test_figures_are_written_linked_and_checked(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mixed precision of the frozen towers, where prompts make them run again and again."""
+"""Mixed precision where work repeats: towers that take prompts, and training of generators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def mixed(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context a tower runs in: autocast to bfloat16, or nothing for "fp32".
+    """Return the context to run in: autocast to bfloat16, or nothing for "fp32".
 
     Weights, prompts and their gradients stay in fp32; matrix products are rounded to bfloat16
     (eight bits), which moves logits by about a hundredth of their spread.

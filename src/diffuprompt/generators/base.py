@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.clip.precision import Precision
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
@@ -64,6 +65,7 @@ class PromptGenerator(nn.Module, ABC):
     network: nn.Module
     noise: Tensor
     texts: int = 0  # T, class texts behind the image's feature in a condition
+    precision: Precision = "fp32"  # of training; samples are always made in fp32
 
     def __init__(
         self,

@@ -8,12 +8,14 @@ Legend: B image, F flat, N training image, Z normalised coordinate, M draw.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.clip.precision import mixed
 from diffuprompt.diffusion.ema import Ema
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import Progress
@@ -87,7 +89,9 @@ class FitTask:
 
     def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
         """Return what the generator makes of the images at ``index``."""
-        return self.owner.attempt(target_BZ, self.pairs.features[index], stream)
+        with mixed(self.owner.precision, target_BZ.device):
+            found = self.owner.attempt(target_BZ, self.pairs.features[index], stream)
+        return replace(found, guess=found.guess.to(target_BZ.dtype))
 
     def after_step(self, epoch: int, step: int) -> None:
         """Follow the weights with their average."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.files import read_tensors, write_tensors
+from diffuprompt.engine.files import read_metadata, read_tensors, write_tensors
 from diffuprompt.errors import CheckpointError
 
 Part = dict[str, Tensor]
+log = logging.getLogger(__name__)
 
 
 class Shards:
@@ -77,6 +79,16 @@ class Shards:
                 f"{path}: expected tensors {want}, got {found}; delete the folder"
             )
         return part
+
+
+def holds(folder: Path, key: str) -> bool:
+    """Whether there are files in ``folder``, all whole and written under ``key``."""
+    files = sorted(folder.glob("[0-9]*.safetensors"))
+    try:  # most folders are of other keys, which the first file tells at once
+        return bool(files) and all(read_metadata(path).get("key") == key for path in files)
+    except CheckpointError as error:
+        log.warning("%s; its overfitted prompts are left where they are", error)
+        return False
 
 
 def check_key(path: Path, found: str | None, key: str) -> None:

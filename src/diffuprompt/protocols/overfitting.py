@@ -5,15 +5,19 @@ Legend: C class, F flat, M listed class, N all images.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from diffuprompt.clip.templates import SINGLE
-from diffuprompt.engine.files import write_json
+from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
@@ -22,6 +26,7 @@ from diffuprompt.generators.joint import Base
 from diffuprompt.generators.label_space import episodes, hardest
 from diffuprompt.generators.overfit import Overfitted, overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
+from diffuprompt.generators.shards import holds
 from diffuprompt.generators.spectrum import measure
 from diffuprompt.hub.artifact import tensors_hash
 from diffuprompt.learners.base import Learner
@@ -30,6 +35,9 @@ from diffuprompt.protocols.memory import fitting_batch
 from diffuprompt.protocols.prompted import learner_logits, own_prompts
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.workbench import Workbench
+
+SPECTRUM = "spectrum.json"
+log = logging.getLogger(__name__)
 
 
 def overfit_train(
@@ -42,24 +50,58 @@ def overfit_train(
 ) -> tuple[PromptPairs, Overfitted]:
     """Return V* of every training image in its test view, kept in the run and noted once.
 
-    ``place`` is the checkpoint's folder; joint training has one before and one after it.
+    Another run beside it that has them already, for another generator of the same learner, lends
+    its own. ``place`` is the checkpoint's folder; joint training has one before and one after it.
     """
     start = time.monotonic()
+    key = overfit_key(bench, learner)
+    borrow_overfitted(folder, place, key)
     problem, result = overfit_images(
         bench,
         learner,
         bench.train,
         folder=folder.checkpoint / place,
-        key=f"{bench.fingerprint}-{tensors_hash(learner.state_dict())}",
+        key=key,
         progress=progress,
     )
     if "overfit" not in folder.notes():
         seconds = time.monotonic() - start
         spectrum = measure(problem.initial, result.prompts)
-        write_json(folder.path / "spectrum.json", spectrum.to_json())
+        write_json(folder.path / SPECTRUM, spectrum.to_json())
         noted = {**overfit_statistics(problem, result), **spectrum.statistics()}
         folder.note("overfit", {**noted, "seconds": seconds})
     return PromptPairs(bench.train.features, problem.initial, result.prompts), result
+
+
+def overfit_key(bench: Workbench, learner: Learner) -> str:
+    """Name all that V* of the training images depends on; no generator is among it."""
+    resolved = bench.resolved
+    asked = [resolved.protocol, resolved.precision, resolved.seed, asdict(resolved.overfit)]
+    text = json.dumps([asked, resolved.learner, dict(resolved.options), bench.hashes])
+    short = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{short}-{tensors_hash(learner.state_dict())}"
+
+
+def borrow_overfitted(folder: RunFolder, place: str, key: str) -> None:
+    """Copy V* of a run in the same folder of runs, where one has finished them under ``key``.
+
+    Overfitting is deterministic, so this only saves time; what it took is noted as in that run.
+    """
+    target = folder.checkpoint / place
+    if target.exists():
+        return
+    for other in sorted(folder.path.parent.glob("*/checkpoint/overfit")):
+        lender = RunFolder(other.parent.parent)
+        if "overfit" not in lender.notes() or not holds(other, key):
+            continue
+        part = target.with_name(f".{place}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed while it copied
+        shutil.copytree(other, part)
+        part.replace(target)
+        write_json(folder.path / SPECTRUM, read_json(lender.path / SPECTRUM))
+        folder.note("overfit", lender.notes()["overfit"])
+        log.info("taking the overfitted prompts of %s", lender.path)
+        return
 
 
 def overfit_images(

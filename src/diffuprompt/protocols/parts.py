@@ -33,8 +33,9 @@ def split_by_protocol(
 ) -> Parts:
     """Return the parts of ``manifest`` whose few-shot selection is ``chosen``.
 
-    Settings are chosen with "holdout": half of the base classes play the new ones, and all val
-    images the test images. Neither a new class nor a test image is seen.
+    Settings are chosen with "holdout": half of the base classes play the new ones. Its test images
+    are all val images, and for the classes that play the new ones their training images too, which
+    nothing is trained on. Neither a new class nor a test image is seen.
 
     Raises:
         DataError: a part has fewer than two classes, or "holdout" finds a class without val images.
@@ -44,7 +45,7 @@ def split_by_protocol(
         base, _ = base_new(base_new(chosen)[0])
         old, new = base_new(base_new(manifest)[0].check(needs=("train", "val")))
         train = _part(base, "train")
-        tests = {"base": _part(old, "val"), "new": _part(new, "val")}
+        tests = {"base": _part(old, "val"), "new": _part(new, "val", "train")}
     elif protocol == "base-to-new":
         base, new = base_new(chosen)
         train = _part(base, "train")
@@ -61,5 +62,6 @@ def split_by_protocol(
     return Parts(train=train, tests=tests)
 
 
-def _part(manifest: Manifest, split: Split) -> Part:
-    return Part(items=manifest.splits[split], classes=manifest.classes)
+def _part(manifest: Manifest, *splits: Split) -> Part:
+    items = tuple(item for split in splits for item in manifest.splits[split])
+    return Part(items=items, classes=manifest.classes)

@@ -121,6 +121,7 @@ def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
         resolved.fit,
         seed=resolved.seed,
     )
+    generator.precision = resolved.precision
     for images in (bench.train, *bench.tests.values()):
         check_texts(generator.texts, images.classes)
     return generator.to(bench.clip.device)

@@ -60,6 +60,11 @@ class Row:
     costs: Costs = field(default_factory=Costs)
 
     @property
+    def is_method(self) -> bool:
+        """Whether it is what the job is about: no control, and own prompts only when trained."""
+        return self.variant == (OWN if self.generator == "none" else self.generator)
+
+    @property
     def per_seed(self) -> dict[str, Floats]:
         """Measure -> ``(S,)`` in per cent; ``h`` is the harmonic mean of the same seed's two."""
         return add_harmonic({k: 100 * v.mean(axis=1) for k, v in self.hits.items()})
@@ -95,7 +100,8 @@ class Section:
     """All rows of one setting, in the order of the table, and the records behind them.
 
     ``sweeps`` are rows of generators that were sampled in another way than configured, and
-    ``ablations`` rows of jobs with another configuration; neither is a row of the main tables.
+    ``ablations`` rows of jobs with another configuration, their controls among them; neither is a
+    row of the main tables.
     """
 
     setting: Setting
@@ -171,7 +177,7 @@ def _section(setting: Setting, sources: Sequence[Source]) -> Section:
         rows=_merge_own(main),
         sources=tuple(sources),
         sweeps=tuple(r for k, r in rows.items() if not k.setting and is_swept(k.variant)),
-        ablations=tuple(r for k, r in rows.items() if k.setting and k.is_method),
+        ablations=tuple(r for k, r in rows.items() if k.setting and not is_swept(k.variant)),
     )
 
 
@@ -180,11 +186,6 @@ class _Key(NamedTuple):
     generator: str
     variant: str
     setting: str
-
-    @property
-    def is_method(self) -> bool:
-        """Whether it is what the job is about: no control, and own prompts only when trained."""
-        return self.variant == (OWN if self.generator == "none" else self.generator)
 
 
 def _row(key: _Key, sources: Sequence[Source]) -> Row:

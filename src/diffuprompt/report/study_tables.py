@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from diffuprompt.report.aggregate import Row, Section
 from diffuprompt.report.compare import Comparison, compare, difference
@@ -106,33 +106,47 @@ def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
+def _intervals(row: Row, other: Row | None) -> Mapping[str, Interval]:
+    compared = compare(row, other) if other is not None and other is not row else None
+    return {} if compared is None else compared.intervals
+
+
 def ablation_parts(section: Section) -> tuple[Part, ...]:
     """Return the table of jobs with another configuration, beside the row that they vary.
 
     What a sweep shows already is left out.
     """
-    shown = [row for row in section.ablations if not is_swept_setting(row.setting)]
+    shown = [r for r in section.ablations if r.is_method and not is_swept_setting(r.setting)]
     if not shown:
         return ()
     metrics = section.metrics or tuple(shown[0].per_seed)
-    main = {(r.learner, r.generator, r.variant): r for r in section.rows}
+    every = {(r.learner, r.generator, r.variant, r.setting): r for r in section.rows}
+    every |= {(r.learner, r.generator, r.variant, r.setting): r for r in section.ablations}
     rows: list[tuple[Cell, ...]] = []
     for row in shown:
-        default = main.get((row.learner, row.generator, row.variant))
-        compared = compare(row, default) if default is not None else None
-        intervals = {} if compared is None else compared.intervals
+        job = (row.learner, row.generator)
+        default = _intervals(row, every.get((*job, row.variant, "")))
+        own = _intervals(row, every.get((*job, OWN, row.setting)))
+        mean = _intervals(row, every.get((*job, DECIDING[0], row.setting)))
         values = tuple(number(row.mean(m), 2) for m in metrics)
-        differences = tuple(difference(intervals.get(m)) for m in metrics)
+        differences = tuple(difference(default.get(m)) for m in metrics)
+        controls = (difference(own.get("h")), difference(mean.get("h")))
         seeds = Number(value=len(row.seeds), digits=0)
-        rows.append((row.name, *values, *differences, number(row.costs.train_s, 1), seeds))
+        costs = number(row.costs.train_s, 1)
+        rows.append((row.name, *values, *differences, *controls, costs, seeds))
     columns = (
         "Job",
         *(METRICS[m] for m in metrics),
         *(f"{METRICS[m]} − default" for m in metrics),
+        "H − own prompts",
+        "H − regression",
         "Training s",
         "Seeds",
     )
-    caption = "Differences to the same job without the setting: paired, with 95 % intervals."
+    caption = (
+        "Differences to the same job without the setting, and to the own prompts and the "
+        "regression of the job itself: paired, with 95 % intervals."
+    )
     return (
         Part(heading="Ablations", table=Table(columns=columns, rows=tuple(rows), caption=caption)),
     )

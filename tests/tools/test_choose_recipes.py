@@ -1,0 +1,41 @@
+"""Settings are chosen inside the base classes, each beside the recipe that it varies."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from tools import choose_recipes
+
+from diffuprompt.protocols.plan import plan
+from diffuprompt.protocols.study import PLUG_IN
+
+
+def asked(**values: object) -> Namespace:
+    defaults = {
+        "data": "scenes", "backbone": "scenes-clip", "seeds": [1, 2], "precision": "fp32",
+        "learners": list(choose_recipes.LEARNERS), "generators": ["none", "diffusion"],
+        "runs_dir": Path("runs"),
+    }  # fmt: skip
+    return Namespace(**{**defaults, **values})
+
+
+def test_every_job_is_a_holdout_and_can_be() -> None:
+    jobs = choose_recipes.jobs(asked())
+    assert {j.job.protocol for j in jobs} == {"holdout"}
+    assert all(j.job.setting == " ".join(j.job.overrides) for j in jobs)
+    main = {(j.job.learner, j.job.generator) for j in jobs if not j.job.setting}
+    assert {(j.job.learner, j.job.generator) for j in jobs} == main
+    assert {learner for learner, generator in main if generator == "diffusion"} == set(PLUG_IN)
+    assert {j.job.learner for j in jobs} == set(choose_recipes.LEARNERS)
+
+
+def test_learners_come_before_the_generators_that_take_them_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    planned = plan(choose_recipes.jobs(asked(learners=["coop"], seeds=[1])))
+    names = [p.name for p in planned]
+    for i, p in enumerate(planned):
+        assert p.needs is None or p.needs in names[:i]
