@@ -68,6 +68,18 @@ def test_bf16_trains_almost_the_same_network(name):
     assert error < 0.1
 
 
+@pytest.mark.parametrize(("images", "epochs"), [(8, 25), (16, 13), (1, 50)])
+def test_without_a_number_of_epochs_few_images_are_looked_at_more_often(
+    monkeypatch, images, epochs
+):
+    monkeypatch.setattr(fitting, "STEPS", 50)
+    pairs = linear_pairs(images)
+    generator = make(epochs=0, batch=4, ce_weight=0.0)
+    assert generator.task(pairs, never).epochs == epochs
+    steps = generator.fit(pairs, never)["steps"]
+    assert 50 <= steps < 50 + max(1, images // 4)
+
+
 def test_the_average_weights_stay_in_place():
     """With ema 0 they are the last weights; with a long memory they lag behind."""
     pairs = linear_pairs(16)

@@ -79,7 +79,7 @@ def test_nothing_to_generate_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"epochs": 0}, {"batch": 0}, {"nfe": 0}, {"beta": -1.0},
+    "wrong", [{"steps": 0}, {"epochs": -1}, {"batch": 0}, {"nfe": 0}, {"beta": -1.0},
               {"ce_weight": -0.1}, {"ce_samples": -1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):

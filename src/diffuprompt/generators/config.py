@@ -73,7 +73,9 @@ class FitConfig:
             prompts. Two stages with ``ce_weight`` 0 are the plain diffusion loss.
         recipe: "adamw" with warm-up, cosine and clipping, or "sgd" as the field trains prompts:
             momentum 0.9, one warm-up epoch, no clipping.
-        epochs, batch, lr, weight_decay, ema: training of the network.
+        epochs: passes over the training images; 0 are as many as make 800 steps, so that a few
+            images train a network as long as many.
+        batch, lr, weight_decay, ema: training of the network.
         beta: weight of the generator's own loss.
         ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
@@ -87,9 +89,9 @@ class FitConfig:
 
     mode: Literal["two_stage", "joint"] = "two_stage"
     recipe: Literal["adamw", "sgd"] = "adamw"
-    epochs: int = 100
-    batch: int = 32
-    lr: float = 1e-3
+    epochs: int = 0
+    batch: int = 64
+    lr: float = 2e-3
     weight_decay: float = 0.01
     ema: float = 0.999
     beta: float = 1.0
@@ -101,10 +103,9 @@ class FitConfig:
     rank: int = 64
 
     def __post_init__(self) -> None:
-        small = [k for k in ("epochs", "batch", "rank") if getattr(self, k) < 1]
-        negative = [
-            k for k in ("beta", "ce_weight", "ce_samples", "classes") if getattr(self, k) < 0
-        ]
+        small = [k for k in ("batch", "rank") if getattr(self, k) < 1]
+        counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes")
+        negative = [k for k in counts if getattr(self, k) < 0]
         problems = []
         if small or negative:
             problems.append(f"fit: expected at least 1 for {small} and at least 0 for {negative}")

@@ -7,6 +7,7 @@ Legend: B image, F flat, N training image, Z normalised coordinate, M draw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from diffuprompt.engine.seeds import torch_stream
 if TYPE_CHECKING:
     from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
 
+STEPS = 800  # of training, where no number of epochs is asked for
 QUALITY_IMAGES, QUALITY_DRAWS = 64, 4
 
 
@@ -40,6 +42,11 @@ class FitTask:
     def steps_per_epoch(self) -> int:
         """Whole batches; what is left over differs every epoch."""
         return len(self.target) // self.batch
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the images: as configured, or what makes `STEPS` steps."""
+        return self.owner.fitting.epochs or math.ceil(STEPS / self.steps_per_epoch)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return the network's."""
@@ -114,12 +121,12 @@ def run(
 ) -> dict[str, float]:
     """Train ``task`` by its owner's settings and leave the averaged weights in place."""
     owner = task.owner
-    epochs, spared = owner.fitting.epochs, owner.no_decay()
+    spared = owner.no_decay()
     no_decay = {id(p) for name, p in owner.network.named_parameters() if name in spared}
     result = train(
         task,
-        owner.optimiser(epochs * task.steps_per_epoch),
-        epochs=epochs,
+        owner.optimiser(task.epochs * task.steps_per_epoch),
+        epochs=task.epochs,
         steps_per_epoch=task.steps_per_epoch,
         folder=folder,
         fingerprint=fingerprint,

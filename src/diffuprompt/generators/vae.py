@@ -112,6 +112,6 @@ class _VaeTask(FitTask):
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return the terms at the step's KL weight: from 0, over half of training (1602.02282)."""
         steps = self.steps_per_epoch
-        done = (epoch * steps + step) / max(1, self.owner.fitting.epochs * steps)
+        done = (epoch * steps + step) / max(1, self.epochs * steps)
         self.owner.kl_weight = self.owner.config.kl_weight * min(1.0, 2 * done)
         return super().loss(epoch, step)
