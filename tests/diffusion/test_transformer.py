@@ -42,7 +42,7 @@ def test_parameter_counts(row):
 def test_presets():
     paper, small = TransformerConfig.preset("paper"), TransformerConfig.preset("small")
     assert (paper.width, paper.layers, paper.heads, paper.dropout) == (512, 12, 16, 0.1)
-    assert (small.width, small.layers, small.heads, small.dropout) == (256, 6, 8, 0.0)
+    assert (small.width, small.layers, small.heads, small.dropout) == (256, 3, 8, 0.0)
     assert sum(p.numel() for p in PiNetwork(512, 768).parameters()) == 41_760
 
 

@@ -129,7 +129,7 @@ class DiffusionConfig:
     A cross-entropy, where there is one, is of the x0 guess at one random time (as in ProtoDiff).
 
     Attributes:
-        network: "small" (256 wide, 6 layers) or "paper" (512 wide, 12 layers, 16 heads).
+        network: "small" (256 wide, 3 layers) or "paper" (512 wide, 12 layers, 16 heads).
         conditioning: how the network is told of image and time: as "tokens", or "adaln", which
             modulates every block (adaLN-zero of DiT).
         text_tokens: the most similar classes at hand whose zero-shot text features the network is

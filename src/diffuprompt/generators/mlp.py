@@ -23,7 +23,7 @@ class PromptMlp(PromptGenerator):
     """pi, LayerNorm, two hidden layers with GELU, and all coordinates at once; MSE.
 
     The hidden width follows the parameter budget: the reference's 2048 would be a quarter of the
-    "paper" diffusion network, and twice the "small" one.
+    "paper" diffusion network, and four times the "small" one.
     """
 
     name = "mlp"
