@@ -110,6 +110,13 @@ def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
             rivals_for=(), sweep_for=("vpt",),
         )  # fmt: skip
     assert StudyArgs().rivals_for == StudyArgs().sweep_for == FOCUS
+    few = plug_in(
+        Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
+        steps=(2, 7), controls="basic",
+    )  # fmt: skip
+    assert [j.job.setting for j in few[2:]] == ["overfit.steps=2", "overfit.steps=7"]
+    assert few[1].evaluation.label_free("diffusion") == ("regression", "shuffled")
+    assert not few[1].evaluation.asks_oracle
 
 
 def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -35,15 +35,19 @@ class Args(StudyArgs):
     """Learners for which the generators besides diffusion are trained; may be empty."""
     sweep_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("cocoop",)
     """Learners for which evaluations (1 to 100) and overfitting iterations (0 to 10) vary."""
+    steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
+    """Overfitting iterations of the sweep; without it 1 to 10."""
+    controls: Literal["all", "basic"] = "all"
+    """basic: the two controls that decide, regression and shuffled pi."""
     oracle: bool = True
-    """Whether prompts overfitted to the test labels are scored too, by far the slowest control."""
+    """Whether all controls hold prompts overfitted to the test labels, by far the slowest."""
 
 
 def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
     from diffuprompt.protocols.job import GENERATORS
-    from diffuprompt.protocols.study import FOCUS, PLUG_IN, plug_in
+    from diffuprompt.protocols.study import FOCUS, PLUG_IN, STEPS, plug_in
 
     learners = args.learners or PLUG_IN
     # a focus that was not asked for by name is only for learners that are there
@@ -58,6 +62,8 @@ def run(args: Args) -> int:
         generators=args.generators or tuple(g for g in GENERATORS if g != "none"),
         rivals_for=focus[0],
         sweep_for=focus[1],
+        steps=args.steps or STEPS,
+        controls=args.controls,
         oracle=args.oracle,
     )
     code = carry_out(jobs, args, f"{FOLDER}/{Path(args.data).name}")

@@ -79,13 +79,15 @@ def plug_in(
     generators: Sequence[str],
     rivals_for: Sequence[str] = FOCUS,
     sweep_for: Sequence[str] = FOCUS,
+    steps: Sequence[int] = STEPS,
+    controls: Literal["all", "basic"] = "all",
     oracle: bool = True,
 ) -> tuple[StudyJob, ...]:
     """Return the jobs of the plug-in study, the most wanted first.
 
-    Every learner without and with diffusion, with all controls; for ``rivals_for`` the other
+    Every learner without and with diffusion and its ``controls``; for ``rivals_for`` the other
     generators; for ``sweep_for`` further numbers of evaluations, scored of the same run, and runs
-    with other numbers of overfitting iterations.
+    with ``steps`` overfitting iterations.
 
     Raises `ConfigError` naming every job that cannot be, or focus that is no learner of the study.
     """
@@ -99,13 +101,14 @@ def plug_in(
         if DIFFUSION in generators:
             for learner in learners:
                 nfe = NFE if learner in sweep_for else ()
-                asked.append(_Asked(learner, seed, DIFFUSION, Evaluation(oracle=oracle, nfe=nfe)))
+                scored = Evaluation(controls=controls, oracle=oracle, nfe=nfe)
+                asked.append(_Asked(learner, seed, DIFFUSION, scored))
     plain = Evaluation(controls="none")
     rivals = [generator for generator in generators if generator != DIFFUSION]
     for seed in seeds:
         asked += [_Asked(learner, seed, rival, plain) for learner in rivals_for for rival in rivals]
     if DIFFUSION in generators:
-        settings = [f"overfit.steps={k}" for k in STEPS]
+        settings = [f"overfit.steps={k}" for k in steps]
         for seed in seeds:
             for learner in sweep_for:
                 asked += [_Asked(learner, seed, DIFFUSION, plain, s) for s in settings]
