@@ -45,7 +45,20 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
     "promptsrc": (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
     "coprompt": (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),
 }
-DIFFUSION: tuple[Settings, ...] = ()
+DIFFUSION: tuple[Settings, ...] = (
+    ("diffusion.prediction=edm", "diffusion.noise=log_normal"),
+    ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
+    ("overfit.episode=5",),
+    ("overfit.proximal=1",),
+    ("diffusion.text_tokens=3",),
+    ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
+    ("fit.normaliser=whiten",),
+    ("diffusion.conditioning=adaln",),
+    ("diffusion.ensemble=8",),
+    ("diffusion.sigma_start=1",),
+    ("fit.ce_weight=1",),
+    ("fit.pi=meta_net",),
+)  # the reference's order; learners are tried with all of them
 GENERATED = Evaluation(controls="basic")
 PLAIN = Evaluation(controls="none")
 
