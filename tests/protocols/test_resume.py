@@ -98,7 +98,7 @@ def test_killed_in_every_stage_gives_the_same_bytes(
 ) -> None:
     monkeypatch.chdir(world)
     monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "other-cache"))
-    whole = command(*WORDS, "--out", tmp_path / "whole")
+    whole = command(*WORDS, "--out", tmp_path / "alone" / "whole")
     assert whole.code == 0, whole.err
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "torch._dynamo"])  # slow imports, once for all
@@ -122,12 +122,12 @@ def test_killed_in_every_stage_gives_the_same_bytes(
     assert last.exitcode == 0
     # finished stages were only loaded
     assert before == {stage: saves(out / "checkpoint" / stage) for stage in before}
-    assert_same(out / "artifact", tmp_path / "whole" / "artifact")
+    assert_same(out / "artifact", tmp_path / "alone" / "whole" / "artifact")
     # an artifact that was cut off counts as none, and is written again
     (out / "artifact" / "artifact.json").unlink()
     (out / "artifact" / "prompts.safetensors").write_bytes(b"half")
     assert command(*WORDS, "--out", out).code == 0
-    assert_same(out / "artifact", tmp_path / "whole" / "artifact")
+    assert_same(out / "artifact", tmp_path / "alone" / "whole" / "artifact")
 
 
 def assert_same(found: Path, expected: Path) -> None:
