@@ -48,6 +48,7 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
 DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.prediction=edm", "diffusion.noise=log_normal"),
     ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
+    ("fit.condition_noise=1",),
     ("overfit.episode=5",),
     ("overfit.proximal=1",),
     ("diffusion.text_tokens=3",),

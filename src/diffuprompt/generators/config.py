@@ -83,6 +83,10 @@ class FitConfig:
             too many, for all.
         pi: how the condition becomes a token, see `diffuprompt.diffusion.condition.PiNetwork`:
             "meta_net", CoCoOp's bottleneck as in the paper, or "linear".
+        condition_noise: size of the Gaussian noise on the image's feature in training, relative to
+            the feature (conditioning augmentation, Ho et al. 2021, arXiv 2106.15282). Few images
+            are learned by heart otherwise: a condition then has one answer, and sampling is a
+            regression.
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """
@@ -99,12 +103,13 @@ class FitConfig:
     ce_samples: int = 8
     classes: int = 0
     pi: Literal["meta_net", "linear"] = "linear"
+    condition_noise: float = 0.0
     normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
     rank: int = 64
 
     def __post_init__(self) -> None:
         small = [k for k in ("batch", "rank") if getattr(self, k) < 1]
-        counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes")
+        counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes", "condition_noise")
         negative = [k for k in counts if getattr(self, k) < 0]
         problems = []
         if small or negative:

@@ -96,8 +96,9 @@ class FitTask:
 
     def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
         """Return what the generator makes of the images at ``index``."""
+        features = blurred(self.pairs.features[index], self.owner.fitting.condition_noise, stream)
         with mixed(self.owner.precision, target_BZ.device):
-            found = self.owner.attempt(target_BZ, self.pairs.features[index], stream)
+            found = self.owner.attempt(target_BZ, features, stream)
         return replace(found, guess=found.guess.to(target_BZ.dtype))
 
     def after_step(self, epoch: int, step: int) -> None:
@@ -114,6 +115,19 @@ class FitTask:
         with torch.no_grad():
             for parameter, value in zip(self.parameters(), average, strict=True):
                 parameter.copy_(value)
+
+
+def blurred(condition: Tensor, size: float, stream: torch.Generator) -> Tensor:
+    """Return a condition with noise of ``size`` times its length on the image's feature.
+
+    ``condition`` is ``(B, E)``, or ``(B, 1 + T, E)`` with texts, which stay as they are.
+    """
+    if not size:
+        return condition
+    image = condition if condition.ndim == 2 else condition[:, 0]
+    drawn = torch.randn(image.shape, generator=stream).to(image)
+    noisy = image + size * image.norm(dim=-1, keepdim=True) * drawn * image.shape[-1] ** -0.5
+    return noisy if condition.ndim == 2 else torch.cat([noisy[:, None], condition[:, 1:]], dim=1)
 
 
 def run(
