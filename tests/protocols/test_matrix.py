@@ -109,6 +109,11 @@ def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
             Shared(data="scenes"), learners=("coop",), seeds=(1,), generators=("diffusion",),
             rivals_for=(), sweep_for=("vpt",),
         )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"--steps: expected at least 1, got \[0, 2\]"):
+        plug_in(
+            Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
+            steps=(0, 2),
+        )  # fmt: skip
     assert StudyArgs().rivals_for == StudyArgs().sweep_for == FOCUS
     few = plug_in(
         Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),

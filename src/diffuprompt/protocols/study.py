@@ -89,8 +89,14 @@ def plug_in(
     generators; for ``sweep_for`` further numbers of evaluations, scored of the same run, and runs
     with ``steps`` overfitting iterations.
 
-    Raises `ConfigError` naming every job that cannot be, or focus that is no learner of the study.
+    Raises `ConfigError` naming every job that cannot be, focus that is no learner of the study, or
+    steps below 1.
     """
+    if any(k < 1 for k in steps):
+        raise ConfigError(
+            f"--steps: expected at least 1, got {list(steps)}; 0 iterations are the learner's own "
+            "prompts, which the sweep shows anyway"
+        )
     for name, focus in (("rivals-for", rivals_for), ("sweep-for", sweep_for)):
         unknown = [learner for learner in focus if learner not in learners]
         if unknown:
