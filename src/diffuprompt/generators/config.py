@@ -111,9 +111,8 @@ class FitConfig:
         small = [k for k in ("batch", "rank") if getattr(self, k) < 1]
         counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes", "condition_noise")
         negative = [k for k in counts if getattr(self, k) < 0]
-        problems = []
-        if small or negative:
-            problems.append(f"fit: expected at least 1 for {small} and at least 0 for {negative}")
+        problems = [f"fit: expected at least 1 for {small}"] * bool(small)
+        problems += [f"fit: expected at least 0 for {negative}"] * bool(negative)
         if not self.beta and not self.ce_weight:
             problems.append("fit.beta and fit.ce_weight are both 0: there is nothing to train on")
         if self.classes and not self.ce_weight:
