@@ -26,6 +26,7 @@ from diffuprompt.protocols.study import PLUG_IN, StudyJob
 Settings = tuple[str, ...]  # overrides; none are the recipe as it is
 
 LEARNERS: dict[str, tuple[Settings, ...]] = {
+    "zero-shot": (),
     "coop": (("lr=0.002",), ("lr=0.005",), ("lr=0.02",)),
     "cocoop": (
         ("lr=0.002", "batch=1"),
@@ -59,7 +60,7 @@ DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.sigma_start=1",),
     ("fit.ce_weight=1",),
     ("fit.pi=meta_net",),
-)  # the reference's order; learners are tried with all of them
+)  # tried with every learner of the study
 GENERATED = Evaluation(controls="basic")
 PLAIN = Evaluation(controls="none")
 
@@ -69,8 +70,7 @@ def jobs(args: argparse.Namespace) -> list[StudyJob]:
     grids = {"none": LEARNERS, "diffusion": dict.fromkeys(PLUG_IN, DIFFUSION)}
     found = []
     for generator in args.generators:
-        for overrides in _grid(grids[generator], args):
-            learner, settings = overrides
+        for learner, settings in _grid(grids[generator], args):
             evaluation = PLAIN if generator == "none" else GENERATED
             for seed in args.seeds:
                 job = JobConfig(

@@ -92,8 +92,8 @@ class Block(nn.Module):
     def _attend(self, x_BSD: Tensor) -> Tensor:
         qkv = self.qkv(x_BSD).unflatten(-1, (3, self.heads, -1))
         q_BHSK, k_BHSK, v_BHSK = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        # Written out, since the fused kernel of CPUs takes three to six times as long to train on
-        # a few dozen tokens, and has no second derivative.
+        # Written out: the fused kernel of CPUs is slower to train on a few dozen tokens, and has no
+        # second derivative, which the GAN's critic needs.
         scores_BHSS = q_BHSK @ k_BHSK.transpose(-2, -1) * q_BHSK.shape[-1] ** -0.5
         mixed_BHSK = scores_BHSS.softmax(dim=-1) @ v_BHSK
         return self.out(mixed_BHSK.transpose(1, 2).flatten(2))

@@ -120,8 +120,8 @@ def ablation_parts(section: Section) -> tuple[Part, ...]:
     if not shown:
         return ()
     metrics = section.metrics or tuple(shown[0].per_seed)
-    every = {(r.learner, r.generator, r.variant, r.setting): r for r in section.rows}
-    every |= {(r.learner, r.generator, r.variant, r.setting): r for r in section.ablations}
+    known = (*section.rows, *section.ablations)
+    every = {(r.learner, r.generator, r.variant, r.setting): r for r in known}
     rows: list[tuple[Cell, ...]] = []
     for row in shown:
         job = (row.learner, row.generator)
