@@ -27,6 +27,7 @@ from diffuprompt.generators import calibrate, fitting, shards
 from diffuprompt.hub import artifact
 from diffuprompt.protocols import overfitting
 from diffuprompt.protocols import train as job
+from diffuprompt.protocols.run_folder import RunFolder
 
 WORDS = (
     *("train", "--data", "colours", "--backbone", "./clip", "--learner", "cocoop"),
@@ -158,3 +159,28 @@ def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
     assert "Traceback" not in shown
     assert files.load_state(learner / "state.pt")["step"] > 0
     assert not (tmp_path / "run" / "artifact").exists()
+
+
+def test_two_processes_never_work_on_one_run(world: Path, tmp_path: Path) -> None:
+    words = ("train", "--data", "colours", "--backbone", "./clip", "--workers", "0")
+    short = ("--set", "epochs=1", "--set", "views=1", "--out", str(tmp_path / "run"))
+    source = Path(job.__file__).parents[2]
+    folder = RunFolder(tmp_path / "run")
+    with folder.held():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "diffuprompt.cli.main", *words, *short],
+            cwd=world,
+            env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        said = ""
+        while "another process works on this run" not in said:
+            line = process.stderr.readline()
+            assert line, said  # it ended without waiting
+            said += line
+        assert not (folder.path / "run.json").exists()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert folder.is_trained

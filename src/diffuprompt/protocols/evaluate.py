@@ -47,9 +47,15 @@ def evaluate_run(
         evaluation: what to score of generated prompts; None for everything but sweeps.
         progress: shows what is going on.
     """
-    evaluation = evaluation or Evaluation()
     folder = RunFolder(Path(run))
     job, _ = read_run(folder.path)
+    with folder.held():
+        return _evaluate(folder, job, evaluation or Evaluation(), progress)
+
+
+def _evaluate(
+    folder: RunFolder, job: JobConfig, evaluation: Evaluation, progress: Progress
+) -> Path:
     before = read_record(folder.record) if folder.is_finished else None
     if before is not None and evaluation.is_in(before):
         log.info("%s is evaluated already; delete record.json to do it again", folder.path)

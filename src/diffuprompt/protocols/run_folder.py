@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from diffuprompt.clip.load import as_path
 from diffuprompt.data.catalog import names
@@ -36,6 +39,24 @@ class RunFolder:
     def is_finished(self) -> bool:
         """Whether the run is evaluated."""
         return self.record.is_file()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from working on this run; wait while one of them does.
+
+        The lock is the operating system's, so a process that is killed gives the run free.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.warning("%s: another process works on this run; waiting for it to end", self.path)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def open(self, job: JobConfig, resolved: Resolved, hashes: dict[str, str]) -> None:
         """Write ``run.json``, or make sure that the folder belongs to the same run.

@@ -49,7 +49,21 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
     learner = bench.build_learner()
     generator = new_generator(bench, learner) if resolved.generator != "none" else None
     bench.read_images()
-    folder.open(job, resolved, bench.hashes)
+    with folder.held():
+        folder.open(job, resolved, bench.hashes)
+        if not folder.is_trained:  # another process may just have done it
+            _train(job, bench, learner, generator, folder, progress)
+    return folder.path
+
+
+def _train(
+    job: JobConfig,
+    bench: Workbench,
+    learner: Learner,
+    generator: PromptGenerator | None,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
     write_json(folder.path / "environment.json", environment(bench.clip.device))
     if not (generator is not None and borrow_learner(bench, learner, folder, job.runs_dir)):
         train_learner(bench, learner, folder, progress)
@@ -58,9 +72,8 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
         fit_generator(bench, learner, generator, folder, progress)
     folder.note("train", {"peak_memory_mib": peak_memory_mib(bench.clip.device)})
     save_artifact(
-        folder.artifact, learner, bench.train.classes.names, generator, resolved.to_json()
+        folder.artifact, learner, bench.train.classes.names, generator, bench.resolved.to_json()
     )
-    return folder.path
 
 
 def run_name(resolved: Resolved) -> str:
