@@ -49,9 +49,10 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
 DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.prediction=edm", "diffusion.noise=log_normal"),
     ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
+    ("fit.condition_noise=0",),  # one of the two is what the learner has anyway
     ("fit.condition_noise=1",),
-    ("overfit.episode=5",),
     ("overfit.proximal=1",),
+    ("overfit.smoothing=0.1",),
     ("diffusion.text_tokens=3",),
     ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
     ("fit.normaliser=whiten",),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.label_space import episodes, hardest, union
+from diffuprompt.generators.label_space import hardest, union
 
 
 def test_hardest_are_those_that_images_of_the_label_are_taken_for():
@@ -23,29 +23,10 @@ def test_hardest_are_those_that_images_of_the_label_are_taken_for():
     assert torch.equal(flipped, hardest(probabilities, labels, 1)), "no order of images"
 
 
-def test_episodes_are_drawn_from_seed_and_label():
-    lists = episodes(20, 5, seed=3)
-    assert lists.shape == (20, 6)
-    for label, row in enumerate(lists.tolist()):
-        assert label in row
-        assert row == sorted(set(row))
-        assert set(row) <= set(range(20))
-    assert torch.equal(lists, episodes(20, 5, seed=3))
-    assert not torch.equal(lists, episodes(20, 5, seed=4))
-    drawn = torch.stack([episodes(20, 5, seed=s) for s in range(200)])
-    others = torch.stack([(drawn[:, 7] == c).any(1).float().mean() for c in range(20) if c != 7])
-    # each other class 5 / 19 of the time; four standard deviations of 200 draws
-    assert float((others - 5 / 19).abs().max()) < 4 * (5 / 19 * 14 / 19 / 200) ** 0.5
-
-
 @pytest.mark.parametrize("others", [0, 4, 9])
 def test_more_classes_than_there_are_is_a_mistake(others):
-    for make in (
-        lambda: episodes(4, others, seed=0),
-        lambda: hardest(torch.ones(3, 4), torch.arange(3), others),
-    ):
-        with pytest.raises(ValueError, match="1 to 3 other classes"):
-            make()
+    with pytest.raises(ValueError, match="1 to 3 other classes"):
+        hardest(torch.ones(3, 4), torch.arange(3), others)
 
 
 def test_union_holds_the_batch_and_fills_up():

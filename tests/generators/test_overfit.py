@@ -275,8 +275,6 @@ def test_before_and_after_are_over_all_classes_also_with_lists():
         {"target_drop": 1.0},
         {"batch": -1},
         {"negatives": -1},
-        {"episode": -2},
-        {"negatives": 2, "episode": 2},
         {"proximal": -1.0},
         {"smoothing": 1.0},
     ],

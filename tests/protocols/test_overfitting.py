@@ -40,7 +40,7 @@ def learner_of(found: Workbench) -> Learner:
 def test_negatives_follow_zero_shot_confusions_and_not_the_learner(world: Path) -> None:
     found = bench(world, learner="cocoop")
     learner, images = learner_of(found), found.train
-    lists = class_lists(OverfitConfig(negatives=2), learner, images, seed=1)
+    lists = class_lists(OverfitConfig(negatives=2), learner, images)
     assert lists is not None
     probabilities = zero_shot(learner, images)
     assert probabilities.shape == (len(images), 6)
@@ -49,7 +49,7 @@ def test_negatives_follow_zero_shot_confusions_and_not_the_learner(world: Path) 
         mean[label] = torch.inf
         assert row == sorted(mean.topk(3).indices.tolist())
     other = bench(world, learner="vpt", shots=2)
-    again = class_lists(OverfitConfig(negatives=2), learner_of(other), other.train, seed=9)
+    again = class_lists(OverfitConfig(negatives=2), learner_of(other), other.train)
     assert torch.equal(lists, again)
 
 
@@ -57,13 +57,11 @@ def test_all_classes_are_no_list(world: Path) -> None:
     found = bench(world, learner="coop")
     learner = learner_of(found)
     for few in (1, 4):
-        for config in (OverfitConfig(negatives=few), OverfitConfig(episode=few)):
-            lists = class_lists(config, learner, found.train, seed=1)
-            assert lists is not None
-            assert lists.shape == (6, 1 + few)
+        lists = class_lists(OverfitConfig(negatives=few), learner, found.train)
+        assert lists is not None
+        assert lists.shape == (6, 1 + few)
     for many in (0, 5, 64):
-        for config in (OverfitConfig(negatives=many), OverfitConfig(episode=many)):
-            assert class_lists(config, learner, found.train, seed=1) is None
+        assert class_lists(OverfitConfig(negatives=many), learner, found.train) is None
 
 
 @pytest.mark.parametrize("learner", ["coop", "vpt", "maple"])
@@ -170,7 +168,6 @@ def test_class_specific_contexts_refuse_parts_of_the_classes(world: Path) -> Non
         )
     for name in ("overfit.negatives", "fit.classes"):
         assert f"{name}: class-specific contexts" in str(caught.value)
-    assert "overfit.episode" not in str(caught.value)
 
 
 @pytest.mark.parametrize("learner", ["cocoop", "vpt", "maple"])

@@ -11,8 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.seeds import torch_stream
-
 
 def hardest(probabilities_NC: Tensor, labels_N: Tensor, negatives: int) -> Tensor:
     """Return ``(C, 1 + negatives)``: every class and those it is most confused with.
@@ -27,32 +25,14 @@ def hardest(probabilities_NC: Tensor, labels_N: Tensor, negatives: int) -> Tenso
         ValueError: there are not that many other classes.
     """
     count = probabilities_NC.shape[1]
-    _check(negatives, count)
+    if not 0 < negatives < count:
+        raise ValueError(f"expected 1 to {count - 1} other classes, got {negatives}")
     one_hot = torch.nn.functional.one_hot(labels_N, count).to(probabilities_NC)
     mean_CC = one_hot.T @ probabilities_NC / one_hot.sum(0)[:, None].clamp_min(1)
     mean_CC.fill_diagonal_(torch.inf)
     # A stable sort: ties, as of a class without images, go to the lower index everywhere.
     order = mean_CC.argsort(dim=1, descending=True, stable=True)
     return order[:, : 1 + negatives].sort(dim=1).values
-
-
-def episodes(num_classes: int, others: int, seed: int) -> Tensor:
-    """Return ``(C, 1 + others)``: every class among random others, drawn from (seed, label).
-
-    Label spaces that are no fixed list make targets that rely less on which classes are seen
-    together (episodes as in meta-learning; reference 5.10).
-
-    Raises:
-        ValueError: there are not that many other classes.
-    """
-    _check(others, num_classes)
-    rows = []
-    for label in range(num_classes):
-        draw = torch.randperm(num_classes - 1, generator=torch_stream(seed, "episode", label))
-        chosen = draw[:others]
-        chosen = chosen + (chosen >= label)  # every class but the label
-        rows.append(torch.cat([torch.tensor([label]), chosen]).sort().values)
-    return torch.stack(rows)
 
 
 def union(labels_B: Tensor, num_classes: int, size: int, generator: torch.Generator) -> Tensor:
@@ -64,8 +44,3 @@ def union(labels_B: Tensor, num_classes: int, size: int, generator: torch.Genera
     order = torch.randperm(num_classes, generator=generator).to(own.device)
     others = order[~torch.isin(order, own)]
     return torch.cat([own, others[: max(size - len(own), 0)]]).sort().values
-
-
-def _check(others: int, num_classes: int) -> None:
-    if not 0 < others < num_classes:
-        raise ValueError(f"expected 1 to {num_classes - 1} other classes, got {others}")

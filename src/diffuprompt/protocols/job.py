@@ -109,8 +109,8 @@ class JobConfig:
             preset = find_preset(self.learner, self.preset)
         sections = _sections(preset, self.generator)
         _override(sections, self)
-        kind: Any = type(METHODS[self.learner].options)
-        if self.generator != "none" and not kind(**sections["learner"]).generates:
+        options = _learner_options(self.learner, sections["learner"])
+        if self.generator != "none" and not options.generates:
             raise ConfigError(
                 f"generator: {self.learner} has no prompts to generate; use generator=none"
             )
@@ -163,9 +163,7 @@ class Resolved:
     @property
     def learner_options(self) -> Options:
         """The learner's options as their dataclass."""
-        kind: Any = type(find_method(self.learner).options)
-        built: Options = kind(**self.options)
-        return built
+        return _learner_options(self.learner, self.options)
 
     @property
     def generator_config(self) -> Any:
@@ -201,6 +199,9 @@ def resolve(
     sections = _sections(preset, job.generator)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job)
+    if sections["fit"]["condition_noise"] is None:
+        options = _learner_options(job.learner, sections["learner"])
+        sections["fit"]["condition_noise"] = 1.0 if options.prompts_images else 0.0
     read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,
@@ -236,6 +237,12 @@ def command(job: JobConfig) -> str:
         elif value != f.default or f.name in ("learner", "shots", "seed"):
             words += [f"--{f.name}", str(value)]
     return shlex.join(words)
+
+
+def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
+    kind: Any = type(find_method(learner).options)
+    built: Options = kind(**values)
+    return built
 
 
 def _override(sections: Sections, job: JobConfig) -> None:

@@ -23,7 +23,7 @@ from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.joint import Base
-from diffuprompt.generators.label_space import episodes, hardest
+from diffuprompt.generators.label_space import hardest
 from diffuprompt.generators.overfit import Overfitted, overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
 from diffuprompt.generators.shards import holds
@@ -131,7 +131,7 @@ def problem_of(
         logits=learner_logits(learner, images),
         initial=own_prompts(learner, images),
         labels=images.labels,
-        lists=class_lists(config, learner, images, bench.resolved.seed),
+        lists=class_lists(config, learner, images),
     )
     if not config.batch:
         config = replace(config, batch=fitting_batch(learner, images.classes, problem.lists))
@@ -150,17 +150,12 @@ def joint_base(bench: Workbench, learner: Learner, lr: float) -> Base:
     return Base(module=learner, own=own, problem=problem, overfit=config, lr=lr)
 
 
-def class_lists(
-    config: OverfitConfig, learner: Learner, images: ImageSet, seed: int
-) -> Tensor | None:
+def class_lists(config: OverfitConfig, learner: Learner, images: ImageSet) -> Tensor | None:
     """Return ``(C, M)``: the classes that images of each label are told apart from; None: all."""
     count = len(images.classes)
-    if 0 < config.episode < count - 1:
-        lists = episodes(count, config.episode, seed)
-    elif 0 < config.negatives < count - 1:
-        lists = hardest(zero_shot(learner, images), images.labels, config.negatives)
-    else:
+    if not 0 < config.negatives < count - 1:
         return None
+    lists = hardest(zero_shot(learner, images), images.labels, config.negatives)
     return lists.to(images.labels.device)
 
 

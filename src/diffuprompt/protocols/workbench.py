@@ -144,8 +144,8 @@ def _check(resolved: Resolved, config: ClipConfig, tokenizer: Tokenizer) -> None
             "use --protocol few-shot"
         )
     if resolved.options.get("class_specific") and resolved.generator != "none":
-        parts = ("overfit.negatives", "overfit.episode", "fit.classes")
-        values = (resolved.overfit.negatives, resolved.overfit.episode, resolved.fit.classes)
+        parts = ("overfit.negatives", "fit.classes")
+        values = (resolved.overfit.negatives, resolved.fit.classes)
         problems += [
             f"{name}: class-specific contexts cannot score some of the classes; set it to 0"
             for name, value in zip(parts, values, strict=True)
