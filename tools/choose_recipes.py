@@ -51,8 +51,6 @@ DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
     ("fit.condition_noise=0",),  # one of the two is what the learner has anyway
     ("fit.condition_noise=1",),
-    ("overfit.proximal=1",),
-    ("overfit.smoothing=0.1",),
     ("diffusion.text_tokens=3",),
     ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
     ("fit.normaliser=whiten",),

@@ -76,72 +76,22 @@ def test_equals_a_literal_loop(name, optimiser, steps, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-@pytest.mark.parametrize("lists", [None, LISTS])
-def test_loss_is_the_smoothed_proximal_one_over_the_list(lists, batch):
-    """Written out for one image: CE over its list, mixed with the mean over it, plus the pull."""
-    logits, initial, labels = given = quadratic_problem(9)
+def test_the_loss_is_taken_over_the_list(batch):
+    """Written out for one image: CE over its list."""
+    logits, initial, labels = quadratic_problem(9)
     labels = labels.roll(4)
-    given = (logits, initial, labels)
-    config = OverfitConfig(steps=4, lr=0.2, batch=batch, proximal=0.7, smoothing=0.1)
-    result = overfit(problem_of(given, lists), config)
+    config = OverfitConfig(steps=4, lr=0.2, batch=batch)
+    result = overfit(problem_of((logits, initial, labels), LISTS), config)
     for i in range(len(labels)):
-        allowed = torch.arange(4) if lists is None else lists[labels[i]]
+        allowed = LISTS[labels[i]]
 
-        def ce_of(p, i=i, allowed=allowed):
+        def loss_of(p, i=i, allowed=allowed):
             log_p = logits(p[None], torch.tensor([i]))[0, allowed].log_softmax(0)
-            return -log_p[allowed == labels[i]].sum(), -log_p.mean()
+            return -log_p[allowed == labels[i]].sum()
 
-        def loss_of(p, i=i, ce_of=ce_of):
-            ce, uniform = ce_of(p)
-            return 0.9 * ce + 0.1 * uniform
-
-        # The minimum over p of |p - q|^2 / (2 lr) + 0.7 |p - V0|^2 / |V0|^2 behind each step to q.
-        pull = 2 * 0.2 * 0.7 / initial[i].square().sum()
-        path = [initial[i]]
-        for _ in range(4):
-            step = literal(loss_of, path[-1], 1, "sgd", 0.2)[-1]
-            path.append((step + pull * initial[i]) / (1 + pull))
+        path = literal(loss_of, initial[i], 4, "sgd", 0.2)
         torch.testing.assert_close(result.prompts[i], path[-1], **EXACT)
-        plain = torch.stack([ce_of(p)[0] for p in path])
-        torch.testing.assert_close(result.ce[i], plain, **EXACT)
-
-
-def test_proximal_pull_does_not_depend_on_the_prompts_size():
-    """Prompts, and maps of them, in other units: the same path in those units."""
-    logits, initial, labels = softmax_problem()
-    unit = 0.01
-    config = OverfitConfig(steps=5, proximal=2.0)
-    one = overfit(problem_of((logits, initial, labels)), config, lr=0.1)
-
-    def scaled(flat, index):
-        return logits(flat / unit, index)
-
-    other = overfit(problem_of((scaled, unit * initial, labels)), config, lr=0.1 * unit**2)
-    torch.testing.assert_close(other.prompts / unit, one.prompts, rtol=0, atol=1e-9)
-
-
-def test_many_steps_reach_the_minimum_of_the_proximal_objective():
-    """Its gradient, CE's plus the pull's, is zero there; no rate makes the pull run away."""
-    problem = problem_of(softmax_problem())
-    result = overfit(problem, OverfitConfig(steps=1000, lr=0.2, proximal=5.0))
-    p = result.prompts.clone().requires_grad_()
-    ce = torch.nn.functional.cross_entropy(
-        problem.logits(p, torch.arange(7)), problem.labels, reduction="none"
-    )
-    share = (p - problem.initial).square().sum(1) / problem.initial.square().sum(1)
-    (gradient,) = torch.autograd.grad((ce + 5.0 * share).sum(), p)
-    assert float(gradient.abs().max()) < 1e-9
-
-
-def test_proximal_and_smoothing_hold_back():
-    problem = problem_of(softmax_problem())
-
-    def moved(**settings):
-        result = overfit(problem, OverfitConfig(steps=20, lr=0.2, **settings))
-        return float((result.prompts - problem.initial).norm())
-
-    assert moved(proximal=5.0) < 0.9 * moved()
-    assert moved(smoothing=0.3) < 0.9 * moved()
+        torch.testing.assert_close(result.ce[i], torch.stack([loss_of(p) for p in path]), **EXACT)
 
 
 def test_images_of_one_batch_share_one_list():
@@ -275,8 +225,6 @@ def test_before_and_after_are_over_all_classes_also_with_lists():
         {"target_drop": 1.0},
         {"batch": -1},
         {"negatives": -1},
-        {"proximal": -1.0},
-        {"smoothing": 1.0},
     ],
 )
 def test_impossible_settings_are_refused(wrong):

@@ -24,8 +24,6 @@ class OverfitConfig:
             many as the memory budget of the text path holds.
         negatives: classes beside the true one that enter the cross-entropy: those that zero-shot
             CLIP confuses with it most. 0, or too many, for all.
-        proximal: weight of |V - V0|^2 / |V0|^2 beside the cross-entropy.
-        smoothing: label smoothing of the cross-entropy, in [0, 1).
     """
 
     steps: int = 5
@@ -34,11 +32,9 @@ class OverfitConfig:
     target_drop: float = 0.7
     batch: int = 32
     negatives: int = 0
-    proximal: float = 0.0
-    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        counts = ("steps", "lr", "batch", "negatives", "proximal")
+        counts = ("steps", "lr", "batch", "negatives")
         problems = [
             f"overfit.{name}: expected at least 0, got {getattr(self, name)}"
             for name in counts
@@ -46,8 +42,6 @@ class OverfitConfig:
         ]
         if not 0 < self.target_drop < 1:
             problems.append(f"overfit: expected 0 < target_drop < 1, got {self.target_drop}")
-        if not 0 <= self.smoothing < 1:
-            problems.append(f"overfit: expected 0 <= smoothing < 1, got {self.smoothing}")
         if problems:
             raise ConfigError("\n  ".join(problems))
 

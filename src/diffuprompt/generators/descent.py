@@ -71,22 +71,17 @@ def descend(
 ) -> dict[str, Tensor]:
     """Take ``config.steps`` steps for one batch of `Problem.batches`.
 
-    Minimises CE (label-smoothed, if asked) + proximal * |V - V0|^2 / |V0|^2 for every image alone;
-    the second term has no unit, so one weight serves prompts of any size. It is minimised exactly
-    behind each step (proximal gradient; Parikh and Boyd 2014, section 4.2), because its own
-    gradient step jumps further and further out at the rates that the cross-entropy needs.
+    Minimises the cross-entropy over the class list for every image alone.
 
     Returns:
-        "prompts" ``(B, F)``, "ce" ``(B, 1 + I)`` before and after each step, without smoothing
-        and over the class list, and "prompts_k" ``(B, F)`` after step k for every k in ``keep``.
+        "prompts" ``(B, F)``, "ce" ``(B, 1 + I)`` before and after each step, and "prompts_k"
+        ``(B, F)`` after step k for every k in ``keep``.
 
     Raises:
         TrainingError: prompts or cross-entropies become non-finite; names the image's index.
     """
     initial = problem.initial[index_B].detach()
     prompts = initial.clone().requires_grad_()
-    size = initial.square().sum(1, keepdim=True).clamp_min(torch.finfo(initial.dtype).tiny)
-    pull = 2 * lr * config.proximal / size
     kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.SGD
     optimizer = kind([prompts], lr=lr)
     ce, kept = [], {}
@@ -96,15 +91,9 @@ def descend(
         scores, target = problem.scores(prompts, index_B)
         loss = functional.cross_entropy(scores, target, reduction="none")
         ce.append(loss.detach())
-        if config.smoothing:
-            loss = functional.cross_entropy(
-                scores, target, reduction="none", label_smoothing=config.smoothing
-            )
         # The sum over images: each image's gradient is its own, whatever the batch.
         (prompts.grad,) = torch.autograd.grad(loss.sum(), prompts)
         optimizer.step()
-        if config.proximal:
-            prompts.data.add_(pull * initial).div_(1 + pull)
     with torch.no_grad():
         scores, target = problem.scores(prompts, index_B)
         ce.append(functional.cross_entropy(scores, target, reduction="none"))
