@@ -51,10 +51,8 @@ DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
     ("fit.condition_noise=0",),  # one of the two is what the learner has anyway
     ("fit.condition_noise=1",),
-    ("diffusion.text_tokens=3",),
     ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
     ("fit.normaliser=whiten",),
-    ("diffusion.conditioning=adaln",),
     ("diffusion.ensemble=8",),
     ("diffusion.sigma_start=1",),
     ("fit.ce_weight=1",),

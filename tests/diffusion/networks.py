@@ -18,8 +18,7 @@ def tiny(config=TINY, *, seed=0, trained=True, groups=GROUPS):
         g = generator(seed + 1)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                zero = name.startswith("codec.decoders") or name in ("positions", "null")
-                if zero or "modulation" in name:
+                if name.startswith("codec.decoders") or name in ("positions", "null"):
                     parameter.normal_(0, 0.3, generator=g)
     return network.eval()
 

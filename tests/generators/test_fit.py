@@ -80,16 +80,13 @@ def test_without_a_number_of_epochs_few_images_are_looked_at_more_often(
     assert 50 <= steps < 50 + max(1, images // 4)
 
 
-def test_noise_on_the_condition_is_relative_to_it_and_leaves_texts_alone():
-    condition = linear_pairs(64).features[:, None].repeat(1, 3, 1) * 7
+def test_noise_on_the_condition_is_relative_to_it():
+    condition = linear_pairs(64).features * 7
     stream = torch_stream(0, "blur")
     assert fitting.blurred(condition, 0.0, stream) is condition
     noisy = fitting.blurred(condition, 0.5, stream)
-    assert torch.equal(noisy[:, 1:], condition[:, 1:])
-    share = (noisy - condition)[:, 0].norm(dim=1) / condition[:, 0].norm(dim=1)
+    share = (noisy - condition).norm(dim=1) / condition.norm(dim=1)
     assert share.square().mean().sqrt() == pytest.approx(0.5, rel=0.15)  # 64 x 6 draws
-    flat = fitting.blurred(condition[:, 0], 0.5, torch_stream(0, "blur"))
-    assert torch.equal(flat, noisy[:, 0])
 
 
 def test_noise_on_the_condition_keeps_few_images_from_being_learned_by_heart():

@@ -9,10 +9,8 @@ import torch
 from tests.generators.toy import BOTH, FEATURES, bits, linear_pairs, make, moved, never, randn
 
 from diffuprompt.diffusion.samplers import SAMPLERS
-from diffuprompt.errors import ConfigError, PromptShapeError
-from diffuprompt.generators.base import PromptPairs
+from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import DiffusionConfig
-from diffuprompt.generators.controls import control_prompts
 
 pytestmark = pytest.mark.usefixtures("_small")
 
@@ -24,23 +22,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "steps": {"noise": "steps"},
     "min-snr": {"weight": "min_snr"},
     "guided": {"drop_condition": 0.3, "guidance": 2.0},
-    "adaln": {"conditioning": "adaln"},
-    "texts": {"text_tokens": 2},
     "ensemble": {"ensemble": 3},
     "near-start": {"sigma_start": 1.0},
     "sgd": {"recipe": "sgd", "normaliser": "none"},
     "all": {
         "prediction": "edm", "noise": "log_normal", "weight": "min_snr", "drop_condition": 0.2,
-        "guidance": 0.5, "conditioning": "adaln", "text_tokens": 2, "ensemble": 2,
-        "sigma_start": 5.0,
+        "guidance": 0.5, "ensemble": 2, "sigma_start": 5.0,
     },
 }  # fmt: skip
-
-
-def conditions(count: int, options: dict[str, Any], dtype: torch.dtype) -> torch.Tensor:
-    texts = options.get("text_tokens", 0)
-    shape = (count, 1 + texts, FEATURES) if texts else (count, FEATURES)
-    return randn(*shape, name="condition", dtype=dtype)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -49,14 +38,15 @@ def test_untrained_returns_the_own_prompts(options):
     own = randn(3, BOTH.size, name="own", dtype=torch.float32)
     with torch.no_grad():
         for name in SAMPLERS:
-            out = generator.sample(conditions(3, options, torch.float32), own, sampler=name)
+            out = generator.sample(
+                randn(3, FEATURES, name="features", dtype=torch.float32), own, sampler=name
+            )
             assert torch.equal(out, own), name
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_trains_a_few_steps_and_samples_with_every_sampler(options):
-    plain = linear_pairs(8, BOTH)
-    pairs = PromptPairs(conditions(8, options, torch.float32), plain.initial, plain.target)
+    pairs = linear_pairs(8, BOTH)
     generator, twin = make(BOTH, **options), make(BOTH, **options)
     start = bits(generator)
     for each in (generator, twin):
@@ -75,7 +65,7 @@ def test_trains_a_few_steps_and_samples_with_every_sampler(options):
 def test_a_picture_does_not_see_its_batch(name):
     options = OPTIONS[name]
     generator = moved(BOTH, **options)
-    features, own = conditions(3, options, torch.float64), randn(3, BOTH.size, name="own")
+    features, own = randn(3, FEATURES, name="features"), randn(3, BOTH.size, name="own")
     together = generator.sample(features, own)
     assert float((together - own).abs().max()) > 1e-3
     alone = [generator.sample(features[i : i + 1], own[i : i + 1]) for i in range(3)]
@@ -150,32 +140,10 @@ def test_a_dropped_condition_teaches_its_network_nothing():
     assert moved_by(1 - 1e-9) == 0 < moved_by(1e-9)
 
 
-def test_controls_work_on_conditions_with_texts():
-    """The nearest image is found by the image's feature alone."""
-    plain = linear_pairs(6, BOTH, torch.float64)
-    texts = randn(6, 2, FEATURES, name="texts")
-    features = torch.cat([plain.features[:, None], texts], dim=1)
-    pairs = PromptPairs(features, plain.initial, plain.target)
-    generator = moved(BOTH, text_tokens=2)
-    asked = torch.cat([plain.features[:, None], texts.flip(0)], dim=1)
-    for name, make_prompts in control_prompts(generator, pairs, seed=0).items():
-        out = make_prompts(asked, plain.initial)
-        assert out.shape == plain.initial.shape, name
-        if name == "nearest":
-            torch.testing.assert_close(out, plain.target, rtol=0, atol=1e-12)
-
-
-def test_a_condition_without_its_texts_is_refused():
-    generator = make(BOTH, text_tokens=2)
-    with pytest.raises(PromptShapeError, match=r"condition: expected \(2\|1, 3, 8\), got \(2, 8\)"):
-        generator.sample(randn(2, FEATURES, name="f"), randn(2, BOTH.size, name="own"))
-
-
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
         ({"ensemble": 0}, r"at least 1 for \['ensemble'\]"),
-        ({"text_tokens": -1}, r"diffusion\.text_tokens"),
         ({"drop_condition": 1.0}, r"diffusion\.drop_condition"),
         ({"guidance": 2.0}, r"diffusion\.guidance: 2 needs .* diffusion\.drop_condition"),
     ],

@@ -36,22 +36,13 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
     return x * mask.to(x.device, x.dtype) / (1 - rate)
 
 
-def adapt(x_BSD: Tensor, shift_B1D: Tensor, scale_B1D: Tensor) -> Tensor:
-    """Return ``x (1 + scale) + shift``."""
-    return x_BSD * (1 + scale_B1D) + shift_B1D
-
-
 class Block(nn.Module):
     """GPT-2's pre-norm block without the causal mask (G.pt removes it, arXiv 2209.12892).
 
-    Dropout acts on the two residual branches, not on attention probabilities. An adaptive block
-    shifts, scales and gates both branches by what it is told (adaLN-zero, arXiv 2212.09748); its
-    norms keep their own weights, unlike DiT's, so that there is one kind of block.
+    Dropout acts on the two residual branches, not on attention probabilities.
     """
 
-    def __init__(
-        self, width: int, heads: int, mlp_ratio: int, dropout: float, *, adaptive: bool = False
-    ) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int, dropout: float) -> None:
         """Allocate the block; linear weights are undefined until initialised by the owner."""
         super().__init__()
         self.heads, self.dropout = heads, dropout
@@ -61,30 +52,12 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp_in = linear(width, mlp_ratio * width)
         self.mlp_out = linear(mlp_ratio * width, width)
-        self.modulation = linear(width, 6 * width) if adaptive else None
 
-    def forward(
-        self,
-        x_BSD: Tensor,
-        generator: torch.Generator | None = None,
-        told_BD: Tensor | None = None,
-    ) -> Tensor:
-        """Return ``(B, S, D)``.
-
-        Args:
-            x_BSD: tokens.
-            generator: draws the dropout masks of training mode.
-            told_BD: what modulates an adaptive block; other blocks take none.
-        """
+    def forward(self, x_BSD: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return ``(B, S, D)``; ``generator`` draws the dropout masks of training mode."""
         rate = self.dropout if self.training else 0.0
-        if self.modulation is None or told_BD is None:
-            x_BSD = x_BSD + dropout(self._attend(self.attention_norm(x_BSD)), rate, generator)
-            return x_BSD + dropout(self._mlp(self.mlp_norm(x_BSD)), rate, generator)
-        parts = self.modulation(told_BD)[:, None].chunk(6, dim=-1)
-        mixed = self._attend(adapt(self.attention_norm(x_BSD), parts[0], parts[1]))
-        x_BSD = x_BSD + parts[2] * dropout(mixed, rate, generator)
-        hidden = self._mlp(adapt(self.mlp_norm(x_BSD), parts[3], parts[4]))
-        return x_BSD + parts[5] * dropout(hidden, rate, generator)
+        x_BSD = x_BSD + dropout(self._attend(self.attention_norm(x_BSD)), rate, generator)
+        return x_BSD + dropout(self._mlp(self.mlp_norm(x_BSD)), rate, generator)
 
     def _mlp(self, x_BSD: Tensor) -> Tensor:
         return self.mlp_out(functional.gelu(self.mlp_in(x_BSD)))

@@ -35,7 +35,7 @@ def make_denoiser(
         network: predicts ``prediction`` from ``(z, condition, u)``.
         schedule: maps sigma to time; where the time is the schedule's, sigmas outside its range
             raise `ConfigError`.
-        condition: image features ``(B|1, E)``, or with text ``(B|1, 1 + K, E)``.
+        condition: image features ``(B|1, E)``.
         prediction: what the network was trained to predict.
         guidance: w of ``D0 + w (D1 - D0)``, D0 without and D1 with the condition (Ho and Salimans
             2022, arXiv 2207.12598, whose w is this one minus 1). Other than 1 it doubles the

@@ -1,23 +1,21 @@
 """The denoising network: a transformer over the tokens of a flat vector, a condition and a time.
 
 Tokens are ``[z_1 .. z_P, pi, tau]`` and the output is read at the first P positions. Layout of
-G.pt (arXiv 2209.12892) and ProtoDiff, conditioning of Prompt Diffusion (arXiv 2410.20164). Texts
-follow as further tokens; with "adaln" pi and tau are no tokens but modulate every block.
+G.pt (arXiv 2209.12892) and ProtoDiff, conditioning of Prompt Diffusion (arXiv 2410.20164).
 
-Legend: B batch, F flat, P tokens of the state, T texts, E condition width, D width.
+Legend: B batch, F flat, P tokens of the state, E condition width, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from diffuprompt.diffusion.attention import Block, adapt, dropout, linear
+from diffuprompt.diffusion.attention import Block, dropout
 from diffuprompt.diffusion.condition import Pi, PiNetwork, time_code
 from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
 from diffuprompt.errors import ConfigError, PromptShapeError, near_miss
@@ -29,10 +27,7 @@ class TransformerConfig:
 
     Attributes:
         max_freq_log2: 6 replaces their 14, a code that is meaningless between integer times.
-        conditioning: "tokens" as theirs, or "adaln", the adaLN-zero of DiT (Peebles and Xie 2022,
-            arXiv 2212.09748, section 3.2): every block starts as the identity.
         pi: how the condition becomes a token; see `PiNetwork`.
-        texts: T, text features of a condition beside the image's.
         null: whether there is a learned stand-in for the condition, which guidance needs.
     """
 
@@ -44,9 +39,7 @@ class TransformerConfig:
     num_frequencies: int = 128
     max_freq_log2: float = 6.0
     shared_io: bool = True
-    conditioning: Literal["tokens", "adaln"] = "tokens"
     pi: Pi = "meta_net"
-    texts: int = 0
     null: bool = False
 
     def __post_init__(self) -> None:
@@ -57,11 +50,6 @@ class TransformerConfig:
             raise ConfigError("layers, num_frequencies, mlp_ratio: expected at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout: expected a value in [0, 1), got {self.dropout}")
-        if self.conditioning not in ("tokens", "adaln") or self.texts < 0:
-            raise ConfigError(
-                "conditioning: expected 'tokens' or 'adaln', texts: 0 or more, got "
-                f"{self.conditioning!r} and {self.texts}"
-            )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> TransformerConfig:
@@ -95,25 +83,20 @@ class TokenTransformer(nn.Module):
         """
         super().__init__()
         self.config, self.condition_width = config, condition_width
-        width, adaptive = config.width, config.conditioning == "adaln"
+        width = config.width
         self.codec = TokenCodec(groups, width, shared=config.shared_io)
         self.pi = PiNetwork(condition_width, kind=config.pi)
         self.pi_encoder = nn.Parameter(torch.empty(condition_width, width))
         self.time_encoder = nn.Parameter(torch.empty(2 * config.num_frequencies + 1, width))
-        if config.texts:
-            self.text_pi = PiNetwork(condition_width, kind=config.pi)
-            self.text_encoder = nn.Parameter(torch.empty(condition_width, width))
         if config.null:
-            self.null = nn.Parameter(torch.empty(1 + config.texts, condition_width))
+            self.null = nn.Parameter(torch.empty(condition_width))
         self.input_norm = nn.LayerNorm(width)
-        num_tokens = self.codec.tokens + config.texts + (0 if adaptive else 2)
-        self.positions = nn.Parameter(torch.empty(num_tokens, width))
+        self.positions = nn.Parameter(torch.empty(self.codec.tokens + 2, width))
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.mlp_ratio, config.dropout, adaptive=adaptive)
+            Block(width, config.heads, config.mlp_ratio, config.dropout)
             for _ in range(config.layers)
         )
         self.output_norm = nn.LayerNorm(width)
-        self.output_modulation = linear(width, 2 * width) if adaptive else None
         self.reset(generator)
 
     @property
@@ -125,28 +108,26 @@ class TokenTransformer(nn.Module):
     def reset(self, generator: torch.Generator) -> None:
         """Initialise as GPT-2: weights N(0, 0.02), biases 0.
 
-        Positions, decoders, modulations and the null condition start at zero.
+        Positions, decoders and the null condition start at zero.
         """
         for name, parameter in self.named_parameters():
             if "norm." in name:
                 parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-            elif _starts_at_zero(name) or parameter.ndim == 1:
+            elif name.startswith(("codec.decoders", "positions")) or parameter.ndim == 1:
                 parameter.zero_()
             else:
                 parameter.normal_(0, 0.02, generator=generator)
         self.pi.reset(generator)
-        if self.config.texts:
-            self.text_pi.reset(generator)
 
     def no_decay(self) -> frozenset[str]:
         """Return the names of biases, norms, positions and null, which take no weight decay."""
-        kept = ("positions", "null")
-        return frozenset(n for n, p in self.named_parameters() if p.ndim == 1 or n in kept)
+        named = self.named_parameters()
+        return frozenset(n for n, p in named if p.ndim == 1 or n == "positions")
 
     def forward(
         self,
         z_BF: Tensor,
-        condition: Tensor,
+        condition_BE: Tensor,
         u_B: Tensor,
         *,
         keep: Tensor | None = None,
@@ -156,58 +137,36 @@ class TokenTransformer(nn.Module):
 
         Args:
             z_BF: state with unit-variance scaling, ``(B, F)``.
-            condition: image features ``(B|1, E)``, or ``(B|1, 1 + T, E)`` with texts behind them.
+            condition_BE: image features ``(B|1, E)``.
             u_B: time, ``(B|1,)``.
-            keep: booleans ``(B|1,)``; where False the learned null replaces pi, and texts' pi too.
+            keep: booleans ``(B|1,)``; where False the learned null replaces pi.
             generator: draws the dropout masks; needed in training mode with dropout above 0.
 
         Raises:
             PromptShapeError: a shape differs from the above.
             ConfigError: dropout has no generator, or ``keep`` no null condition.
         """
-        self._check(z_BF, condition, u_B, keep)
+        self._check(z_BF, condition_BE, u_B, keep)
         config, tokens = self.config, self.codec.tokens
         batch = z_BF.shape[0]
         code = time_code(u_B, config.num_frequencies, config.max_freq_log2)
         tau_BD = (code.to(z_BF.dtype) @ self.time_encoder).expand(batch, -1)
-        pi_BD, text_BTD = self._encode(condition, keep)
-        pi_BD, told_BD = pi_BD.expand(batch, -1), None
-        parts = [self.codec.encode(z_BF)]
-        if self.output_modulation is None:
-            parts += [pi_BD[:, None], tau_BD[:, None]]
-        else:
-            told_BD = functional.silu(pi_BD + tau_BD)
-        if text_BTD is not None:
-            parts.append(text_BTD.expand(batch, -1, -1))
+        pi_BE = self.pi(condition_BE)
+        if keep is not None:
+            pi_BE = torch.where(keep[:, None], pi_BE, self.null)
+        pi_BD = (pi_BE @ self.pi_encoder).expand(batch, -1)
+        parts = [self.codec.encode(z_BF), pi_BD[:, None], tau_BD[:, None]]
         x = self.input_norm(torch.cat(parts, dim=1)) + self.positions
         x = dropout(x, config.dropout if self.training else 0.0, generator)
         for block in self.blocks:
-            x = block(x, generator, told_BD)
-        x = self.output_norm(x[:, :tokens])
-        if self.output_modulation is not None and told_BD is not None:
-            x = adapt(x, *self.output_modulation(told_BD)[:, None].chunk(2, dim=-1))
-        return self.codec.decode(x)
+            x = block(x, generator)
+        return self.codec.decode(self.output_norm(x[:, :tokens]))
 
-    def _encode(self, condition: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return pi ``(B|1, D)`` and, of texts, ``(B|1, T, D)``."""
-        image = condition if condition.ndim == 2 else condition[:, 0]
-        pi = self.pi(image)
-        if keep is not None:
-            pi = torch.where(keep[:, None], pi, self.null[0])
-        if not self.config.texts:
-            return pi @ self.pi_encoder, None
-        text = self.text_pi(condition[:, 1:])
-        if keep is not None:
-            text = torch.where(keep[:, None, None], text, self.null[1:])
-        return pi @ self.pi_encoder, text @ self.text_encoder
-
-    def _check(self, z_BF: Tensor, condition: Tensor, u_B: Tensor, keep: Tensor | None) -> None:
-        batch, texts = z_BF.shape[0], self.config.texts
-        rest = (1 + texts, self.condition_width) if texts else (self.condition_width,)
-        if tuple(condition.shape) not in ((batch, *rest), (1, *rest)):
-            want = ", ".join(map(str, rest))
+    def _check(self, z_BF: Tensor, condition_BE: Tensor, u_B: Tensor, keep: Tensor | None) -> None:
+        batch, width = z_BF.shape[0], self.condition_width
+        if tuple(condition_BE.shape) not in ((batch, width), (1, width)):
             raise PromptShapeError(
-                f"condition: expected ({batch}|1, {want}), got {tuple(condition.shape)}"
+                f"condition: expected ({batch}|1, {width}), got {tuple(condition_BE.shape)}"
             )
         if tuple(u_B.shape) not in ((batch,), (1,)):
             raise PromptShapeError(f"u: expected ({batch}|1,), got {tuple(u_B.shape)}")
@@ -218,8 +177,3 @@ class TokenTransformer(nn.Module):
                 "keep: this network has no null condition to put in the place of one; "
                 "build it with null=True (drop_condition above 0)"
             )
-
-
-def _starts_at_zero(name: str) -> bool:
-    parts = ("codec.decoders", "positions", "null", "output_modulation")
-    return name.startswith(parts) or ".modulation." in name

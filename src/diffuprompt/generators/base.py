@@ -64,7 +64,6 @@ class PromptGenerator(nn.Module, ABC):
     name: ClassVar[str]
     network: nn.Module
     noise: Tensor
-    texts: int = 0  # T, class texts behind the image's feature in a condition
     precision: Precision = "fp32"  # of training; samples are always made in fp32
 
     def __init__(

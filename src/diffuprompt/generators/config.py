@@ -124,10 +124,6 @@ class DiffusionConfig:
 
     Attributes:
         network: "small" (256 wide, 3 layers) or "paper" (512 wide, 12 layers, 16 heads).
-        conditioning: how the network is told of image and time: as "tokens", or "adaln", which
-            modulates every block (adaLN-zero of DiT).
-        text_tokens: the most similar classes at hand whose zero-shot text features the network is
-            told of beside the image's.
         schedule: "linear" (1e-3..0.2, T = 100) or "cosine".
         steps: T.
         prediction: what the network predicts: "x0", "eps", "v", "edm" (EDM's preconditioning) or
@@ -152,8 +148,6 @@ class DiffusionConfig:
     """
 
     network: Literal["small", "paper"] = "small"
-    conditioning: Literal["tokens", "adaln"] = "tokens"
-    text_tokens: int = 0
     schedule: Literal["linear", "cosine"] = "linear"
     steps: int = 100
     prediction: Literal["x0", "eps", "v", "edm", "flow"] = "x0"
@@ -173,8 +167,6 @@ class DiffusionConfig:
         problems = [f"diffusion: expected at least 1 for {small}"] if small else []
         if self.ce_max_sigma < 0:
             problems.append(f"diffusion.ce_max_sigma: expected 0 or more, got {self.ce_max_sigma}")
-        if self.text_tokens < 0:
-            problems.append(f"diffusion.text_tokens: expected at least 0, got {self.text_tokens}")
         if not 0 <= self.drop_condition < 1:
             problems.append(
                 f"diffusion.drop_condition: expected a value in [0, 1), got {self.drop_condition}"

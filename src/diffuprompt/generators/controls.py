@@ -31,7 +31,7 @@ def control_prompts(
     the others is not something that one evaluation could see through.
     """
     residual_NF = pairs.target - pairs.initial
-    bank_NE = normalize(_image(pairs.features))
+    bank_NE = normalize(pairs.features)
 
     def shuffled(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """Pi of another image of the same test set."""
@@ -45,7 +45,7 @@ def control_prompts(
 
     def nearest(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """The residual of the training image with the most similar feature."""
-        return initial_BF + residual_NF[(normalize(_image(features_BE)) @ bank_NE.T).argmax(1)]
+        return initial_BF + residual_NF[(normalize(features_BE) @ bank_NE.T).argmax(1)]
 
     def mean(features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """The mean residual of the training images."""
@@ -60,8 +60,3 @@ def control_prompts(
     if isinstance(generator, PromptDiffusion):
         return {"regression": generator.regression, **every}
     return every
-
-
-def _image(condition: Tensor) -> Tensor:
-    """Return the image's feature ``(B, E)`` of a condition that may hold texts too."""
-    return condition if condition.ndim == 2 else condition[:, 0]

@@ -118,17 +118,13 @@ class FitTask:
                 parameter.copy_(value)
 
 
-def blurred(condition: Tensor, size: float, stream: torch.Generator) -> Tensor:
-    """Return a condition with noise of ``size`` times its length on the image's feature.
-
-    ``condition`` is ``(B, E)``, or ``(B, 1 + T, E)`` with texts, which stay as they are.
-    """
+def blurred(features_BE: Tensor, size: float, stream: torch.Generator) -> Tensor:
+    """Return features with noise of ``size`` times their length."""
     if not size:
-        return condition
-    image = condition if condition.ndim == 2 else condition[:, 0]
-    drawn = torch.randn(image.shape, generator=stream).to(image)
-    noisy = image + size * image.norm(dim=-1, keepdim=True) * drawn * image.shape[-1] ** -0.5
-    return noisy if condition.ndim == 2 else torch.cat([noisy[:, None], condition[:, 1:]], dim=1)
+        return features_BE
+    drawn = torch.randn(features_BE.shape, generator=stream).to(features_BE)
+    length_B1 = features_BE.norm(dim=-1, keepdim=True)
+    return features_BE + size * length_B1 * drawn * features_BE.shape[-1] ** -0.5
 
 
 def run(

@@ -41,7 +41,6 @@ PRESETS: tuple[GeneratorPreset, ...] = (
             "fit.condition_noise": 0.0,
             "fit.normaliser": "none",
             "diffusion.network": "paper",
-            "diffusion.conditioning": "tokens",
             "diffusion.schedule": "linear",
             "diffusion.steps": 100,
             "diffusion.prediction": "x0",

@@ -1,7 +1,6 @@
 """Prompt diffusion: a diffusion model over prompt vectors (arXiv 2410.20164).
 
-Legend: B image, E embedding, F flat, T text, Z normalised coordinate. A condition is the image's
-feature ``(B, E)``, or with texts ``(B, 1 + T, E)``.
+Legend: B image, E embedding, F flat, Z normalised coordinate.
 """
 
 from __future__ import annotations
@@ -49,13 +48,10 @@ class PromptDiffusion(PromptGenerator):
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise."""
         super().__init__(spec, condition_width, config, fitting, seed=seed)
         self.fix_noise(self.normaliser.size)
-        self.texts = config.text_tokens
         self.network = TokenTransformer(
             TransformerConfig.preset(
                 config.network,
                 pi=fitting.pi,
-                conditioning=config.conditioning,
-                texts=config.text_tokens,
                 null=config.drop_condition > 0,
             ),
             self.normaliser.groups,

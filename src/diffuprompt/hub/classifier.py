@@ -22,7 +22,6 @@ from diffuprompt.engine.progress import NULL, Progress, Task
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.hub.predictive import Predictive, joined, predictive
-from diffuprompt.learners.class_text import Condition
 from diffuprompt.learners.classes import Classes
 
 Picture = str | Path | Image.Image
@@ -36,8 +35,6 @@ class Classifier:
         names = artifact.description.classes if classes is None else classes
         self._classes = Classes(names)
         self._text: Tensor | None = None
-        texts = artifact.generator.texts if artifact.generator else 0
-        self._condition = Condition(artifact.clip, texts, artifact.learner.plan)
 
     @classmethod
     def from_pretrained(
@@ -166,9 +163,8 @@ class Classifier:
             return torch.stack(rows)
         features, rows = learner.features(images), []
         own = learner.spec.pack(learner.prompts(features))
-        told = self._condition(features, self._classes)
         for draw in draws:
-            prompts = learner.spec.unpack(generator.sample(told, own, draw=draw))
+            prompts = learner.spec.unpack(generator.sample(features, own, draw=draw))
             rows.append(learner.logits(images, self._classes, prompts).softmax(1))
             task.advance(len(rows[0]))
         return torch.stack(rows)

@@ -26,7 +26,7 @@ from diffuprompt.protocols.evaluation import Evaluation, nfe_variant, samples_va
 from diffuprompt.protocols.job import JobConfig, command
 from diffuprompt.protocols.overfitting import overfit_images, overfit_train
 from diffuprompt.protocols.parts import Subset
-from diffuprompt.protocols.prompted import conditions, own_prompts
+from diffuprompt.protocols.prompted import own_prompts
 from diffuprompt.protocols.run_folder import RunFolder, read_run
 from diffuprompt.protocols.scorer import Scorer, in_batches
 from diffuprompt.protocols.workbench import Workbench, prepare
@@ -106,10 +106,9 @@ def _generated(
     makers |= {name: [controls[name]] for name in evaluation.label_free(generator.name)}
     scores = []
     for subset, images in bench.tests.items():
-        features = conditions(learner, generator, images)
         initial = own_prompts(learner, images)
         for variant, several in makers.items():
-            prompts = [partial(_sampled, make, features, initial) for make in several]
+            prompts = [partial(_sampled, make, images.features, initial) for make in several]
             scores.append(scorer(variant, subset, images, *prompts))
         if evaluation.asks_oracle:
             best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)

@@ -1,6 +1,6 @@
 """A learner under given prompts, as generators see it: flat tensors in, logits or a loss out.
 
-Legend: B image of a batch, C class, E embedding, F flat, M some of the classes, N all images.
+Legend: B image of a batch, C class, F flat, M some of the classes, N all images.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptGenerator, TaskLoss
+from diffuprompt.generators.base import TaskLoss
 from diffuprompt.generators.descent import Logits
 from diffuprompt.generators.label_space import union
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.class_text import Condition
 from diffuprompt.protocols.image_set import ImageSet
 
 
@@ -28,16 +27,6 @@ def own_prompts(learner: Learner, images: ImageSet, size: int = 1024) -> Tensor:
         for part in images.features.split(size)
     ]
     return torch.cat(rows).clone()
-
-
-def conditions(learner: Learner, generator: PromptGenerator, images: ImageSet) -> Tensor:
-    """Return what the generator is told of every image, ``(N, E)`` or ``(N, 1 + T, E)``.
-
-    Raises:
-        ConfigError: it asks for the texts of more classes than there are.
-    """
-    condition = Condition(learner.clip, generator.texts, learner.plan)
-    return condition(images.features, images.classes)
 
 
 def learner_logits(learner: Learner, images: ImageSet) -> Logits:

@@ -19,11 +19,10 @@ from diffuprompt.generators.joint import fit_joint
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact, save_artifact
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.class_text import check_texts
 from diffuprompt.protocols.job import JobConfig, Resolved
 from diffuprompt.protocols.learner_task import LearnerTask
 from diffuprompt.protocols.overfitting import joint_base, overfit_train
-from diffuprompt.protocols.prompted import conditions, task_loss
+from diffuprompt.protocols.prompted import task_loss
 from diffuprompt.protocols.run_folder import RunFolder
 from diffuprompt.protocols.workbench import Workbench, prepare
 
@@ -135,8 +134,6 @@ def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
         seed=resolved.seed,
     )
     generator.precision = resolved.precision
-    for images in (bench.train, *bench.tests.values()):
-        check_texts(generator.texts, images.classes)
     return generator.to(bench.clip.device)
 
 
@@ -154,7 +151,7 @@ def fit_generator(
     if resolved.fit.mode == "joint":
         fit = partial(fit_joint, generator, base=joint_base(bench, learner, found.lr))
     fitted = fit(
-        replace(pairs, features=conditions(learner, generator, bench.train)),
+        pairs,
         task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
         folder=folder.checkpoint / generator.name,
         fingerprint=bench.fingerprint,
