@@ -54,6 +54,7 @@ DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
     ("fit.normaliser=whiten",),
     ("diffusion.ensemble=8",),
+    ("fit.condition_noise=1", "diffusion.ensemble=8"),
     ("diffusion.sigma_start=1",),
     ("fit.ce_weight=1",),
     ("fit.pi=meta_net",),
