@@ -49,7 +49,6 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
 DIFFUSION: tuple[Settings, ...] = (
     ("diffusion.prediction=edm", "diffusion.noise=log_normal"),
     ("diffusion.prediction=flow", "diffusion.noise=uniform_u"),
-    ("fit.condition_noise=0",),  # one of the two is what the learner has anyway
     ("fit.condition_noise=1",),
     ("diffusion.drop_condition=0.1", "diffusion.guidance=2"),
     ("fit.normaliser=whiten",),

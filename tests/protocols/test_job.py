@@ -15,7 +15,6 @@ from diffuprompt.cli import train as verb
 from diffuprompt.cli.parse import parse
 from diffuprompt.errors import ConfigError
 from diffuprompt.protocols.job import JobConfig, Resolved, command, resolve
-from diffuprompt.protocols.study import PLUG_IN
 
 DIFFUSION = {"learner": "cocoop", "generator": "diffusion"}
 
@@ -48,23 +47,6 @@ def test_overrides_reach_their_section() -> None:
     assert (found.diffusion.nfe, found.fit.lr, found.diffusion.sampler) == (3, 1.0, "ddim")
 
 
-def test_noise_on_the_condition_follows_where_the_learner_has_prompts() -> None:
-    def noise(learner: str, *overrides: str) -> float | None:
-        found = resolved(*overrides, learner=learner, generator="diffusion")
-        assert found.to_json()["fit"]["condition_noise"] == found.fit.condition_noise
-        return found.fit.condition_noise
-
-    assert {name: noise(name) for name in PLUG_IN} == {
-        **{"coop": 0.0, "cocoop": 0.0},
-        **{"vpt": 1.0, "maple": 1.0, "promptsrc": 1.0, "coprompt": 1.0},
-    }
-    assert noise("promptsrc", "vision_ctx=0") == 0.0
-    assert noise("promptsrc", "condition_noise=0") == 0.0
-    assert noise("coop", "condition_noise=0.5") == 0.5
-    assert noise("coop", "condition_noise=null") == 0.0
-    assert noise("promptsrc", "diffusion.preset=paper") == 0.0
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -74,7 +56,7 @@ def test_noise_on_the_condition_follows_where_the_learner_has_prompts() -> None:
         ("position=end", "unknown key"),  # CoOp's, and this is CoCoOp
         ("steps=3", "ambiguous, one of ['overfit.steps', 'diffusion.steps']"),
         ("lr", "expected KEY=VALUE"),
-        ("condition_noise=much", "fit.condition_noise: got 'much', expected a number, or null"),
+        ("condition_noise=much", "fit.condition_noise: got 'much', expected a number"),
         ("condition_noise=-1", "fit: expected at least 0 for ['condition_noise']"),
         ("epochs=2.5", "train.epochs: got 2.5, expected a whole number"),
         ("epochs=many", "train.epochs: got 'many', expected a whole number"),

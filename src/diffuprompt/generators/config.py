@@ -74,9 +74,9 @@ class FitConfig:
             "meta_net", CoCoOp's bottleneck as in the paper, or "linear".
         condition_noise: size of the Gaussian noise on the image's feature in training, relative to
             the feature (conditioning augmentation, Ho et al. 2021, arXiv 2106.15282), which keeps
-            few images from being learned by heart. null takes 1 for learners with prompts in the
-            image tower and 0 for others: on held-out base classes the harmonic mean of every one of
-            the former was higher with it, that of the others lower (``tools.choose_recipes``).
+            few images from being learned by heart: without it a condition has one answer, and
+            sampling is a regression. Off: on held-out base classes it helped learners with prompts
+            in the image tower and hurt the others (``RESULTS.md``).
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """
@@ -93,14 +93,14 @@ class FitConfig:
     ce_samples: int = 8
     classes: int = 0
     pi: Literal["meta_net", "linear"] = "linear"
-    condition_noise: float | None = None
+    condition_noise: float = 0.0
     normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
     rank: int = 64
 
     def __post_init__(self) -> None:
         small = [k for k in ("batch", "rank") if getattr(self, k) < 1]
         counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes", "condition_noise")
-        negative = [k for k in counts if (getattr(self, k) or 0) < 0]
+        negative = [k for k in counts if getattr(self, k) < 0]
         problems = [f"fit: expected at least 1 for {small}"] * bool(small)
         problems += [f"fit: expected at least 0 for {negative}"] * bool(negative)
         if not self.beta and not self.ce_weight:

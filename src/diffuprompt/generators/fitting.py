@@ -96,7 +96,7 @@ class FitTask:
 
     def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
         """Return what the generator makes of the images at ``index``."""
-        noise = self.owner.fitting.condition_noise or 0.0
+        noise = self.owner.fitting.condition_noise
         features = blurred(self.pairs.features[index], noise, stream)
         with mixed(self.owner.precision, target_BZ.device):
             found = self.owner.attempt(target_BZ, features, stream)

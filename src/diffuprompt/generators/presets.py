@@ -38,7 +38,6 @@ PRESETS: tuple[GeneratorPreset, ...] = (
             "fit.ce_weight": 1.0,
             "fit.ce_samples": 0,
             "fit.pi": "meta_net",
-            "fit.condition_noise": 0.0,
             "fit.normaliser": "none",
             "diffusion.network": "paper",
             "diffusion.schedule": "linear",

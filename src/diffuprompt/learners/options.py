@@ -29,10 +29,6 @@ class Options(Protocol):
         """Whether there are prompts that a generator could give."""
 
     @property
-    def prompts_images(self) -> bool:
-        """Whether the image tower takes prompts, its own or such as follow from the text's."""
-
-    @property
     def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
         """Whether training wants sentences about classes: if there are any, or by all means."""
 
@@ -47,7 +43,6 @@ class ZeroShotOptions:
     templates: list[str] = field(default_factory=lambda: [SINGLE])
 
     generates: ClassVar[bool] = False
-    prompts_images: ClassVar[bool] = False
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
     def __post_init__(self) -> None:
@@ -71,7 +66,6 @@ class ContextOptions:
     ctx_init: str | None
 
     generates: ClassVar[bool] = True
-    prompts_images: ClassVar[bool] = False
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
     def __post_init__(self) -> None:
@@ -191,12 +185,7 @@ class PromptOptions:
     @property
     def generates(self) -> bool:
         """Whether there is any prompt."""
-        return bool(self.num_ctx or self.prompts_images)
-
-    @property
-    def prompts_images(self) -> bool:
-        """Whether there is any in the image tower."""
-        return self.vision[0] > 0
+        return bool(self.num_ctx or self.vision[0])
 
     @property
     def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
@@ -234,7 +223,6 @@ class TipOptions:
     size: int = field(default=0, metadata=LEARNED)
 
     generates: ClassVar[bool] = False
-    prompts_images: ClassVar[bool] = False
     asks_for_sentences: ClassVar[Literal["no"]] = "no"
 
     def __post_init__(self) -> None:

@@ -199,9 +199,6 @@ def resolve(
     sections = _sections(preset, job.generator)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job)
-    if sections["fit"]["condition_noise"] is None:
-        options = _learner_options(job.learner, sections["learner"])
-        sections["fit"]["condition_noise"] = 1.0 if options.prompts_images else 0.0
     read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,

@@ -22,7 +22,6 @@ EXPECTED: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     int | None: "a whole number, or null to follow another option",
-    float | None: "a number, or null to follow the learner",
     bool: "true or false",
     str: "text",
     str | None: "text, or null for none",
@@ -132,9 +131,9 @@ def _fit(want: Any, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if want in (int, int | None) and number and value == int(value):
         return int(value)
-    if want in (int | None, float | None) and value is None:
+    if want == int | None and value is None:
         return None
-    if want in (float, float | None) and number:
+    if want is float and number:
         return float(value)
     if want == list[str]:
         texts = [value] if isinstance(value, str) else value
