@@ -138,17 +138,22 @@ def assert_same(found: Path, expected: Path) -> None:
         assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
+def start_training(world: Path, out: Path, epochs: int) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with its standard error to read."""
     words = ("train", "--data", "colours", "--backbone", "./clip", "--workers", "0")
-    long = ("--set", "epochs=1000000", "--set", "views=1", "--out", str(tmp_path / "run"))
+    sets = ("--set", f"epochs={epochs}", "--set", "views=1", "--out", str(out))
     source = Path(job.__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diffuprompt.cli.main", *words, *long],
+    return subprocess.Popen(
+        [sys.executable, "-m", "diffuprompt.cli.main", *words, *sets],
         cwd=world,
         env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
+    process = start_training(world, tmp_path / "run", epochs=1000000)
     learner = tmp_path / "run" / "checkpoint" / "learner"
     while not (learner / "metrics.jsonl").exists():
         assert process.poll() is None, process.stderr
@@ -162,18 +167,9 @@ def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_never_work_on_one_run(world: Path, tmp_path: Path) -> None:
-    words = ("train", "--data", "colours", "--backbone", "./clip", "--workers", "0")
-    short = ("--set", "epochs=1", "--set", "views=1", "--out", str(tmp_path / "run"))
-    source = Path(job.__file__).parents[2]
     folder = RunFolder(tmp_path / "run")
     with folder.held():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "diffuprompt.cli.main", *words, *short],
-            cwd=world,
-            env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = start_training(world, folder.path, epochs=1)
         assert process.stderr is not None
         said = ""
         while "another process works on this run" not in said:
