@@ -236,7 +236,9 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
     worse = {"own": (0.5, 0.5), "diffusion": (0.5, 0.75), "regression": (0.5, 0.5)}
     other = exact("cocoop", worse)
     job = other.job.model_copy(update={"setting": "fit.beta=2"})
-    made = report([exact("cocoop", EXACT), other.model_copy(update={"job": job})])
+    spread = {**other.statistics, "generated_spread": 0.25}
+    other = other.model_copy(update={"job": job, "statistics": spread})
+    made = report([exact("cocoop", EXACT), other])
     (part,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
     found = dict(zip(part.table.columns, part.table.rows[0], strict=True))
     for column, value in (
@@ -245,6 +247,7 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
         ("H − default", 60.0 - 75.0),
         ("H − own prompts", 60.0 - 50.0),
         ("H − regression", 60.0 - 50.0),
+        ("Spread", 0.25),
     ):
         cell = found[column]
         assert isinstance(cell, Number)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffuprompt.report.alike import check_alike
-from diffuprompt.report.costs import Costs, mean_costs
+from diffuprompt.report.costs import Costs, mean_costs, mean_known
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, OWN, is_swept, row_name, row_order
 from diffuprompt.report.stats import Bools, Floats, add_harmonic, harmonic_mean
@@ -46,6 +46,8 @@ class Row:
 
     ``setting`` names an ablation, and ``costs`` are those of `report.costs`. ``is_joint`` says that
     training the generator moved the learner too, so that the job's own prompts are no plain ones.
+    ``draw_spread`` is how far the generator's draws for one image lie apart, as a share of how far
+    V* is from V0; None without a generator.
     """
 
     learner: str
@@ -57,6 +59,7 @@ class Row:
     setting: str = ""
     precision: str = "fp32"
     is_joint: bool = False
+    draw_spread: float | None = None
     costs: Costs = field(default_factory=Costs)
 
     @property
@@ -210,6 +213,7 @@ def _row(key: _Key, sources: Sequence[Source]) -> Row:
         setting=key.setting,
         precision=config.get("precision", "fp32"),  # records leave the default out
         is_joint=config.get("fit", {}).get("mode") == "joint",
+        draw_spread=mean_known(s.record.statistics.get("generated_spread") for s in ordered),
         costs=mean_costs([s.record for s in ordered], key.variant),
     )
 

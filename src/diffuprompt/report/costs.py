@@ -46,17 +46,18 @@ def mean_costs(records: Sequence[Record], variant: str) -> Costs:
     """Return what one way of making prompts cost in some jobs of equal kind."""
     scores = [[s for s in r.scores if s.variant == variant] for r in records]
     own = variant == OWN
+    rate = mean_known(r.statistics.get("images_per_second") for r in records)
     return Costs(
-        train_s=_mean(
+        train_s=mean_known(
             sum(t for stage, t in r.seconds.items() if stage == "learner" or not own)
             - (0 if own else r.seconds.get(SCORING, 0.0))
             for r in records
         ),
-        overfit_s=_mean(r.seconds.get("overfit") for r in records),
-        generate_ms=_mean(_milliseconds(s, "generate_ms") for s in scores),
-        classify_ms=_mean(_milliseconds(s, "classify_ms") for s in scores),
-        peak_mib=_mean(r.statistics.get("peak_memory_mib") for r in records),
-        own_rate=_mean(r.statistics.get("images_per_second") for r in records) if own else None,
+        overfit_s=mean_known(r.seconds.get("overfit") for r in records),
+        generate_ms=mean_known(_milliseconds(s, "generate_ms") for s in scores),
+        classify_ms=mean_known(_milliseconds(s, "classify_ms") for s in scores),
+        peak_mib=mean_known(r.statistics.get("peak_memory_mib") for r in records),
+        own_rate=rate if own else None,
     )
 
 
@@ -68,6 +69,7 @@ def _milliseconds(scores: Sequence[Score], field: str) -> float | None:
     return sum(value * total for value, total in values) / sum(total for _, total in values)
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None

@@ -15,7 +15,9 @@ from diffuprompt.report.tables import Cell, Number, Table
 GAIN_CAPTION = (
     "H gains are paired differences in points with 95 % bootstrap intervals over seeds and images; "
     "the mean's interval draws the same images for all learners. Above controls: the intervals of "
-    "diffusion minus regression and of diffusion minus shuffled pi are both above zero."
+    "diffusion minus regression and of diffusion minus shuffled pi are both above zero. Spread: "
+    "how far the prompts of four draws for one training image lie apart, as a share of how far V* "
+    "is from V0."
 )
 
 
@@ -40,10 +42,11 @@ def gains_table(study: Study) -> Table:
         generated = tuple(number(gain.generated.mean(m), 2) for m in ("base", "new", "h"))
         gains = tuple(difference(_h(gain.over.get(name))) for name in (OWN, *DECIDING))
         above = "yes" if gain.is_above_controls else "no"
-        rows.append((learner_name(gain.learner), *own, *generated, *gains, above))
+        spread = number(gain.generated.draw_spread, 2)
+        rows.append((learner_name(gain.learner), *own, *generated, *gains, spread, above))
     last = f"{len(study.above)} of {len(study.gains)}"
     gap: tuple[Cell, ...] = (None,) * 6
-    rows.append(("Mean", *gap, difference(study.mean), None, None, last))
+    rows.append(("Mean", *gap, difference(study.mean), None, None, None, last))
     columns = (
         "Learner",
         *(f"own {METRICS[m]}" for m in ("base", "new", "h")),
@@ -51,6 +54,7 @@ def gains_table(study: Study) -> Table:
         "H gain",
         "over regression",
         "over shuffled pi",
+        "spread",
         "above controls",
     )
     return Table(columns=columns, rows=tuple(rows), caption=GAIN_CAPTION)
@@ -132,14 +136,15 @@ def ablation_parts(section: Section) -> tuple[Part, ...]:
         differences = tuple(difference(default.get(m)) for m in metrics)
         controls = (difference(own.get("h")), difference(mean.get("h")))
         seeds = Number(value=len(row.seeds), digits=0)
-        costs = number(row.costs.train_s, 1)
-        rows.append((row.name, *values, *differences, *controls, costs, seeds))
+        told = (number(row.draw_spread, 2), number(row.costs.train_s, 1))
+        rows.append((row.name, *values, *differences, *controls, *told, seeds))
     columns = (
         "Job",
         *(METRICS[m] for m in metrics),
         *(f"{METRICS[m]} − default" for m in metrics),
         "H − own prompts",
         "H − regression",
+        "Spread",
         "Training s",
         "Seeds",
     )
