@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from tests.diffusion.networks import GROUPS, F, inputs, tiny
+from tests.diffusion.networks import GROUPS, TINY, F, inputs, tiny
 from tests.diffusion.worlds import generator
 
 from diffuprompt.diffusion.attention import dropout
@@ -95,9 +97,15 @@ def test_a_linear_pi_is_the_feature_at_size_one_or_a_linear_map_of_it():
 
 
 def test_no_decay_names():
-    network = tiny(trained=False)
+    network = tiny(replace(TINY, null=True), trained=False)
     names = network.no_decay()
-    assert {"positions", "input_norm.weight", "blocks.1.qkv.bias", "pi.layers.2.bias"} <= names
+    assert {
+        "positions",
+        "null",
+        "input_norm.weight",
+        "blocks.1.qkv.bias",
+        "pi.layers.2.bias",
+    } <= names
     decayed = {n for n, _ in network.named_parameters()} - names
     assert {"codec.encoders.0.weight", "blocks.0.qkv.weight", "time_encoder"} <= decayed
     assert all(dict(network.named_parameters())[n].ndim > 1 for n in decayed)

@@ -33,10 +33,10 @@ def job(world: Path, runs: Path, *overrides: str) -> JobConfig:
 
 
 def test_train_evaluate_and_predict_agree(world: Path, tmp_path: Path) -> None:
-    """Guided EDM from one command to a picture's names."""
+    """Guided EDM with means over two draws, from one command to a picture's names."""
     asked = job(
         world, tmp_path, "prediction=edm", "noise=log_normal", "drop_condition=0.2",
-        "guidance=1.5", "sigma_start=20",
+        "guidance=1.5", "ensemble=2", "sigma_start=20",
     )  # fmt: skip
     run = train_job(asked)
     record = read_record(evaluate_run(run))

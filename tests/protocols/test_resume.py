@@ -27,6 +27,7 @@ from diffuprompt.generators import calibrate, fitting, shards
 from diffuprompt.hub import artifact
 from diffuprompt.protocols import overfitting
 from diffuprompt.protocols import train as job
+from diffuprompt.protocols.evaluate import evaluate_run
 from diffuprompt.protocols.run_folder import RunFolder
 
 WORDS = (
@@ -167,16 +168,35 @@ def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_never_work_on_one_run(world: Path, tmp_path: Path) -> None:
+    """The second waits, finds the run trained, and leaves it alone; what is done needs no lock."""
     folder = RunFolder(tmp_path / "run")
+    first = start_training(world, folder.path, epochs=1)
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    done, aside = folder.artifact / "artifact.json", tmp_path / "aside"
     with folder.held():
-        process = start_training(world, folder.path, epochs=1)
-        assert process.stderr is not None
-        said = ""
-        while "another process works on this run" not in said:
-            line = process.stderr.readline()
-            assert line, said  # it ended without waiting
-            said += line
-        assert not (folder.path / "run.json").exists()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert folder.is_trained
+        done.rename(aside)  # as if the process that holds the run were at its last step
+        second = start_training(world, folder.path, epochs=1)
+        try:
+            said = read_until(second, "another process works on this run")
+            aside.rename(done)
+        except BaseException:
+            second.kill()
+            raise
+    _, rest = second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert "is trained already" in said + rest
+    record = evaluate_run(folder.path)
+    with folder.held():
+        assert evaluate_run(folder.path) == record
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Return what a process says on standard error up to the line with ``words``."""
+    said = ""
+    assert process.stderr is not None
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, said  # it ended without a word of it
+        said += line
+    return said

@@ -18,7 +18,7 @@ from diffuprompt.errors import CheckpointError, DiffupromptError
 EXAMPLES = """
 diffuprompt doctor
 """
-CORE = "torch numpy pillow safetensors tokenizers tyro pydantic rich accelerate".split()
+CORE = "torch numpy pillow safetensors tokenizers tyro pydantic rich accelerate filelock".split()
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 ENOUGH_MEMORY_GIB = 2.0
 MARKS = {"ok": "ok     ", "note": "note   ", "fail": "MISSING"}

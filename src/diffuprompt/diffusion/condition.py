@@ -56,7 +56,7 @@ class PiNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, condition_BE: Tensor) -> Tensor:
-        """Return pi ``(B, ..., out_width)``; the scale of the feature does not matter."""
+        """Return pi ``(B, out_width)``; the scale of the feature does not matter."""
         unit = functional.normalize(condition_BE, dim=-1) * math.sqrt(condition_BE.shape[-1])
         return self.layers(unit)
 

@@ -74,9 +74,9 @@ class FitConfig:
             "meta_net", CoCoOp's bottleneck as in the paper, or "linear".
         condition_noise: size of the Gaussian noise on the image's feature in training, relative to
             the feature (conditioning augmentation, Ho et al. 2021, arXiv 2106.15282), which keeps
-            few images from being learned by heart: without it a condition has one answer, and
-            sampling is a regression. Off: on held-out base classes it helped learners with prompts
-            in the image tower and hurt the others (``RESULTS.md``).
+            few images from being learned by heart: a condition that has one answer makes sampling
+            a regression. Off, because it costs accuracy where draws differ already
+            (``RESULTS.md``).
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """

@@ -2,7 +2,7 @@
 
 Everything that all generators must share to be comparable is here; a generator brings its own loss.
 
-Legend: B image, F flat, N training image, Z normalised coordinate, M draw.
+Legend: B image, E embedding, F flat, N training image, Z normalised coordinate, M draw.
 """
 
 from __future__ import annotations

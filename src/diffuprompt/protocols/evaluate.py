@@ -47,19 +47,26 @@ def evaluate_run(
         evaluation: what to score of generated prompts; None for everything but sweeps.
         progress: shows what is going on.
     """
+    evaluation = evaluation or Evaluation()
     folder = RunFolder(Path(run))
     job, _ = read_run(folder.path)
-    with folder.held():
-        return _evaluate(folder, job, evaluation or Evaluation(), progress)
+    if not _is_evaluated(folder, evaluation):  # which is said of others' runs too, unlocked
+        with folder.held():
+            if not _is_evaluated(folder, evaluation):
+                _evaluate(folder, job, evaluation, progress)
+                return folder.record
+    log.info("%s is evaluated already; delete record.json to do it again", folder.path)
+    return folder.record
+
+
+def _is_evaluated(folder: RunFolder, evaluation: Evaluation) -> bool:
+    return folder.is_finished and evaluation.is_in(read_record(folder.record))
 
 
 def _evaluate(
     folder: RunFolder, job: JobConfig, evaluation: Evaluation, progress: Progress
-) -> Path:
+) -> None:
     before = read_record(folder.record) if folder.is_finished else None
-    if before is not None and evaluation.is_in(before):
-        log.info("%s is evaluated already; delete record.json to do it again", folder.path)
-        return folder.record
     if not folder.is_trained:
         raise DataError(
             f"{folder.path}: not trained to the end; give its 'diffuprompt train' command again "
@@ -82,7 +89,6 @@ def _evaluate(
         seconds += before.seconds["evaluate"]
     record = _record(bench, job, folder, learner, generator, scores, seconds)
     write_text(folder.record, record.model_dump_json(indent=1) + "\n")
-    return folder.record
 
 
 def _generated(

@@ -31,6 +31,11 @@ class RunFolder:
         self.record = path / "record.json"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it belongs to a run already."""
+        return (self.path / "run.json").exists()
+
+    @property
     def is_trained(self) -> bool:
         """Whether training is complete."""
         return (self.artifact / "artifact.json").is_file()
@@ -44,7 +49,8 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Keep other processes from working on this run; wait while one of them does.
 
-        The lock is the operating system's, so a process that is killed gives the run free.
+        The lock is the operating system's where it has one for files, so that a process that is
+        killed gives the run free. It must not be taken twice by one process.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
@@ -66,7 +72,7 @@ class RunFolder:
         """
         file = self.path / "run.json"
         wanted = {"resolved": resolved.to_json(), "hashes": hashes}
-        if file.exists():
+        if self.is_open:
             found = read_json(file, error=DataError)
             differences = _differences(found.get("resolved", {}), wanted["resolved"])
             differences += _differences(found.get("hashes", {}), hashes)

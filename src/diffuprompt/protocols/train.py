@@ -39,9 +39,9 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
     bench = prepare(job, progress)
     resolved = bench.resolved
     folder = RunFolder(job.out or job.runs_dir / run_name(resolved))
-    if folder.is_trained:
-        folder.open(job, resolved, bench.hashes)
-        log.info("%s is trained already; nothing to do", folder.path)
+    if folder.is_open:
+        folder.open(job, resolved, bench.hashes)  # another run's folder is refused without waiting
+    if _is_done(folder):
         return folder.path
     # All that can be wrong comes before the folder is opened: a job that never started must not
     # keep its corrected successor out.
@@ -50,9 +50,15 @@ def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
     bench.read_images()
     with folder.held():
         folder.open(job, resolved, bench.hashes)
-        if not folder.is_trained:  # another process may just have done it
+        if not _is_done(folder):  # by the process that was waited for
             _train(job, bench, learner, generator, folder, progress)
     return folder.path
+
+
+def _is_done(folder: RunFolder) -> bool:
+    if folder.is_trained:
+        log.info("%s is trained already; nothing to do", folder.path)
+    return folder.is_trained
 
 
 def _train(
