@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.contract.generators import shrink_networks
+from tests.protocols.world import small_job
 
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
@@ -21,21 +22,6 @@ from diffuprompt.protocols.job import JobConfig, resolve
 from diffuprompt.protocols.train import train_job
 from diffuprompt.protocols.workbench import prepare
 from diffuprompt.record import read_record
-
-
-def job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConfig:
-    return JobConfig(
-        data=str(world / "colours"),
-        backbone=str(world / "clip"),
-        learner=learner,
-        generator="diffusion",
-        shots=2,
-        protocol="base-to-new",
-        runs_dir=runs,
-        device="cpu",
-        workers=0,
-        overrides=("train.epochs=2", *overrides, "fit.epochs=2", "fit.batch=4"),
-    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +40,7 @@ def test_joint_training_moves_the_learner_and_is_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shrink_networks(monkeypatch)
-    asked = job(world, tmp_path, learner, *overrides)
+    asked = small_job(world, tmp_path, learner, *overrides)
     run = train_job(asked)
     assert train_job(asked) == run  # finished: nothing to do
     record = read_record(evaluate_run(run))
@@ -79,7 +65,7 @@ def test_a_sweep_over_evaluations_leaves_out_what_amed_was_not_fitted_for(
     """And the record is finished then: a study must not ask for the rest again and again."""
     shrink_networks(monkeypatch)
     asked = Evaluation(controls="none", nfe=(1, 5, 6))
-    run = train_job(job(world, tmp_path, "cocoop", "diffusion.sampler=amed"))
+    run = train_job(small_job(world, tmp_path, "cocoop", "diffusion.sampler=amed"))
     with caplog.at_level("INFO", logger="diffuprompt"):
         record = read_record(evaluate_run(run, evaluation=asked))
     assert "nfe [1, 6] left out: AMED was fitted for 5 evaluations only" in caplog.text

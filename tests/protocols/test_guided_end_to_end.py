@@ -5,37 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tests.protocols.world import small_job
 
 from diffuprompt.engine.progress import NULL
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.protocols.evaluate import evaluate_run
-from diffuprompt.protocols.job import JobConfig
 from diffuprompt.protocols.prompted import learner_logits, own_prompts
 from diffuprompt.protocols.train import train_job
 from diffuprompt.protocols.workbench import prepare
 from diffuprompt.record import read_record
 
 
-def job(world: Path, runs: Path, *overrides: str) -> JobConfig:
-    return JobConfig(
-        data=str(world / "colours"),
-        backbone=str(world / "clip"),
-        learner="coop",
-        generator="diffusion",
-        shots=2,
-        protocol="base-to-new",
-        runs_dir=runs,
-        device="cpu",
-        workers=0,
-        overrides=("epochs=2", "fit.epochs=2", "fit.batch=4", *overrides),
-    )
-
-
 def test_train_evaluate_and_predict_agree(world: Path, tmp_path: Path) -> None:
     """Guided EDM with means over two draws, from one command to a picture's names."""
-    asked = job(
-        world, tmp_path, "prediction=edm", "noise=log_normal", "drop_condition=0.2",
+    asked = small_job(
+        world, tmp_path, "coop", "prediction=edm", "noise=log_normal", "drop_condition=0.2",
         "guidance=1.5", "ensemble=2", "sigma_start=20",
     )  # fmt: skip
     run = train_job(asked)

@@ -18,6 +18,7 @@ from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.hf import save_hf
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.transforms import Preprocess
+from diffuprompt.protocols.job import JobConfig
 
 SIDE = 32
 COLOURS = {
@@ -91,3 +92,19 @@ def command(*words: object) -> Done:
     with redirect_stdout(out), redirect_stderr(err):
         code = main([str(word) for word in words])
     return Done(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def small_job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConfig:
+    """Diffusion on the colours, trained for a few steps."""
+    return JobConfig(
+        data=str(world / "colours"),
+        backbone=str(world / "clip"),
+        learner=learner,
+        generator="diffusion",
+        shots=2,
+        protocol="base-to-new",
+        runs_dir=runs,
+        device="cpu",
+        workers=0,
+        overrides=("train.epochs=2", *overrides, "fit.epochs=2", "fit.batch=4"),
+    )
