@@ -33,9 +33,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.text_path import Ids, class_names
+from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.model import Clip
-from diffuprompt.clip.tokenizer import Tokenizer
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.engine.seeds import torch_stream

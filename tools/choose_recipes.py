@@ -4,7 +4,7 @@
     python -m tools.choose_recipes --precision bf16 --seeds 1 2 --results results/holdout
 
 Every setting of the grid is trained and scored with the protocol ``holdout`` (half of the base
-classes play the new ones; see `diffuprompt.protocols.parts`), each job in a process of its own, and
+classes play the new ones; see `diffuprompt.protocols.roles`), each job in a process of its own, and
 what is finished is not repeated. Records go to ``--results``; ``diffuprompt report`` shows every
 setting beside the learner's recipe, with paired intervals.
 """
@@ -17,11 +17,12 @@ import sys
 from pathlib import Path
 
 from diffuprompt.engine.device import cores
-from diffuprompt.protocols.evaluation import Evaluation
-from diffuprompt.protocols.job import JobConfig
-from diffuprompt.protocols.matrix import run_matrix
-from diffuprompt.protocols.plan import plan
-from diffuprompt.protocols.study import PLUG_IN, StudyJob
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.matrix.entry import MatrixJob
+from diffuprompt.matrix.plan import plan
+from diffuprompt.matrix.run import run_matrix
+from diffuprompt.studies.study import PLUG_IN
 
 Settings = tuple[str, ...]  # overrides; none are the recipe as it is
 
@@ -62,7 +63,7 @@ GENERATED = Evaluation(controls="basic")
 PLAIN = Evaluation(controls="none")
 
 
-def jobs(args: argparse.Namespace) -> list[StudyJob]:
+def jobs(args: argparse.Namespace) -> list[MatrixJob]:
     """Return the recipe of every learner and generator that was asked for, and its settings."""
     grids = {"none": LEARNERS, "diffusion": dict.fromkeys(PLUG_IN, DIFFUSION)}
     found = []
@@ -75,7 +76,7 @@ def jobs(args: argparse.Namespace) -> list[StudyJob]:
                     seed=seed, protocol="holdout", overrides=settings, setting=" ".join(settings),
                     precision=args.precision, runs_dir=args.runs_dir,
                 )  # fmt: skip
-                found.append(StudyJob(job=job, evaluation=evaluation))
+                found.append(MatrixJob(job=job, evaluation=evaluation))
     return found
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel
 
-from diffuprompt.clip.tokenizer import Tokenizer
+from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.data.scenes import STYLES, caption, held_out, materialise, scene
 from diffuprompt.data.scenes.dataset import parse_look
 from tools.scenes_batches import SIDE

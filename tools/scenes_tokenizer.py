@@ -10,7 +10,7 @@ from random import Random
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from diffuprompt.clip.tokenizer import EOT, SOT, WORDS, Tokenizer
+from diffuprompt.checkpoints.tokenizer import EOT, SOT, WORDS, Tokenizer
 from diffuprompt.data.scenes import SHAPES, STYLES, caption, scene
 
 VOCABULARY = 1536

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import CLIPConfig, CLIPModel
 
-from diffuprompt.clip.tokenizer import Tokenizer
+from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.data.scenes import COLOURS, FILLS, SHAPES
 from tools.scenes_batches import PATCH, SIDE, Pairs, PairStream, same_text
 from tools.scenes_tokenizer import train_tokenizer

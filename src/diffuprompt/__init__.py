@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffuprompt.clip.load import load_clip
+    from diffuprompt.checkpoints.load import load_clip
     from diffuprompt.hub.classifier import Classifier
     from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
@@ -22,7 +22,7 @@ _HOMES = {
     "PromptSpec": "diffuprompt.prompts",
     "Prompts": "diffuprompt.prompts",
     "Slot": "diffuprompt.prompts",
-    "load_clip": "diffuprompt.clip.load",
+    "load_clip": "diffuprompt.checkpoints.load",
 }
 
 

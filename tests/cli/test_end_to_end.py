@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.protocols.world import CLASSES, Done, command, make_clip, make_pictures
+from tests.world import CLASSES, Done, command, make_clip, make_pictures
 
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.record import Record, Score, read_record

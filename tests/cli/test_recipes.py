@@ -12,8 +12,8 @@ from diffuprompt.cli.main import main
 from diffuprompt.cli.parse import parse
 from diffuprompt.cli.show import recipe
 from diffuprompt.cli.train import Args, job
+from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 from diffuprompt.learners.presets import PRESETS, Preset
-from diffuprompt.protocols.job import JobConfig, Resolved, resolve
 
 
 def resolved(config: JobConfig) -> Resolved:

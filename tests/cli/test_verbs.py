@@ -13,8 +13,8 @@ from PIL import Image
 
 from diffuprompt.cli import doctor
 from diffuprompt.cli.main import main
-from diffuprompt.protocols.evaluation import Evaluation
-from diffuprompt.protocols.job import JobConfig
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.job import JobConfig
 from diffuprompt.record import Job, Record, Score, pack_hits
 
 
@@ -77,7 +77,7 @@ def test_evaluate_prints_base_new_and_h(
         asked.append((run_dir, evaluation))
         return record(run_dir)
 
-    stand_in(monkeypatch, "diffuprompt.protocols.evaluate", evaluate_run=evaluate_run)
+    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=evaluate_run)
     runs = [make_run(tmp_path / name) for name in ("one", "two")]
     assert main(["evaluate", *map(str, runs), "--no-oracle"]) == 0
     assert asked == [(run, Evaluation(oracle=False)) for run in runs]
@@ -90,7 +90,7 @@ def test_evaluate_prints_base_new_and_h(
 def test_evaluate_looks_at_all_folders_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in(monkeypatch, "diffuprompt.protocols.evaluate", evaluate_run=None)
+    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=None)
     good = make_run(tmp_path / "good")
     assert main(["evaluate", str(good), str(tmp_path / "x"), str(tmp_path / "y")]) == 3
     shown = capsys.readouterr().err
@@ -215,7 +215,7 @@ def test_train_hands_every_option_to_the_job(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(config)
         return Path("runs/made")
 
-    stand_in(monkeypatch, "diffuprompt.protocols.train", train_job=train_job)
+    stand_in(monkeypatch, "diffuprompt.jobs.train", train_job=train_job)
     words = ["--data", "scenes", "--learner", "cocoop", "--generator", "diffusion", "--shots", "4"]
     words += ["--set", "lr=0.1", "--set", "nfe=3", "--out", "there", "--text-memory-mib", "64"]
     assert main(["train", *words]) == 0
@@ -253,7 +253,7 @@ def test_demo_prints_its_table_and_the_page(
         record(make_run(out / "runs" / "one"))
         return out / "runs", ()
 
-    stand_in(monkeypatch, "diffuprompt.protocols.demo", run_demo=run_demo)
+    stand_in(monkeypatch, "diffuprompt.studies.demo", run_demo=run_demo)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "CoCoOp + diffusion" in shown

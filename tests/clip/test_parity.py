@@ -10,14 +10,14 @@ import torch
 from tests.clip import tiny
 from torch import Tensor, nn
 
+from diffuprompt.checkpoints.hf import load_hf
+from diffuprompt.checkpoints.keys import hf_table
+from diffuprompt.checkpoints.weights import Origin
 from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.hf import load_hf
-from diffuprompt.clip.keys import hf_table
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan, TextTower
 from diffuprompt.clip.tokens import PromptedTokens, sentence_tokens
 from diffuprompt.clip.vision import VisionTower
-from diffuprompt.clip.weights import Origin
 from diffuprompt.data.transforms import Preprocess
 
 transformers = pytest.importorskip("transformers")

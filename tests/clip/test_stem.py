@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from diffuprompt.clip.load import load_clip
+from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.stem import EfficientNetLite0, SameConv2d, build_stem
 from diffuprompt.clip.tokens import sentence_tokens

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from diffuprompt.clip.tokenizer import BPE_FILE, Tokenizer
+from diffuprompt.checkpoints.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.data.transforms import Preprocess
 
 MERGES = ["t h", "th e</w>", "p h", "ph o", "o f</w>", "c a", "ca t</w>", "d o", "do g</w>"]

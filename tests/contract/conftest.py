@@ -12,7 +12,7 @@ from tests.contract.generators import shrink_networks
 from tests.contract.probe import METHOD, Probe, ProbeOptions
 from tests.contract.towers import NAMES, TINY, pictures, tower
 
-from diffuprompt.clip.load import ASSETS, BUNDLED, PHOTO
+from diffuprompt.checkpoints.load import ASSETS, BUNDLED, PHOTO
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.learners.base import Learner

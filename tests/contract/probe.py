@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokenizer import Tokenizer
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes

@@ -10,7 +10,7 @@ from tests.contract.views import image_set
 
 from diffuprompt.engine.loop import train
 from diffuprompt.learners.presets import TrainConfig
-from diffuprompt.protocols.learner_task import LearnerTask
+from diffuprompt.stages.learner_task import LearnerTask
 
 
 def test_every_slot_receives_gradient(prompted, images, classes):

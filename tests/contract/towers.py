@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from diffuprompt.checkpoints.load import load_clip
+from diffuprompt.checkpoints.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.load import load_clip
 from diffuprompt.clip.model import Clip
-from diffuprompt.clip.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.engine.seeds import torch_stream

@@ -9,14 +9,14 @@ import torch
 from tests.contract.towers import pictures
 from torch import Tensor
 
-from diffuprompt.clip.budget import Budget
-from diffuprompt.clip.features import FeatureStore
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.classes import Classes
-from diffuprompt.protocols.image_set import ImageSet
+from diffuprompt.stages.budget import Budget
+from diffuprompt.stages.features import FeatureStore
+from diffuprompt.stages.image_set import ImageSet
 
 
 class GivenFeatures:

@@ -16,7 +16,7 @@ from diffuprompt.generators import fitting
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.joint import Base, JointTask, fit_joint
-from diffuprompt.protocols.job import JobConfig
+from diffuprompt.jobs.job import JobConfig
 
 pytestmark = pytest.mark.usefixtures("_small")
 

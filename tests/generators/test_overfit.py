@@ -20,7 +20,7 @@ from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
 from diffuprompt.learners.classes import Classes
-from diffuprompt.protocols.prompted import learner_logits, own_prompts
+from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 
 PROBLEMS = {"softmax": softmax_problem, "quadratic": quadratic_problem}
 # float64 rounding of a few steps; Adam divides by gradients' sizes, which magnifies it a little

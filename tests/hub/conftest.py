@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.protocols.world import make_clip, make_pictures
+from tests.world import make_clip, make_pictures
 
-from diffuprompt.protocols.job import JobConfig
-from diffuprompt.protocols.train import train_job
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.train import train_job
 
 
 @pytest.fixture(scope="session")

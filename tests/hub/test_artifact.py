@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.protocols.world import CLASSES, make_clip
+from tests.world import CLASSES, make_clip
 
-from diffuprompt.clip.load import load_clip
+from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.model import Clip
 from diffuprompt.engine.files import read_tensors, write_tensors
 from diffuprompt.errors import CheckpointError

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.protocols.world import CLASSES
+from tests.world import CLASSES
 
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.hub.predictive import predictive
-from diffuprompt.protocols.prompted import learner_logits, own_prompts
-from diffuprompt.protocols.run_folder import read_run
-from diffuprompt.protocols.workbench import prepare
+from diffuprompt.jobs.run_folder import read_run
+from diffuprompt.jobs.workbench import prepare
+from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 
 RUNS = ("coop", "diffusion")
 # Probabilities are softmax(20 * cosine); features of one image alone and in a batch differ by

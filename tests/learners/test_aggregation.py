@@ -16,7 +16,7 @@ from diffuprompt.learners.aggregation import gaussian_weights
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.presets import TrainConfig
 from diffuprompt.learners.registry import build_learner
-from diffuprompt.protocols.learner_task import LearnerTask
+from diffuprompt.stages.learner_task import LearnerTask
 
 EPOCHS = 4
 

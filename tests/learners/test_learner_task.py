@@ -11,7 +11,7 @@ from tests.contract.views import tiny_set
 from diffuprompt.engine.loop import train
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.presets import TrainConfig
-from diffuprompt.protocols.learner_task import LearnerTask
+from diffuprompt.stages.learner_task import LearnerTask
 
 
 def make(case="coop-words", *, count=7, seed=0, **config):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tools import choose_recipes
 
-from diffuprompt.protocols.plan import plan
-from diffuprompt.protocols.study import PLUG_IN
+from diffuprompt.matrix.plan import plan
+from diffuprompt.studies.study import PLUG_IN
 
 
 def asked(**values: object) -> Namespace:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diffuprompt.clip.load import ASSETS, load_clip
+from diffuprompt.checkpoints.load import ASSETS, load_clip
 from diffuprompt.data.scenes import CLASSES, dataset, held_out
 from diffuprompt.data.scenes.attributes import COLOURS, FILLS, SHAPES
 

@@ -26,11 +26,11 @@ def run(args: Args) -> int:
     """Run the demo; print the table of its records and where the page is."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
-    from diffuprompt.protocols.demo import run_demo
     from diffuprompt.report.html_parts import Example
     from diffuprompt.report.load import load_records
     from diffuprompt.report.publish import publish
     from diffuprompt.report.views import build_report
+    from diffuprompt.studies.demo import run_demo
 
     runs, guesses = run_demo(args.out, console_progress())
     records = load_records([runs])

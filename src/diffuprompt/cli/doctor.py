@@ -146,7 +146,7 @@ def memory() -> Iterator[Finding]:
 
 def cache() -> Iterator[Finding]:
     """Where computed features and drawn scenes are kept, and how much they take."""
-    from diffuprompt.clip.features import cache_root
+    from diffuprompt.stages.features import cache_root
 
     root = cache_root()
     # names with a dot in front are being written: they may be gone at any moment
@@ -158,8 +158,8 @@ def cache() -> Iterator[Finding]:
 
 def backbones() -> Iterator[Finding]:
     """Which backbones are here by name; the bundled one is essential, the others are extras."""
+    from diffuprompt.checkpoints.load import BUNDLED
     from diffuprompt.cli.ls import found_backbones
-    from diffuprompt.clip.load import BUNDLED
 
     for name, where in found_backbones().items():
         if where:

@@ -47,8 +47,8 @@ def run(args: Args) -> int:
         raise DataError(f"{names}\n  expected folders that 'diffuprompt train' made")
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
-    from diffuprompt.protocols.evaluate import evaluate_run
-    from diffuprompt.protocols.evaluation import Evaluation
+    from diffuprompt.jobs.evaluate import evaluate_run
+    from diffuprompt.jobs.evaluation import Evaluation
     from diffuprompt.record import read_record
     from diffuprompt.report.load import Source
 

@@ -108,7 +108,7 @@ def backbones(args: Args) -> Listing:
 
 def found_backbones() -> dict[str, str]:
     """Return where each backbone with a name is on this machine, empty where it is not."""
-    from diffuprompt.clip.load import BUNDLED, PHOTO, find_local, known_names
+    from diffuprompt.checkpoints.load import BUNDLED, PHOTO, find_local, known_names
 
     names = dict.fromkeys([BUNDLED, PHOTO, *known_names()])
     return {name: str(find_local(name) or "") for name in names}

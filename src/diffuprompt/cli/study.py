@@ -13,7 +13,8 @@ from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from diffuprompt.protocols.study import Shared, StudyJob
+    from diffuprompt.matrix.entry import MatrixJob
+    from diffuprompt.studies.study import Shared
 
 FAILED = 4  # exit code when a job has no record in the end
 
@@ -52,7 +53,7 @@ class StudyArgs:
 
 def shared(args: StudyArgs) -> Shared:
     """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
-    from diffuprompt.protocols.study import Shared
+    from diffuprompt.studies.study import Shared
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
@@ -77,15 +78,15 @@ def shared(args: StudyArgs) -> Shared:
     )
 
 
-def carry_out(jobs: Sequence[StudyJob], args: StudyArgs, study: str) -> int:
+def carry_out(jobs: Sequence[MatrixJob], args: StudyArgs, study: str) -> int:
     """List the jobs or run them; what failed is shown at the end with its log file.
 
     ``study`` is the folder inside ``--results``.
     """
     from diffuprompt.cli.console import table
     from diffuprompt.engine.device import cores
-    from diffuprompt.protocols.matrix import run_matrix
-    from diffuprompt.protocols.plan import plan
+    from diffuprompt.matrix.plan import plan
+    from diffuprompt.matrix.run import run_matrix
 
     planned = plan(jobs)
     if args.dry_run:

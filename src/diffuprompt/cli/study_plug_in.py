@@ -46,8 +46,8 @@ class Args(StudyArgs):
 def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
-    from diffuprompt.protocols.job import GENERATORS
-    from diffuprompt.protocols.study import FOCUS, PLUG_IN, STEPS, plug_in
+    from diffuprompt.jobs.job import GENERATORS
+    from diffuprompt.studies.study import FOCUS, PLUG_IN, STEPS, plug_in
 
     learners = args.learners or PLUG_IN
     # a focus that was not asked for by name is only for learners that are there

@@ -14,7 +14,7 @@ from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffuprompt.engine.progress import Progress
-    from diffuprompt.protocols.job import JobConfig
+    from diffuprompt.jobs.job import JobConfig
 
 EXAMPLES = """
 diffuprompt train --data scenes --learner cocoop --generator diffusion
@@ -79,7 +79,7 @@ def job(args: Args) -> JobConfig:
     Raises:
         ConfigError: --data is missing, or any value the job layer refuses.
     """
-    from diffuprompt.protocols.job import JobConfig
+    from diffuprompt.jobs.job import JobConfig
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
@@ -94,7 +94,7 @@ def run(args: Args) -> int:
     """Train, or print what would be trained."""
     config = job(args)
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.protocols.train import train_job
+    from diffuprompt.jobs.train import train_job
 
     progress = console_progress()
     if args.dry_run:
@@ -108,8 +108,8 @@ def run(args: Args) -> int:
 
 def describe(config: JobConfig, progress: Progress) -> str:
     """Open the data and the backbone, and return the job as it would be run, one value a line."""
-    from diffuprompt.protocols.train import run_name
-    from diffuprompt.protocols.workbench import prepare
+    from diffuprompt.jobs.train import run_name
+    from diffuprompt.jobs.workbench import prepare
 
     bench = prepare(config, progress)
     rows: dict[str, object] = {"folder": config.out or config.runs_dir / run_name(bench.resolved)}

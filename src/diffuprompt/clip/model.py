@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffuprompt.clip.config import ClipConfig
-from diffuprompt.clip.precision import Precision
 from diffuprompt.clip.text import TextTower
-from diffuprompt.clip.tokenizer import Tokenizer
+from diffuprompt.clip.tokens import Encoder
 from diffuprompt.clip.vision import VisionTower
 from diffuprompt.data.transforms import Preprocess
+from diffuprompt.engine.precision import Precision
 
 
 class Clip(nn.Module):
@@ -30,7 +30,7 @@ class Clip(nn.Module):
     def __init__(
         self,
         config: ClipConfig,
-        tokenizer: Tokenizer,
+        tokenizer: Encoder,
         preprocess: Preprocess,
         *,
         stem: nn.Module | None = None,

@@ -15,10 +15,10 @@ from torch.utils.checkpoint import checkpoint
 
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
-from diffuprompt.clip.precision import Precision, mixed
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
 from diffuprompt.clip.text_plain import encode_plain, encode_truncated
 from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.engine.precision import Precision, mixed
 from diffuprompt.errors import PromptShapeError
 
 TextPrompts = Mapping[int, Tensor]

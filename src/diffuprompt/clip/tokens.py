@@ -26,8 +26,17 @@ class Encoder(Protocol):
     eot: int
     pad: int
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special tokens included."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """Return token ids without special tokens."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Return the content of a ``tokenizer.json``."""
         ...
 
 

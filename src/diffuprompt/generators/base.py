@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip.precision import Precision
 from diffuprompt.engine.optim import Optimiser
+from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.config import FitConfig

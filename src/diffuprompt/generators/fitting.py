@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip.precision import mixed
 from diffuprompt.diffusion.ema import Ema
 from diffuprompt.engine.loop import train
+from diffuprompt.engine.precision import mixed
 from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
 

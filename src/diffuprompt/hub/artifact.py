@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor, nn
 
-from diffuprompt.clip.load import as_path, load_clip, portable_name
+from diffuprompt.checkpoints.load import as_path, load_clip, portable_name
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffuprompt.checkpoints.pickles import read_pickle
 from diffuprompt.clip.model import Clip
-from diffuprompt.clip.pickles import read_pickle
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.hub.artifact import Description, fill, save_artifact
 from diffuprompt.learners.legacy_keys import LegacyKeys

@@ -15,7 +15,7 @@ from diffuprompt.clip.templates import ENSEMBLES, SINGLE
 from diffuprompt.errors import ConfigError, near_miss
 
 if TYPE_CHECKING:
-    from diffuprompt.clip.tokenizer import Tokenizer
+    from diffuprompt.clip.tokens import Encoder
 
 SUFFIX = 3  # a class name of one token, the full stop, end-of-text
 LEARNED: dict[str, Any] = {"learned": True}  # found by training, not set by people
@@ -32,7 +32,7 @@ class Options(Protocol):
     def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
         """Whether training wants sentences about classes: if there are any, or by all means."""
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """Return what does not fit a backbone, each with the field and its range."""
 
 
@@ -53,7 +53,7 @@ class ZeroShotOptions:
                 f"{list(ENSEMBLES)}, got {self.templates}"
             )
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """Nothing: sentences are checked when they are tokenised."""
         return []
 
@@ -71,7 +71,7 @@ class ContextOptions:
     def __post_init__(self) -> None:
         _refuse(_at_least(self, num_ctx=1))
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """More tokens than the context holds, or than there are words to start from."""
         return [
             *_too_long(self.num_ctx, config),
@@ -194,7 +194,7 @@ class PromptOptions:
             return "no"
         return self.sentences
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """Deeper than a tower, or more tokens than the context or the first words hold."""
         problems = _too_long(self.num_ctx, config)
         problems += too_few_words(self.num_ctx, self.ctx_init, tokenizer)
@@ -228,7 +228,7 @@ class TipOptions:
     def __post_init__(self) -> None:
         _refuse(_at_least(self, alpha=0, beta=0, views=1, size=0))
 
-    def misfits(self, config: ClipConfig, tokenizer: Tokenizer) -> list[str]:
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """Nothing."""
         return []
 
@@ -239,7 +239,7 @@ def settable(options: Any) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in fields if not f.metadata.get("learned")}
 
 
-def too_few_words(num_ctx: int, words: str | None, tokenizer: Tokenizer) -> list[str]:
+def too_few_words(num_ctx: int, words: str | None, tokenizer: Encoder) -> list[str]:
     """Return what is wrong where ``words`` have fewer tokens than start from them."""
     if words is None or len(tokenizer.encode(words)) >= num_ctx:
         return []

@@ -1,0 +1,61 @@
+"""Checkpoints from the Hugging Face hub: the cache first, then the network, only what is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffuprompt.checkpoints.weights import find_weights
+from diffuprompt.errors import CheckpointError
+
+SMALL = ["config.json", "preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt"]
+SAFE = ["model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
+TORCH = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
+
+
+def fetch(repo: str) -> Path:
+    """Return the local folder of a hub repository; a complete cached copy is used offline.
+
+    Raises `CheckpointError` when it is not cached and cannot be downloaded.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise CheckpointError(
+            f"{repo}: reading from the hub needs huggingface_hub; pip install 'diffuprompt[hub]'. "
+            + _by_hand(repo)
+        ) from error
+    try:
+        cached = Path(snapshot_download(repo, local_files_only=True))
+        if _complete(cached):
+            return cached
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass  # nothing cached: ask the network
+    try:
+        folder = Path(snapshot_download(repo, allow_patterns=SMALL + SAFE))
+        if not _complete(folder):  # no safetensors there
+            folder = Path(snapshot_download(repo, allow_patterns=SMALL + TORCH))
+    except (OSError, ValueError, RuntimeError) as error:  # every hub and network error is one
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{repo}: not in the local cache and cannot be downloaded ({reason}). {_by_hand(repo)}"
+        ) from error
+    return folder
+
+
+def _complete(folder: Path) -> bool:
+    vocabulary = (folder / "tokenizer.json").is_file() or (folder / "merges.txt").is_file()
+    if not vocabulary or not all((folder / name).is_file() for name in SMALL[:2]):
+        return False
+    try:
+        return bool(find_weights(folder))
+    except CheckpointError:
+        return False
+
+
+def _by_hand(repo: str) -> str:
+    return (
+        f"On a machine with a network: hf download {repo} --local-dir DIR; then give "
+        f"DIR, or put it at $DIFFUPROMPT_MODELS/{repo}. It needs config.json, "
+        "preprocessor_config.json, tokenizer.json and model.safetensors or pytorch_model.bin"
+    )

@@ -1,0 +1,139 @@
+"""One door to every backbone: a bundled name, a folder, an OpenAI ``.pt`` file or a hub id."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from diffuprompt.checkpoints.hf import load_hf
+from diffuprompt.checkpoints.hub import fetch
+from diffuprompt.checkpoints.openai_archive import HUB_IDS, load_openai
+from diffuprompt.clip.model import Clip
+from diffuprompt.errors import CheckpointError, near_miss
+
+BUNDLED = "scenes-clip"
+PHOTO = "photo-clip-lite"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+CHECKOUT = Path(__file__).resolve().parents[3]  # of a source tree; site-packages' parent otherwise
+# OpenAI's own names for the same weights
+ALIASES = {
+    "ViT-B/16": "openai/clip-vit-base-patch16",
+    "ViT-B/32": "openai/clip-vit-base-patch32",
+    "ViT-L/14": "openai/clip-vit-large-patch14",
+    "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
+}
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_clip(
+    name_or_path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    vocabulary: Path | None = None,
+) -> Clip:
+    """Load a frozen CLIP in evaluation mode.
+
+    Args:
+        name_or_path: "scenes-clip" (bundled), "photo-clip-lite", a Hugging Face CLIP folder, an
+            OpenAI ``.pt`` file, a hub id such as "openai/clip-vit-base-patch16", or the name of a
+            folder under ``$DIFFUPROMPT_MODELS``.
+        device: where the weights go.
+        dtype: of the weights, whatever the file stores.
+        vocabulary: for a ``.pt`` file only, see `openai_archive.find_vocabulary`.
+
+    Raises:
+        CheckpointError: nothing has this name, or a file of it cannot be used.
+    """
+    name = str(name_or_path)
+    path = locate(name)
+    if path.is_file():
+        clip = load_openai(path, vocabulary=vocabulary, name=name, dtype=dtype)
+    else:
+        clip = load_hf(path, name=name, dtype=dtype)
+    return clip.to(device)
+
+
+def locate(name: str) -> Path:
+    """Return the folder or file of a backbone, fetched from the hub where it is only there.
+
+    Raises `CheckpointError` when nothing has this name, or it is a file of another kind.
+    """
+    path = find_local(name)
+    if path is None and not _is_path(name) and HUB_ID.fullmatch(ALIASES.get(name, name)):
+        path = fetch(ALIASES.get(name, name))
+    if path is None:
+        raise CheckpointError(_unknown(name))
+    if path.is_file() and path.suffix != ".pt":
+        raise CheckpointError(f"{path}: expected a folder or a .pt file")
+    return path
+
+
+def find_local(name: str) -> Path | None:
+    """Return the folder or file that ``name`` means on this machine, or None.
+
+    A path that exists wins; then the bundled assets; then folders called ``name`` under
+    ``$DIFFUPROMPT_MODELS``, in ``models`` inside or beside ``$DIFFUPROMPT_DATA``, and in
+    ``../shared/models`` beside a source checkout.
+    """
+    path = as_path(name)
+    if path is not None or _is_path(name):
+        return path
+    places = [ASSETS, *_roots()]
+    found = (root / name for root in places if (root / name / "config.json").is_file())
+    return next(found, None)
+
+
+def as_path(name: str) -> Path | None:
+    """Return the folder or file that ``name`` is the path of, or None for a name or a hub id."""
+    path = Path(name).expanduser()
+    if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
+        return path
+    return None
+
+
+def portable_name(name: str) -> str:
+    """Return what to call a backbone on every machine: the last part of a path, or the name."""
+    path = as_path(name)
+    return name if path is None else path.resolve().name
+
+
+def known_names() -> list[str]:
+    """Names that `load_clip` takes here without a download, and the hub ids most people use."""
+    local = [BUNDLED] if (ASSETS / BUNDLED / "config.json").is_file() else []
+    for root in _roots():
+        local += sorted(p.parent.name for p in root.glob("*/config.json"))
+    return list(dict.fromkeys([*local, *HUB_IDS]))
+
+
+def _roots() -> Iterator[Path]:
+    if models := os.environ.get("DIFFUPROMPT_MODELS"):
+        yield Path(models).expanduser()
+    if data := os.environ.get("DIFFUPROMPT_DATA"):
+        yield Path(data).expanduser() / "models"
+        yield Path(data).expanduser().parent / "models"
+    if (CHECKOUT / "pyproject.toml").is_file():
+        yield CHECKOUT.parent / "shared" / "models"
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.endswith(".pt") or Path(name).is_absolute()
+
+
+def _unknown(name: str) -> str:
+    if _is_path(name):
+        return f"{name}: no such folder or .pt file"
+    known = [*known_names(), *ALIASES, BUNDLED, PHOTO]
+    where = (
+        f" {PHOTO} is not part of the package: set DIFFUPROMPT_MODELS to the folder above it."
+        if name == PHOTO
+        else near_miss(name, known)
+    )
+    return (
+        f"backbone {name!r} is unknown.{where} Known here: {', '.join(known_names())}; or give a "
+        "Hugging Face CLIP folder, an OpenAI .pt file or a hub id 'owner/name'"
+    )

@@ -1,0 +1,165 @@
+"""Weight files: reading them weights-only, hashing them, and filling a model strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diffuprompt.checkpoints.pickles import read_pickle
+from diffuprompt.engine.files import read_json, read_tensors
+from diffuprompt.errors import CheckpointError
+
+SCALAR = 8  # bytes of one number of any type
+SHOWN = 12  # problems of one kind that a message lists
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one of our parameters comes from: tensors stacked along axis 0, maybe transposed."""
+
+    names: tuple[str, ...]
+    transpose: bool = False
+
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Make our parameter of the checkpoint's tensors."""
+        whole = tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+        return whole.T if self.transpose else whole
+
+    def split(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Inverse of `join`: contiguous copies under the checkpoint's names."""
+        whole = parameter.T if self.transpose else parameter
+        parts = whole.chunk(len(self.names)) if len(self.names) > 1 else (whole,)
+        return {n: p.clone().contiguous() for n, p in zip(self.names, parts, strict=True)}
+
+
+KeyTable = Mapping[str, Origin]
+
+
+def fill(
+    model: nn.Module,
+    table: KeyTable,
+    tensors: Mapping[str, Tensor],
+    *,
+    ignored: Collection[str],
+    dtype: torch.dtype,
+    source: Path,
+) -> None:
+    """Give every parameter of ``model`` its tensor, as ``dtype``; nothing may be left over.
+
+    ``model`` may be on the meta device. Raises `CheckpointError` listing all missing, unexpected
+    and misshapen tensors of ``source``; only the names in ``ignored`` may go unused.
+    """
+    want = model.state_dict()
+    problems = [f"our parameter {ours} has no place in the file" for ours in want.keys() - table]
+    state: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for ours, origin in table.items():
+        used.update(origin.names)
+        missing = [name for name in origin.names if name not in tensors]
+        problems += [f"missing tensor {name}" for name in missing]
+        if missing:
+            continue
+        parts = [tensors[name] for name in origin.names]
+        heads = {tuple(p.shape[1:]) for p in parts}
+        whole = origin.join(parts) if len(heads) == 1 else None
+        if whole is None or whole.shape != want[ours].shape:
+            shape = want[ours].T.shape if origin.transpose else want[ours].shape
+            got = ", ".join(f"{n} {tuple(tensors[n].shape)}" for n in origin.names)
+            problems.append(f"expected {tuple(shape)} in all, got {got}")
+        else:
+            state[ours] = whole.to(dtype, copy=True, memory_format=torch.contiguous_format)
+    left = sorted(set(tensors) - used - set(ignored))
+    problems += [f"unexpected tensor {name}" for name in left]
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        lines = "\n  ".join(problems[:SHOWN]) + more
+        raise CheckpointError(f"{source}: does not fit its configuration\n  {lines}")
+    model.load_state_dict(state, assign=True)
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """Return the weight files of a Hugging Face folder: safetensors first, whole or sharded.
+
+    Raises `CheckpointError` when there are none or a shard is missing.
+    """
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / stem).is_file():
+            return [folder / stem]
+        index = folder / f"{stem}.index.json"
+        if index.is_file():
+            return _shards(index)
+    raise CheckpointError(
+        f"{folder}: no weights; expected model.safetensors (or its index) or pytorch_model.bin"
+    )
+
+
+def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
+    """Read all tensors of ``files`` on the CPU without running any code they may hold."""
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        part = read_tensors(path)[0] if path.suffix == ".safetensors" else read_torch(path)
+        twice = sorted(tensors.keys() & part)
+        if twice:
+            raise CheckpointError(f"{path}: tensor {twice[0]} is also in another shard")
+        tensors.update(part)
+    return tensors
+
+
+def read_torch(path: Path) -> dict[str, Tensor]:
+    """Read a state dict saved by ``torch.save``, weights only."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: cannot be read as tensors only ({reason}); "
+            "expected a state dict saved by torch.save, and nothing else is run or trusted"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path}: expected a mapping of names to tensors")
+    return dict(state)
+
+
+def peek_torch(path: Path) -> dict[str, Tensor] | None:
+    """Return the tensors of `read_torch` on the meta device, single numbers as they are.
+
+    None where only reading tells: torch's format before the zip, and whatever is wrong.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        state = read_pickle(path, "state dict", largest=SCALAR)
+    except CheckpointError:
+        return None
+    plain = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
+    return dict(state) if plain else None
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """Return sixteen hex digits of the sha256 of the files' bytes, in the given order."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _shards(index: Path) -> list[Path]:
+    fields = read_json(index)
+    weight_map = fields.get("weight_map") if isinstance(fields, dict) else None
+    names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(n, str) and n == Path(n).name for n in names):
+        raise CheckpointError(f"{index}: expected a weight_map that names files of this folder")
+    files = [index.parent / name for name in names]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise CheckpointError(f"{index}: shards are missing: {', '.join(missing)}")
+    return files

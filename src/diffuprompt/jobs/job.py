@@ -1,0 +1,270 @@
+"""One job, as asked for and as resolved; no torch, so wrong options fail before anything loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.generators.config import (
+    KINDS,
+    DiffusionConfig,
+    FitConfig,
+    OverfitConfig,
+    RivalConfig,
+)
+from diffuprompt.jobs.overrides import (
+    SECTIONS,
+    Sections,
+    apply_generator_presets,
+    apply_overrides,
+)
+from diffuprompt.learners.methods import METHODS
+from diffuprompt.learners.options import Options, settable
+from diffuprompt.learners.presets import (
+    Preset,
+    TrainConfig,
+    automatic_preset,
+    epochs_for_shots,
+    find_method,
+    find_preset,
+)
+
+GENERATORS = ("none", *KINDS)
+_GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
+PRECISIONS = ("fp32", "bf16")
+PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
+# what says where and how to compute, never what
+_ONLY_HERE = (
+    "data_root",
+    "out",
+    "runs_dir",
+    "device",
+    "workers",
+    "text_memory_mib",
+    "image_memory_mib",
+)
+LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """What a user asks for; see ``diffuprompt train --help`` for the meaning of each field.
+
+    ``overrides`` are "key=value" with keys like "lr", "train.epochs", "learner.num_ctx",
+    "overfit.steps", "fit.lr" or "diffusion.nfe"; "diffusion.preset" sets many at once. ``setting``
+    changes no result: it is the name under which a report shows an ablation.
+    """
+
+    data: str
+    data_root: Path | None = None
+    backbone: str = "scenes-clip"
+    learner: str = "coop"
+    generator: str = "none"
+    shots: int = 16
+    seed: int = 1
+    protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
+    preset: str = "auto"
+    overrides: tuple[str, ...] = ()
+    setting: str = ""
+    out: Path | None = None
+    runs_dir: Path = Path("runs")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "auto"
+    workers: int = 2
+    text_memory_mib: int = 1024
+    image_memory_mib: int = 1024
+
+    def __post_init__(self) -> None:
+        learners = list(METHODS)
+        problems = []
+        for name, value, known in (
+            ("learner", self.learner, learners),
+            ("generator", self.generator, list(GENERATORS)),
+            ("protocol", self.protocol, list(PROTOCOLS)),
+            ("precision", self.precision, list(PRECISIONS)),
+        ):
+            if value not in known:
+                hint = near_miss(value, known)
+                problems.append(f"{name}: expected one of {known}, got {value!r}.{hint}")
+        for name, number, least in (
+            ("shots", self.shots, 1),
+            ("seed", self.seed, 0),
+            ("text_memory_mib", self.text_memory_mib, 1),
+            ("image_memory_mib", self.image_memory_mib, 0),
+            ("workers", self.workers, 0),
+        ):
+            if number < least:
+                problems.append(f"{name}: expected at least {least}, got {number}")
+        if problems:
+            raise ConfigError("\n  ".join(problems))
+        preset = find_method(self.learner).presets[0]
+        if self.preset != "auto":
+            preset = find_preset(self.learner, self.preset)
+        sections = _sections(preset, self.generator)
+        _override(sections, self)
+        options = _learner_options(self.learner, sections["learner"])
+        if self.generator != "none" and not options.generates:
+            raise ConfigError(
+                f"generator: {self.learner} has no prompts to generate; use generator=none"
+            )
+        if sections["fit"]["mode"] == "joint" and self.generator not in ("none", "diffusion"):
+            raise ConfigError(
+                f"fit.mode: joint trains diffusion only, got {self.generator}; use two_stage"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """Every value that a result depends on; written to ``run.json`` before anything is computed."""
+
+    dataset: str
+    protocol: Literal["base-to-new", "few-shot", "holdout"]
+    backbone: str
+    learner: str
+    generator: str
+    shots: int
+    seed: int
+    preset: str
+    train: TrainConfig
+    options: Mapping[str, Any]
+    precision: Literal["fp32", "bf16"] = "fp32"
+    overfit: OverfitConfig = field(default_factory=OverfitConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    rival: RivalConfig = field(default_factory=RivalConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON form; what the job's generator does not read is left out."""
+        out = _read(self.generator, dataclasses.asdict(self))
+        if self.precision == "fp32":  # as before there was a choice
+            del out["precision"]
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Resolved:
+        """Inverse of `to_json`."""
+        rest = dict(data)
+        built = {k: kind(**rest.pop(k)) for k, kind in SECTIONS.items() if k in rest}
+        return cls(**rest, **built)
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits over all values."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def learner_options(self) -> Options:
+        """The learner's options as their dataclass."""
+        return _learner_options(self.learner, self.options)
+
+    @property
+    def generator_config(self) -> Any:
+        """The generator's own settings as their dataclass."""
+        return getattr(self, KINDS[self.generator].section)
+
+    @property
+    def method(self) -> str:
+        """The learner, and "+generator" where there is one."""
+        return self.learner + ("" if self.generator == "none" else f"+{self.generator}")
+
+
+def resolve(
+    job: JobConfig, *, dataset: str, backbone: str, own_pictures: bool, logit_scale: float
+) -> Resolved:
+    """Fill in what the job leaves open: protocol, preset, and the preset's values.
+
+    Args:
+        job: what was asked.
+        dataset: the data set's name.
+        backbone: its name, the same on every machine; a path is not.
+        own_pictures: whether the data are the user's own and no known benchmark.
+        logit_scale: the backbone's; "auto" takes other recipes where it is small.
+    """
+    protocol = job.protocol
+    if protocol == "auto":
+        protocol = "few-shot" if own_pictures else "base-to-new"
+    if job.preset == "auto":
+        benchmark = "few-shot" if protocol == "few-shot" else "base-to-new"
+        preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
+    else:
+        preset = find_preset(job.learner, job.preset)
+    sections = _sections(preset, job.generator)
+    sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
+    _override(sections, job)
+    read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
+    return Resolved(
+        dataset=dataset,
+        protocol=protocol,
+        backbone=backbone,
+        learner=job.learner,
+        generator=job.generator,
+        shots=job.shots,
+        seed=job.seed,
+        preset=preset.name,
+        train=TrainConfig(**sections["train"]),
+        options=sections["learner"],
+        precision=job.precision,
+        **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
+    )
+
+
+def command(job: JobConfig) -> str:
+    """Return the command line of a job, quoted for a shell, without what says where things are.
+
+    Of a path only the last part is kept: the rest belongs to one machine.
+    """
+    words = ["diffuprompt", "train"]
+    for f in dataclasses.fields(job):
+        value = getattr(job, f.name)
+        if f.name in _ONLY_HERE:
+            continue
+        if f.name == "overrides":
+            words += [word for text in value for word in ("--set", text)]
+        elif f.name in ("data", "backbone"):
+            local = value.startswith((".", "~")) or Path(value).is_absolute()
+            words += [f"--{f.name}", Path(value).name if local else value]
+        elif value != f.default or f.name in ("learner", "shots", "seed"):
+            words += [f"--{f.name}", str(value)]
+    return shlex.join(words)
+
+
+def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
+    kind: Any = type(find_method(learner).options)
+    built: Options = kind(**values)
+    return built
+
+
+def _override(sections: Sections, job: JobConfig) -> None:
+    rest = apply_generator_presets(sections, job.overrides)
+    apply_overrides(sections, rest, type(find_method(job.learner).options))
+
+
+def _sections(preset: Preset, generator: str) -> Sections:
+    sections = {
+        "train": dataclasses.asdict(preset.train),
+        "learner": {**settable(find_method(preset.learner).options), **preset.options},
+        "overfit": dataclasses.asdict(OverfitConfig()),
+        "fit": dataclasses.asdict(FitConfig()),
+        **{kind.section: dataclasses.asdict(kind.config()) for kind in KINDS.values()},
+    }
+    for section, values in KINDS[generator].defaults.items() if generator in KINDS else ():
+        sections[section] |= values
+    return sections
+
+
+def _read(generator: str, sections: dict[str, Any]) -> dict[str, Any]:
+    """Return ``sections`` without what a job with this generator does not read."""
+    kept = {name: values for name, values in sections.items() if name not in _GENERATION}
+    if generator == "none":
+        return kept
+    kind = KINDS[generator]
+    own = {key: sections[kind.section][key] for key in kind.reads}
+    return {**kept, "overfit": sections["overfit"], "fit": sections["fit"], kind.section: own}

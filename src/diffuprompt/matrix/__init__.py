@@ -1,0 +1,1 @@
+"""Many jobs, some at a time."""

@@ -1,0 +1,78 @@
+"""One job of a matrix in a process of its own: ``python -m diffuprompt.matrix.worker``.
+
+A fresh process makes the peak memory in the record the job's own, and whatever goes wrong in it
+leaves the other jobs alone. The first line of stdin is the job; stdin then stays open as long as
+whoever started it lives, and its end is the request to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+from diffuprompt.engine.progress import LogProgress
+from diffuprompt.errors import DiffupromptError
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.run_folder import job_from_json
+
+LOG_EVERY_S = 60.0
+ERROR = "error: "  # starts the line of a log file that says why a job failed
+
+
+def work(line: str) -> int:
+    """Train and score the job that ``line`` holds as JSON; return the exit code."""
+    log = logging.getLogger("diffuprompt")
+    try:
+        from diffuprompt.jobs.evaluate import evaluate_run
+        from diffuprompt.jobs.train import train_job
+
+        progress = LogProgress(every_s=LOG_EVERY_S)
+        message = json.loads(line)
+        asked = message["evaluation"]
+        evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
+        run = train_job(job_from_json(message["job"]), progress)
+        evaluate_run(run, evaluation=evaluation, progress=progress)
+    except (DiffupromptError, OSError) as error:
+        log.error("%s%s", ERROR, error)
+        return getattr(error, "exit_code", 1)
+    return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _read_line() -> str:
+    """Read one line of stdin, unbuffered: a thread must not hold Python's buffer at the end."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode()
+
+
+def _stop_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    """Read the job, watch the parent, work."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    signal.signal(signal.SIGTERM, _stop)
+    line = _read_line()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    return work(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

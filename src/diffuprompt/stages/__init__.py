@@ -1,0 +1,1 @@
+"""What a run is made of: learner, overfitted prompts, generator, scores."""

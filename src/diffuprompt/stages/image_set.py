@@ -1,0 +1,97 @@
+"""Some images of a job with labels, and what of them does not depend on prompts, on demand.
+
+Legend: B image of a batch, C class, E embedding, N all images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from diffuprompt.data.images import ImageBatch, Needs
+from diffuprompt.data.manifest import Item
+from diffuprompt.learners.classes import Classes
+from diffuprompt.stages.features import FeatureStore
+from diffuprompt.stages.grids import GridStore
+
+FEATURES = Needs()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Some images with labels among ``classes``, and their prompt-free features on demand."""
+
+    items: tuple[Item, ...]
+    classes: Classes
+    store: FeatureStore
+    grids: GridStore | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels ``(N,)``."""
+        return torch.tensor([i.label for i in self.items], device=self.store.clip.device)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features ``(N, E)`` of the test view."""
+        return self.store.test(self.items)
+
+    def batch(
+        self,
+        index: Tensor,
+        view: int | None = None,
+        *,
+        needs: Needs = FEATURES,
+        second: int | None = None,
+        keep: bool = True,
+    ) -> ImageBatch:
+        """Return the images at ``index``.
+
+        Args:
+            index: positions ``(B,)``.
+            view: a random view, or None for the test view.
+            needs: what the batch carries.
+            second: the other view, where one is needed.
+            keep: whether the view will be asked for in other epochs.
+        """
+        features = grid = other = None
+        if needs.features:
+            features = (self.features if view is None else self.view(view, keep=keep))[index]
+        if needs.second and second is not None:
+            other = self.view(second, keep=keep)[index]
+        if needs.grid:
+            assert self.grids is not None, "this image set was made without grids"
+            grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
+        return ImageBatch(None, self.labels[index], index, features, grid, other)
+
+    def warm(self, needs: Needs) -> None:
+        """Compute or read what does not depend on prompts, of the test view, ahead of time."""
+        if needs.features:
+            _ = self.features
+        if needs.grid and self.grids is not None:
+            self.grids.fill(self.items, None)
+
+    def view(self, view: int, *, keep: bool = True) -> Tensor:
+        """Features ``(N, E)`` of one random view.
+
+        They are kept while the memory budget lasts, where ``keep`` says that they will be asked
+        for again, and read from disk otherwise; the two views an epoch works on are always here.
+        """
+        kept: dict[int, Tensor] = self.__dict__.setdefault("_kept", {})
+        epoch: dict[int, Tensor] = self.__dict__.setdefault("_epoch", {})
+        if view in kept:
+            return kept[view]
+        if view not in epoch:
+            features = self.store.train(self.items, view)
+            if keep and self.store.budget.take(features.nbytes):
+                return kept.setdefault(view, features)
+            if len(epoch) > 1:
+                del epoch[next(iter(epoch))]
+            epoch[view] = features
+        return epoch[view]

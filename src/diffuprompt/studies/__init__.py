@@ -1,0 +1,1 @@
+"""What a paper's table is made of: its jobs and its layout."""

@@ -1,0 +1,300 @@
+"""Many jobs: what is planned, in what order they run, what failure and interruption leave.
+
+The order is tested with a stand-in for the process of a job, which writes a record at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.report import factory
+from tests.world import command
+
+from diffuprompt.cli.study_plug_in import Args as StudyArgs
+from diffuprompt.errors import ConfigError
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.matrix import run as matrix
+from diffuprompt.matrix.entry import MatrixJob
+from diffuprompt.matrix.plan import Planned, plan
+from diffuprompt.matrix.run import run_matrix
+from diffuprompt.record import read_record
+from diffuprompt.studies.study import FOCUS, NFE, Shared, base_to_new, plug_in
+
+STAND_IN = """
+import json, os, sys, time
+from pathlib import Path
+job = json.loads(sys.stdin.readline())["job"]
+seed, name = job["seed"], job["learner"] + "+" + job["generator"]
+runs = Path(job["runs_dir"])
+with (runs / "order.txt").open("a") as file:
+    file.write(f"{name} {seed} {os.environ['OMP_NUM_THREADS']}\\n")
+if seed == 13:
+    print("error: bad luck")
+    sys.exit(4)
+if seed == 14:
+    print("error: a warning that was survived", flush=True)
+    print("epoch 3", flush=True)
+if seed in (14, 15):
+    os.kill(os.getpid(), 9)
+if seed == 99:
+    time.sleep(60)
+record = json.loads((runs / "template.json").read_text())
+record["job"].update(learner=job["learner"], generator=job["generator"], seed=seed)
+(runs / job["preset"] / "record.json").write_text(json.dumps(record))
+"""
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "worker.py").write_text(STAND_IN)
+    (folder / "template.json").write_text(factory.record().model_dump_json())
+    monkeypatch.setattr(matrix, "WORKER", (sys.executable, str(folder / "worker.py")))
+
+
+def planned(runs: Path, learner: str, generator: str, seed: int, needs: str | None) -> Planned:
+    """A planned job whose preset tells the stand-in the run's name."""
+    name = f"{learner}-{generator}-{seed}"
+    job = JobConfig(data="x", learner=learner, generator=generator, seed=seed, runs_dir=runs)
+    object.__setattr__(job, "preset", name)  # frozen, and no preset of that name is there
+    return Planned(asked=MatrixJob(job=job), name=name, needs=needs, manifest="aa")  # factory's
+
+
+def order(runs: Path) -> list[str]:
+    return (runs / "order.txt").read_text().splitlines()
+
+
+def test_plan_drops_repeats_and_puts_learners_first(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    shared = Shared(data="colours", backbone="./clip", shots=3)
+    generated = shared.job("cocoop", 1, generator="diffusion")
+    alone = shared.job("cocoop", 1)
+    jobs = [generated, alone, generated, shared.job("cocoop", 2)]
+    found = plan([MatrixJob(job=job) for job in jobs])
+    assert [(p.job.generator, p.job.seed) for p in found] == [
+        ("none", 1), ("none", 2), ("diffusion", 1),
+    ]  # fmt: skip
+    assert found[2].needs == found[0].name
+    assert found[0].needs is None
+    assert found[0].title == "colours cocoop seed 1"
+
+
+def test_study_names_every_learner_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)cocop: .*'cocoop'.*map: "):
+        base_to_new(Shared(data="scenes"), ["cocop", "map", "coop"], [1, 2])
+
+
+def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
+    jobs = plug_in(
+        Shared(data="scenes"), learners=("coop", "cocoop"), seeds=(1, 2), generators=("diffusion",)
+    )
+    methods = [(j.job.learner, j.job.generator, j.job.setting) for j in jobs if j.job.seed == 1]
+    assert methods[:4] == [
+        ("coop", "none", ""), ("cocoop", "none", ""),
+        ("coop", "diffusion", ""), ("cocoop", "diffusion", ""),
+    ]  # fmt: skip
+    assert methods[4:] == [("cocoop", "diffusion", f"overfit.steps={k}") for k in range(1, 11)]
+    assert [j.evaluation.nfe for j in jobs[2:4]] == [(), NFE]
+    assert jobs[-1].job.overrides == ("overfit.steps=10",)
+    with pytest.raises(ConfigError, match=r"--sweep-for.*\['coop'\].*\['vpt'\]"):
+        plug_in(
+            Shared(data="scenes"), learners=("coop",), seeds=(1,), generators=("diffusion",),
+            rivals_for=(), sweep_for=("vpt",),
+        )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"--steps: expected at least 1, got \[0, 2\]"):
+        plug_in(
+            Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
+            steps=(0, 2),
+        )  # fmt: skip
+    assert StudyArgs().rivals_for == StudyArgs().sweep_for == FOCUS
+    few = plug_in(
+        Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
+        steps=(2, 7), controls="basic",
+    )  # fmt: skip
+    assert [j.job.setting for j in few[2:]] == ["overfit.steps=2", "overfit.steps=7"]
+    assert few[1].evaluation.label_free("diffusion") == ("regression", "shuffled")
+    assert not few[1].evaluation.asks_oracle
+
+
+def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    shared = Shared(data="colours", backbone="./clip", shots=3)
+    jobs = plug_in(shared, learners=("cocoop",), seeds=(1,), generators=("diffusion",))
+    found = plan(jobs)
+    settings = {p.job.setting for p in found}
+    assert len(found) == len(jobs) - 1
+    assert "overfit.steps=5" not in settings
+    assert {p.needs for p in found} == {None, found[0].name}
+
+
+def test_a_run_that_lacks_a_score_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    job = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    run_matrix([job], results=None, parallel=1, threads=1)
+    assert job.is_finished
+    more = MatrixJob(job=job.job, evaluation=Evaluation(nfe=(3,)))
+    assert not replace(job, asked=more).is_finished
+
+
+def test_a_finished_run_of_other_data_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders ``a/pets`` and ``b/pets`` give runs of one name; a copy must not be of either."""
+    stand_in(tmp_path, monkeypatch)
+    job = planned(tmp_path, "cocoop", "none", 1, None)
+    run_matrix([job], results=None, parallel=1, threads=1)
+    other = replace(job, manifest="dd")
+    with pytest.raises(ConfigError, match=r"cocoop-none-1: .*manifest aa, expected dd.*--runs-dir"):
+        run_matrix([other], results=tmp_path / "results", parallel=1, threads=1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_jobs_wait_for_their_learner_and_records_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [
+        planned(tmp_path, "cocoop", "diffusion", 1, "cocoop-none-1"),
+        planned(tmp_path, "cocoop", "none", 1, None),
+        planned(tmp_path, "coop", "none", 1, None),
+    ]
+    results = tmp_path / "results"
+    assert run_matrix(jobs, results=results, parallel=2, threads=3) == ()
+    assert sorted(order(tmp_path)[:2]) == ["cocoop+none 1 3", "coop+none 1 3"]
+    assert order(tmp_path)[2] == "cocoop+diffusion 1 3"
+    assert {p.name for p in results.iterdir()} == {f"{p.name}.json" for p in jobs}
+    assert run_matrix(jobs, results=results, parallel=2, threads=1) == ()
+    assert len(order(tmp_path)) == 3  # what is finished is not repeated
+
+
+def test_a_failure_stops_only_what_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [
+        planned(tmp_path, "cocoop", "none", 13, None),
+        planned(tmp_path, "cocoop", "diffusion", 13, "cocoop-none-13"),
+        planned(tmp_path, "coop", "none", 1, None),
+    ]
+    failures = run_matrix(jobs, results=None, parallel=1, threads=1)
+    assert [f.planned.name for f in failures] == ["cocoop-none-13", "cocoop-diffusion-13"]
+    assert failures[0].error == "bad luck"
+    assert failures[0].log_file == tmp_path / "cocoop-none-13" / "log.txt"
+    assert "takes over the learner of x cocoop seed 13" in failures[1].error
+    assert order(tmp_path) == ["cocoop+none 13 1", "coop+none 1 1"]
+
+
+def test_a_silent_death_is_not_told_as_an_error_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that of an attempt before, whose words are in the same file, nor one survived."""
+    stand_in(tmp_path, monkeypatch)
+    jobs = [planned(tmp_path, "coop", "none", seed, None) for seed in (14, 15)]
+    for job in jobs:
+        job.folder.path.mkdir()
+        (job.folder.path / "log.txt").write_text("error: no space left\n")
+    found = [f.error for f in run_matrix(jobs, results=None, parallel=1, threads=1)]
+    assert found == ["epoch 3 (exit code -9)", "no word (exit code -9)"]
+    kept = (jobs[1].folder.path / "log.txt").read_text()
+    assert kept == "error: no space left\n"
+
+
+def test_a_record_of_the_same_job_under_other_settings_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    results = factory.write(tmp_path, [factory.record(generator="none", seed=s) for s in (1, 2)])
+    folder = results / "scenes"
+    job = planned(tmp_path, "cocoop", "none", 1, None)
+    run_matrix([job], results=folder, parallel=1, threads=1)
+    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
+    other = replace(job, name="renamed")
+    (tmp_path / "renamed").mkdir()
+    (tmp_path / "renamed" / "record.json").write_bytes(job.folder.record.read_bytes())
+    run_matrix([other], results=folder, parallel=1, threads=1)
+    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
+
+
+def test_a_copied_record_has_the_setting_that_this_study_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of ``overfit.steps=5`` is the main run, whichever study was first to make it."""
+    stand_in(tmp_path, monkeypatch)
+    steps = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    object.__setattr__(steps.job, "setting", "overfit.steps=5")
+    run_matrix([steps], results=tmp_path / "sweep", parallel=1, threads=1)
+    main = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    results = factory.write(tmp_path, [factory.record(seed=1)]) / "scenes"
+    run_matrix([main], results=results, parallel=1, threads=1)
+    assert len(order(tmp_path)) == 1
+    (copy,) = results.iterdir()  # the older record of the main run has given way
+    assert copy.name == f"{main.name}.json"
+    assert read_record(copy).job.setting == ""
+    assert read_record(tmp_path / "sweep" / copy.name).job.setting == "overfit.steps=5"
+    assert read_record(copy).scores == read_record(main.folder.record).scores
+
+
+def test_an_interruption_stops_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch)
+    jobs = [planned(tmp_path, "coop", "none", 99, None)]
+    alarm, seen = matrix.time.sleep, []
+
+    def interrupt(seconds: float) -> None:
+        alarm(seconds)
+        if (tmp_path / "order.txt").exists():
+            seen.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(matrix.time, "sleep", interrupt)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_matrix(jobs, results=None, parallel=1, threads=1)
+    assert seen
+    assert time.monotonic() - start < 30  # the job would have slept for a minute
+
+
+def test_a_worker_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
+    """Kill -9 of the matrix must not leave jobs that a repeated call would run into."""
+    code = "import diffuprompt.matrix.worker as w, time; w.work = lambda s: time.sleep(60); "
+    code += "w.main()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"{}\n")
+    process.stdin.close()  # what the end of the parent does
+    assert process.wait(timeout=60) in (128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_a_study_from_the_command_line(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    words = ("study", "base-to-new", "--data", "colours", "--backbone", "./clip", "--shots", 3)
+    words += ("--learners", "zero-shot", "--seeds", 1, "--runs-dir", tmp_path / "runs")
+    words += ("--results", tmp_path / "results")
+    listed = command(*words, "--dry-run")
+    assert listed.code == 0, listed.err
+    assert "to do" in listed.out
+    assert not (tmp_path / "runs").exists()
+    done = command(*words)
+    assert done.code == 0, done.out + done.err
+    (copy,) = (tmp_path / "results" / "base-to-new-colours").iterdir()
+    record = read_record(copy)
+    assert record.job.learner == "zero-shot"
+    assert record.environment["threads"] == "1"
+    assert "done" in command(*words, "--dry-run").out
+    run = next((tmp_path / "runs").iterdir())
+    assert json.loads((run / "run.json").read_text())["job"]["data"].endswith("colours")
+    assert os.path.getsize(run / "log.txt")

@@ -1,0 +1,120 @@
+"""Steps of a learner: order and views come from (seed, epoch, step) and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffuprompt.checkpoints.load import load_clip
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.data.manifest import Item
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.learners.base import Learner
+from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.presets import TrainConfig
+from diffuprompt.learners.registry import build_learner
+from diffuprompt.stages.features import FeatureStore
+from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.learner_task import LearnerTask
+
+COUNT = 10
+
+
+class Watched(ImageSet):
+    """Notes which images and which view every step asks for."""
+
+    def batch(self, index: Tensor, view: int | None = None, **rest: Any) -> ImageBatch:
+        self.__dict__.setdefault("asked", []).append((index.tolist(), view))
+        return super().batch(index, view, **rest)
+
+
+@pytest.fixture
+def images(world: Path) -> Watched:
+    store = FeatureStore(load_clip(world / "clip"), world / "colours", seed=0, workers=0)
+    items = tuple(Item(f"{('red', 'white')[i % 2]}/{i // 2}.png", i % 2) for i in range(COUNT))
+    return Watched(items, Classes(("red", "white")), store)
+
+
+def task(images: ImageSet, seed: int = 1, **config: int) -> LearnerTask:
+    learner = build_learner(
+        "coop", images.store.clip, {"num_ctx": 2}, generator=torch_stream(0, "init")
+    )
+    return LearnerTask(learner, images, TrainConfig(**{"epochs": 3, "lr": 0.1, **config}), seed)
+
+
+def asked(images: Watched, *steps: tuple[int, int], seed: int = 1, **config: int) -> list:
+    images.__dict__["asked"] = []
+    work = task(images, seed, **config)
+    for epoch, step in steps:
+        work.loss(epoch, step)
+    found: list = images.__dict__["asked"]
+    return found
+
+
+def test_a_step_depends_on_seed_epoch_and_step_only(images: Watched) -> None:
+    torch.manual_seed(0)
+    (alone,) = asked(images, (1, 2), batch=3)
+    torch.manual_seed(1)  # the global state must not matter, nor the steps before
+    before = asked(images, (0, 0), (0, 1), (1, 0), (1, 2), batch=3)
+    assert before[-1] == alone
+    assert asked(images, (1, 2), batch=3, seed=2) != [alone]
+    assert asked(images, (2, 2), batch=3)[0][0] != alone[0]
+
+
+def test_losses_are_equal_bit_for_bit_whatever_ran_before(images: Watched) -> None:
+    alone = task(images, batch=4, views=3).loss(2, 1)["loss"]
+    work = task(images, batch=4, views=3)
+    for epoch in range(2):
+        work.loss(epoch, 0)
+    assert torch.equal(work.loss(2, 1)["loss"], alone)
+
+
+def test_an_epoch_sees_whole_batches_without_repetition(images: Watched) -> None:
+    work = task(images, batch=3)
+    assert work.steps_per_epoch == 3  # the tenth image waits for another epoch
+    seen = [i for index, _ in asked(images, (0, 0), (0, 1), (0, 2), batch=3) for i in index]
+    assert len(seen) == len(set(seen)) == 9
+    assert set(seen) < set(range(COUNT))
+
+
+@pytest.mark.parametrize("batch", [COUNT, COUNT + 1, 100])
+def test_a_set_that_fits_into_a_batch_is_one_step_with_all(images: Watched, batch: int) -> None:
+    assert task(images, batch=batch).steps_per_epoch == 1
+    ((index, _),) = asked(images, (0, 0), batch=batch)
+    assert sorted(index) == list(range(COUNT))
+
+
+def test_views_cycle_or_are_fresh(images: Watched) -> None:
+    epochs = [(epoch, 0) for epoch in range(5)]
+    assert [view for _, view in asked(images, *epochs, batch=5, views=2)] == [0, 1, 0, 1, 0]
+    assert [view for _, view in asked(images, *epochs, batch=5)] == [0, 1, 2, 3, 4]
+
+
+def test_the_loss_is_the_learners_on_that_view(images: Watched) -> None:
+    work = task(images, batch=4, views=2)
+    ((index, view),) = asked(images, (3, 1), batch=4, views=2)
+    assert view == 1
+    at = torch.tensor(index)
+    learner: Learner = work.learner
+    features = images.store.train(images.items, view)[at]
+    logits = learner.logits(ImageBatch(None, None, at, features), images.classes)
+    labels = torch.tensor([images.items[i].label for i in index])
+    expected = torch.nn.functional.cross_entropy(logits, labels)
+    assert torch.equal(work.loss(3, 1)["loss"], expected)
+
+
+def test_state_holds_the_learnables_only(images: Watched) -> None:
+    work, other = task(images, batch=4), task(images, batch=4)
+    assert set(work.state()["learner"]) == {"ctx"}
+    assert work.state()["training"] == {}
+    with torch.no_grad():
+        next(iter(other.parameters())).add_(1)
+    other.load_state(work.state())
+    assert torch.equal(other.learner.state_dict()["ctx"], work.learner.state_dict()["ctx"])
+    assert work.optimiser().lr == 0.1
+    assert work.optimiser().momentum == 0.9  # Dassl's recipe
+    assert work.optimiser().schedule == "dassl"

@@ -1,0 +1,130 @@
+"""Scores against scikit-learn and against loops that spell the definitions out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffuprompt.errors import TrainingError
+from diffuprompt.record import Score
+from diffuprompt.stages.metrics import (
+    COVERAGES,
+    ECE_BINS,
+    calibration_error,
+    macro_f1,
+    risk_coverage,
+    score,
+    selective_accuracy,
+)
+
+# float64 sums of at most a few hundred terms
+EXACT = 1e-12
+
+
+def predictions(seed: int, images: int = 200, classes: int = 7) -> tuple[Tensor, Tensor]:
+    """Logits that are right more often than not, and labels that miss the last class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes - 1, (images,), generator=generator)
+    logits = torch.randn(images, classes, generator=generator, dtype=torch.float64)
+    logits[torch.arange(images), labels] += 1.5
+    return logits, labels
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_is_sklearns_over_the_labels_that_occur(seed: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    logits, labels = predictions(seed)
+    predicted = logits.argmax(1)
+    assert (predicted == 6).any()  # a class that is named but never present: it does not count
+    expected = metrics.f1_score(labels, predicted, average="macro", labels=labels.unique())
+    assert macro_f1(predicted, labels) == pytest.approx(expected, abs=EXACT)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_is_the_loop_over_bins(seed: int) -> None:
+    logits, labels = predictions(seed)
+    probabilities = logits.softmax(1)
+    confidence, predicted = probabilities.max(1)
+    expected = 0.0
+    for b in range(ECE_BINS):
+        inside = [
+            i for i, c in enumerate(confidence.tolist()) if b / ECE_BINS < c <= (b + 1) / ECE_BINS
+        ]
+        if inside:
+            accuracy = sum(int(predicted[i] == labels[i]) for i in inside) / len(inside)
+            mean = sum(float(confidence[i]) for i in inside) / len(inside)
+            expected += len(inside) / len(labels) * abs(accuracy - mean)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=EXACT)
+
+
+def test_calibration_error_of_extreme_confidences() -> None:
+    sure = torch.eye(4, dtype=torch.float64)
+    assert calibration_error(sure, torch.arange(4)) == 0
+    assert calibration_error(sure, torch.tensor([1, 0, 3, 2])) == 1
+    even = torch.full((4, 4), 0.25, dtype=torch.float64)  # ties go to class 0
+    assert calibration_error(even, torch.arange(4)) == pytest.approx(0, abs=EXACT)
+
+
+def test_risk_and_coverage_in_closed_form() -> None:
+    confidence = torch.tensor([0.9, 0.2, 0.7, 0.4], dtype=torch.float64)
+    last_wrong = risk_coverage(confidence, torch.tensor([True, False, True, True]))
+    assert last_wrong.tolist() == [0, 0, 0, 1 / 4]
+    first_wrong = risk_coverage(confidence, torch.tensor([False, True, True, True]))
+    assert first_wrong.tolist() == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert selective_accuracy(last_wrong, 50) == selective_accuracy(last_wrong, 75) == 1
+    assert selective_accuracy(first_wrong, 50) == 1 / 2
+    assert selective_accuracy(first_wrong, 51) == 1 - 1 / 3  # rounded up to three images
+    assert selective_accuracy(first_wrong, 1) == 0  # at least one image
+
+
+def test_equally_confident_images_keep_their_order() -> None:
+    hits = torch.tensor([True, False] * 50)
+    risk = risk_coverage(torch.full((100,), 0.3), hits)
+    assert risk.tolist() == [(k // 2) / k for k in range(1, 101)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_selective_scores_are_the_loop_over_the_most_confident(seed: int) -> None:
+    logits, labels = predictions(seed)
+    confidence, predicted = logits.softmax(1).max(1)
+    right = sorted(
+        zip(confidence.tolist(), (predicted == labels).tolist(), strict=True), reverse=True
+    )  # no two random confidences are equal
+    risks = [sum(not hit for _, hit in right[:k]) / k for k in range(1, len(right) + 1)]
+    found = score("own", "all", logits, labels)
+    assert found.aurc == pytest.approx(100 * sum(risks) / len(risks), abs=100 * EXACT)
+    assert found.selective == {
+        str(percent): pytest.approx(100 * (1 - risks[2 * percent - 1]), abs=100 * EXACT)
+        for percent in COVERAGES  # of 200 images
+    }
+
+
+def test_a_score_from_before_selective_accuracy_is_still_read() -> None:
+    logits, labels = predictions(0)
+    old = score("own", "all", logits, labels).model_dump(exclude={"selective", "aurc"})
+    assert (Score(**old).selective, Score(**old).aurc) == (None, None)
+
+
+def test_score_fields() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
+    labels = torch.tensor([0, 1, 1, 1])
+    found = score("own", "new", logits, labels)
+    assert (found.variant, found.subset, found.correct, found.total) == ("own", "new", 3, 4)
+    assert found.accuracy == 75
+    assert found.hit_list() == [True, True, False, True]
+    # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3
+    assert found.macro_f1 == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
+    gaps = [2.0, 1.0, -3.0, 0.5]  # of the true class over the other
+    nll = sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4
+    assert found.nll == pytest.approx(nll, abs=EXACT)
+    assert 0 <= found.ece <= 100
+
+
+def test_logits_that_are_not_finite_are_no_score() -> None:
+    logits, labels = predictions(0, images=4)
+    logits[2, 1] = float("nan")
+    with pytest.raises(TrainingError, match="1 of 4 images are not finite"):
+        score("diffusion", "base", logits, labels)

@@ -1,0 +1,110 @@
+"""A world small enough to run whole jobs in seconds: a random CLIP and pictures of six colours."""
+
+from __future__ import annotations
+
+import io
+import math
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tests.clip import tiny
+
+from diffuprompt.checkpoints.hf import save_hf
+from diffuprompt.cli.main import main
+from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
+from diffuprompt.clip.model import Clip
+from diffuprompt.data.transforms import Preprocess
+from diffuprompt.jobs.job import JobConfig
+
+SIDE = 32
+COLOURS = {
+    "black": (10, 10, 10),
+    "blue_sky": (40, 60, 220),
+    "green": (30, 200, 40),
+    "red": (220, 30, 30),
+    "white": (240, 240, 240),
+    "yellow": (230, 220, 20),
+}
+CLASSES = tuple(COLOURS)
+IMAGES = 6  # a class
+
+
+def make_clip(folder: Path, *, scale: float = 20.0, seed: int = 0) -> Path:
+    """Save a random CLIP of two layers a tower; ``scale`` below 50 chooses the lite recipes."""
+    tokenizer = tiny.tokenizer()
+    text = TextConfig(
+        width=32,
+        layers=2,
+        heads=2,
+        mlp_width=64,
+        vocab_size=tokenizer.vocab_size,
+        context_length=40,
+        sot=tokenizer.sot,
+        eot=tokenizer.eot,
+        pad=tokenizer.pad,
+    )
+    vision = VisionConfig(width=32, layers=2, heads=2, mlp_width=64, image_size=SIDE, patch_size=16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = ClipConfig(text=text, vision=vision, embed_dim=24)
+        clip = Clip(config, tokenizer, Preprocess.for_size(SIDE))
+    with torch.no_grad():
+        clip.logit_scale.fill_(math.log(scale))
+    save_hf(clip, folder)
+    return folder
+
+
+def make_pictures(
+    folder: Path, classes: tuple[str, ...] = CLASSES, *, splits: tuple[str, ...] = (), seed: int = 0
+) -> Path:
+    """Write ``IMAGES`` noisy pictures of one colour a class, in a folder a class.
+
+    With ``splits`` there is such a set of folders in each of them.
+    """
+    rng = np.random.default_rng(seed)
+    for split in splits or ("",):
+        for name in classes:
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for i in range(IMAGES):
+                noise = rng.normal(0, 40, (SIDE, SIDE + 8, 3))
+                pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended and what it showed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*words: object) -> Done:
+    """Run ``diffuprompt`` with these words in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(word) for word in words])
+    return Done(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def small_job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConfig:
+    """Diffusion on the colours, trained for a few steps."""
+    return JobConfig(
+        data=str(world / "colours"),
+        backbone=str(world / "clip"),
+        learner=learner,
+        generator="diffusion",
+        shots=2,
+        protocol="base-to-new",
+        runs_dir=runs,
+        device="cpu",
+        workers=0,
+        overrides=("train.epochs=2", *overrides, "fit.epochs=2", "fit.batch=4"),
+    )
