@@ -1,25 +1,38 @@
 """The record: the one validated JSON file that a finished job leaves, and all that a report reads.
 
-Accuracies are percentages at full precision. ``hits`` keeps, for every test image in manifest
-order, whether the top-1 answer was right, so that two records can be compared image by image.
+A record holds scores: of one way of making prompts (`Variant`) on one part of one test set. Metrics
+are at full precision, shares in per cent. ``hits`` keeps, for every item of the test set in its
+order, whether the top-1 answer was right, so that two records can be compared item by item.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffuprompt.errors import DataError
+from diffuprompt.record_upgrade import OLD_SCHEMA, upgrade
 
-SCHEMA: Literal["diffuprompt.record/1"] = "diffuprompt.record/1"
+__all__ = [
+    "SCHEMA", "SUBSETS", "Job", "Record", "Score", "Variant", "pack_hits", "read_record",
+    "unpack_hits", "upgrade",
+]  # fmt: skip
+
+SCHEMA: Literal["diffuprompt.record/2"] = "diffuprompt.record/2"
+SUBSETS = ("base", "new", "all")  # of the classes of a classification test set
+
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Job(_Model):
@@ -29,72 +42,173 @@ class Job(_Model):
     the runs that the main tables show.
     """
 
-    dataset: str
-    backbone: str
-    learner: str
-    generator: str  # "none" when the learner's own prompts are used
-    protocol: Literal["base-to-new", "few-shot", "holdout"]
-    shots: int
+    dataset: Name
+    backbone: Name
+    learner: Name
+    generator: Name  # "none" when the learner's own prompts are used
+    protocol: Name  # e.g. "base-to-new", "few-shot", "holdout"
+    shots: Count
     seed: int
     setting: str = ""
 
 
-class Score(_Model):
-    """Quality of one way of making prompts (``variant``) on one set of test images (``subset``).
+class Variant(_Model):
+    """How the prompts of a score were made; hashable, so it can be a key.
 
-    ``variant`` is "own" for the learner's own prompts, the generator's name for generated ones, or
-    a control: "oracle", "regression", "shuffled", "noise", "nearest", "mean"; "diffusion@nfe=10" is
-    the same generator sampled in another way. ``subset`` is "base", "new" or "all".
-
-    ``selective`` is the accuracy on the most confident images alone, by coverage in per cent ("50",
-    "80", "90"), and ``aurc`` the area under the risk-coverage curve, in per cent. ``generate_ms``
-    and ``classify_ms`` are wall milliseconds an image, in batches, for making the prompts and for
-    scoring with them. Records from before they were measured have none of these.
+    Attributes:
+        prompts: the learner's "own" prompts, "generated" ones, or those of a "control", which
+            shows what a generator's gain is made of.
+        generator: of generated prompts and of controls: the generator's name.
+        control: "regression", "shuffled", "noise", "nearest", "mean" or "oracle".
+        nfe: evaluations of the network for a sample, where they are not the configured number.
+        draws: from 2 on, the score is of the mean probabilities over that many draws.
     """
 
-    variant: str
-    subset: Literal["base", "new", "all"]
-    correct: int
-    total: int
-    accuracy: float
-    macro_f1: float
-    nll: float
-    ece: float
-    selective: dict[str, float] | None = None
-    aurc: float | None = None
-    generate_ms: float | None = None
-    classify_ms: float | None = None
-    hits: str
+    prompts: Literal["own", "generated", "control"] = "own"
+    generator: str = ""
+    control: str = ""
+    nfe: Annotated[int, Field(ge=1)] | None = None
+    draws: Annotated[int, Field(ge=1)] = 1
+
+    @classmethod
+    def own(cls) -> Variant:
+        """Return the learner's own prompts."""
+        return cls()
+
+    @classmethod
+    def generated(cls, generator: str, nfe: int | None = None, draws: int = 1) -> Variant:
+        """Return prompts that ``generator`` sampled, as configured or with other numbers."""
+        return cls(prompts="generated", generator=generator, nfe=nfe, draws=draws)
+
+    @classmethod
+    def of_control(cls, control: str, generator: str) -> Variant:
+        """Return what ``control`` makes in the place of ``generator``."""
+        return cls(prompts="control", generator=generator, control=control)
+
+    @model_validator(mode="after")
+    def _check(self) -> Variant:
+        if (self.prompts == "control") != bool(self.control):
+            raise ValueError(f"control: expected a name just for a control, got {self.control!r}")
+        if (self.prompts == "own") == bool(self.generator):
+            raise ValueError(
+                "generator: expected a name for generated prompts and controls and none for own "
+                f"prompts, got {self.generator!r} for {self.prompts!r}"
+            )
+        if self.is_resampled and self.prompts != "generated":
+            raise ValueError(
+                f"nfe, draws: only generated prompts have them, got {self.nfe}, {self.draws} for "
+                f"{self.prompts!r}"
+            )
+        return self
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether a generator was sampled in another way than configured."""
+        return self.nfe is not None or self.draws > 1
+
+    @property
+    def label(self) -> str:
+        """A short name for display and for files: "own", "oracle", "diffusion@nfe=10"."""
+        if self.prompts != "generated":
+            return self.control or self.prompts
+        return "@".join(filter(None, (self.generator, self.sampling)))
+
+    @property
+    def sampling(self) -> str:
+        """What is special about the sampling: "nfe=10", "samples=8"; mostly empty."""
+        named = [f"nfe={self.nfe}"] if self.nfe is not None else []
+        named += [f"samples={self.draws}"] if self.draws > 1 else []
+        return ",".join(named)
+
+
+class Score(_Model):
+    """Quality of one way of making prompts on one part of one test set.
+
+    Attributes:
+        variant: how the prompts were made.
+        dataset: the test set's name: the job's own or another one.
+        subset: which part of it; of a classification test set "base", "new" or "all" classes.
+        total: how many items it has.
+        metrics: name -> value. Of classification: "accuracy", "macro_f1", "ece" and "aurc" (the
+            area under the risk-coverage curve) in per cent, "nll" in nats, "selective_50" and so
+            on, the accuracy in per cent on that share of the items, the most confident ones.
+        hits: packed top-1 hits, see `pack_hits`; None where a task has none.
+        timings: "generate_ms" and "classify_ms", wall milliseconds per image, in batches, for
+            making the prompts and for scoring with them; what was not measured is not there.
+        content: hash of the test set's pictures, labels and names; empty in records of before it
+            was kept.
+    """
+
+    variant: Variant
+    dataset: Name
+    subset: Name
+    total: Annotated[int, Field(gt=0)]
+    metrics: Annotated[dict[Name, float], Field(min_length=1)]
+    hits: str | None = None
+    timings: dict[Name, Amount] = {}
+    content: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy in per cent; raises `DataError` for a task that has none."""
+        if "accuracy" not in self.metrics:
+            raise DataError(
+                f"score {self.variant.label}/{self.subset}: there is no accuracy in it, only "
+                f"{', '.join(self.metrics)}"
+            )
+        return self.metrics["accuracy"]
 
     def hit_list(self) -> list[bool]:
-        """Decode ``hits``: one boolean a test image."""
+        """Decode ``hits``: one boolean per item; raises `DataError` where there are none."""
+        if self.hits is None:
+            raise DataError(f"score {self.variant.label}/{self.subset}: it keeps no hits")
         return unpack_hits(self.hits, self.total)
 
 
 class Record(_Model):
     """Everything a finished job leaves for tables, figures and comparisons."""
 
-    schema_name: Literal["diffuprompt.record/1"] = SCHEMA
+    schema_name: Literal["diffuprompt.record/2"] = SCHEMA
+    task: Literal["classification", "grounding"] = "classification"
     job: Job
     scores: tuple[Score, ...]
-    trainable_parameters: int
-    seconds: dict[str, float]  # wall time of each stage
-    statistics: dict[str, float]  # e.g. overfit_ce_before, peak_memory_mib, images_per_second
-    hashes: dict[str, str]  # manifest, backbone, spec
+    trainable_parameters: Count
+    seconds: dict[Name, Amount]  # wall time of each stage
+    statistics: dict[Name, float]  # e.g. overfit_ce_before, peak_memory_mib, images_per_second
+    hashes: dict[Name, str]  # manifest, backbone, spec
     environment: dict[str, str]
     config: dict[str, Any]
     command: str
 
-    def score(self, variant: str, subset: str) -> Score | None:
-        """Return one score, or None when the job did not measure it."""
+    @model_validator(mode="after")
+    def _check(self) -> Record:
+        if self.task != "classification":
+            return self
+        problems = []
+        for i, score in enumerate(self.scores):
+            if score.subset not in SUBSETS:
+                expected = f"expected one of {list(SUBSETS)}, got {score.subset!r}"
+                problems.append(f"scores.{i}.subset: {expected}")
+            if "accuracy" not in score.metrics:
+                problems.append(f"scores.{i}.metrics: expected an accuracy, got {score.metrics}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def score(self, variant: Variant, subset: str, dataset: str | None = None) -> Score | None:
+        """Return one score, or None when the job did not measure it.
+
+        ``dataset`` is the name of the test set; None for the job's own.
+        """
+        wanted = (variant, subset, self.job.dataset if dataset is None else dataset)
         for score in self.scores:
-            if (score.variant, score.subset) == (variant, subset):
+            if (score.variant, score.subset, score.dataset) == wanted:
                 return score
         return None
 
 
 def pack_hits(hits: Sequence[bool]) -> str:
-    """Encode booleans as base64 of their bits, first image in the highest bit."""
+    """Encode booleans as base64 of their bits, first item in the highest bit."""
     out = bytearray((len(hits) + 7) // 8)
     for i, hit in enumerate(hits):
         if hit:
@@ -103,15 +217,38 @@ def pack_hits(hits: Sequence[bool]) -> str:
 
 
 def unpack_hits(text: str, total: int) -> list[bool]:
-    """Inverse of `pack_hits` for ``total`` images."""
+    """Inverse of `pack_hits` for ``total`` items."""
     raw = base64.b64decode(text)
     return [bool(raw[i // 8] & (128 >> (i % 8))) for i in range(total)]
 
 
 def read_record(path: Path) -> Record:
-    """Read and validate one record; all problems of the file are reported at once."""
+    """Read and validate one record, of this schema or of the one before.
+
+    Raises:
+        DataError: the file is no record, is of a schema that this version does not know, or has
+            fields that are missing or wrong; all problems of the file are named at once.
+    """
     try:
-        return Record.model_validate_json(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of the encoding, or of JSON
+        raise DataError(f"{path}: not a valid record, not even JSON: {error}") from error
+    found = data.get("schema_name") if isinstance(data, dict) else None
+    if found not in (SCHEMA, OLD_SCHEMA):
+        raise DataError(f"{path}: {_unknown(found)}")
+    try:
+        return Record.model_validate(upgrade(data) if found == OLD_SCHEMA else data)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise DataError(f"{path}: not a valid record\n  " + "\n  ".join(lines)) from error
+
+
+def _unknown(found: object) -> str:
+    known = f"this version of diffuprompt reads {OLD_SCHEMA} and {SCHEMA}"
+    if isinstance(found, str) and found.startswith("diffuprompt.record/"):
+        return (
+            f"its schema is {found}; {known}. A newer version wrote it and can read it: "
+            "pip install --upgrade diffuprompt"
+        )
+    got = "it names no schema" if found is None else f"its schema is {found!r}"
+    return f"not a record: {got}; {known}, with that name in the field schema_name"
