@@ -9,7 +9,7 @@ Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +21,9 @@ from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import FitConfig
-from diffuprompt.generators.fitting import FitTask, quality, run
+from diffuprompt.generators.fitting import FitTask, run
 from diffuprompt.generators.normalise import make_normaliser
 from diffuprompt.prompts import PromptSpec
 
@@ -74,6 +75,7 @@ class PromptGenerator(nn.Module, ABC):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Keep the settings.
 
@@ -83,8 +85,11 @@ class PromptGenerator(nn.Module, ABC):
             config: the generator's own settings.
             fitting: how it is trained.
             seed: gives the initial weights and the fixed noise.
+            scope: what the fixed noise belongs to beside the seed and the spec: the data set's
+                name. Empty in artifacts of 0.1, whose noise belongs to seed and generator alone.
         """
         super().__init__()
+        self.scope = scope
         self.spec, self.condition_width = spec, condition_width
         self.config, self.fitting, self.seed = config, fitting, seed
         self.normaliser = make_normaliser(fitting, spec)
@@ -92,7 +97,7 @@ class PromptGenerator(nn.Module, ABC):
 
     def fix_noise(self, size: int) -> None:
         """Let samples start from ``size`` normal numbers; without this there is no noise."""
-        drawn = torch.randn(1, size, generator=torch_stream(self.seed, self.name, "test-noise"))
+        drawn = torch.randn(1, size, generator=self._noise_stream())
         self.num_noise = size
         self.register_buffer("noise", drawn)
 
@@ -122,8 +127,13 @@ class PromptGenerator(nn.Module, ABC):
         """Return the noise ``(1, K)`` of one draw; that of draw 0 travels in the artifact."""
         if draw == 0:
             return self.noise
-        stream = torch_stream(self.seed, self.name, "test-noise", draw)
-        return torch.randn(self.noise.shape, generator=stream).to(self.noise)
+        return torch.randn(self.noise.shape, generator=self._noise_stream(draw)).to(self.noise)
+
+    def _noise_stream(self, *draw: int) -> torch.Generator:
+        """Name the noise by data set, seed and spec: slots of equal size differ by tower."""
+        if not self.scope:
+            return torch_stream(self.seed, self.name, "test-noise", *draw)
+        return torch_stream(self.seed, "test-noise", self.scope, self.spec.hash, *draw)
 
     def optimiser(self, steps: int) -> Optimiser:
         """Return how ``network`` is trained over ``steps`` steps in all."""
@@ -156,24 +166,64 @@ class PromptGenerator(nn.Module, ABC):
     ) -> dict[str, float]:
         """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
 
-        Returns the means of the last epoch's terms, and as statistics what the normaliser and
-        `quality` measure ("normaliser_...", "generated_..."). The averaged (EMA) weights stay in
-        place.
+        Returns the means of the last epoch's terms, and as statistics what the normaliser
+        measures ("normaliser_..."). The averaged (EMA) weights stay in place.
         """
         measured = self.normaliser.measure(pairs.initial, pairs.target)
         task = self.task(pairs, task_loss)
         self.train()
         result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
         self.eval()
-        told = self.settle(pairs.features, progress)
-        return {**result, **measured, **told, **quality(self, pairs)}
+        return {**result, **measured}
 
-    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
-        """Fit what needs the trained network, on the training images' features; by default nothing.
+    def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
+        """Return E[V*|pi] ``(B, F)`` in one evaluation: what is left of sampling without steps.
 
-        Called in `eval` mode; returns statistics.
+        Only a generator that takes steps has one.
+        """
+        raise ConfigError(f"regression: the generator {self.name!r} takes no steps")
+
+    def solver(self, nfe: int | None = None) -> nn.Module | None:
+        """Return what is fitted to the trained network to sample with ``nfe`` evaluations.
+
+        None (the configured number) or a number; None is returned where nothing needs a fit.
+        """
+        return None
+
+    @property
+    def fitted_for(self) -> tuple[int, ...]:
+        """Numbers of evaluations for which there is a solver."""
+        return ()
+
+    def fit_solver(
+        self,
+        features: Tensor,
+        *,
+        nfe: int | None = None,
+        folder: Path | None = None,
+        fingerprint: str = "",
+        save_every_s: float = 30.0,
+        progress: Progress = NULL,
+    ) -> dict[str, float]:
+        """Fit `solver` to the network as it is now; by default there is nothing to fit.
+
+        Args:
+            features: of the training images, ``(N, E)``.
+            nfe: evaluations of a sample; None for the configured number.
+            folder: where an interrupted fit goes on.
+            fingerprint: names all that the result depends on.
+            save_every_s: seconds of work that a kill may cost.
+            progress: shows what is going on.
+
+        Returns:
+            What was measured, for the record.
         """
         return {}
+
+    @classmethod
+    def upgrade(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of an artifact of 0.1 under today's names."""
+        return tensors
 
     def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
         """Return what the training loop steps."""

@@ -212,6 +212,7 @@ class GeneratorKind:
         section: its own settings beside "overfit" and "fit".
         config: their dataclass.
         reads: the settings of that section that it reads; others never enter a run.
+        sampling: those of ``reads`` that only decide how a trained network is sampled.
         defaults: where it differs from the sections' defaults: section -> key -> value.
     """
 
@@ -219,13 +220,19 @@ class GeneratorKind:
     section: str
     config: type
     reads: tuple[str, ...]
+    sampling: tuple[str, ...] = ()
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def _rival(about: str, *reads: str, **defaults: Mapping[str, Any]) -> GeneratorKind:
-    keys = ("size", *reads)
+    keys, sampling = ("size", *reads), tuple(key for key in reads if key == "temperature")
     return GeneratorKind(
-        about=about, section="rival", config=RivalConfig, reads=keys, defaults=defaults
+        about=about,
+        section="rival",
+        config=RivalConfig,
+        reads=keys,
+        sampling=sampling,
+        defaults=defaults,
     )
 
 
@@ -235,6 +242,7 @@ KINDS: dict[str, GeneratorKind] = {
         section="diffusion",
         config=DiffusionConfig,
         reads=tuple(f.name for f in fields(DiffusionConfig)),
+        sampling=("sampler", "grid", "nfe", "sigma_start", "guidance", "ensemble"),
     ),
     "mlp": _rival("a perceptron that regresses prompts on the image"),
     "transformer": _rival("diffusion's network without noise or time: a regression by queries"),

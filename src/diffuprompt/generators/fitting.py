@@ -150,19 +150,22 @@ def run(
 
 
 @torch.no_grad()
-def quality(owner: PromptGenerator, pairs: PromptPairs) -> dict[str, float]:
+def quality(owner: PromptGenerator, pairs: PromptPairs, **sampling: Any) -> dict[str, float]:
     """Return how near samples come to V*, and how far they are from each other.
 
     Both over evenly spaced training images, as shares of the mean squared (or root mean squared)
     distance of V0 to V*: ``generated_mse`` is 1 for the learner's own prompts and 0 for V*;
     ``generated_spread``, the standard deviation over four draws, is 0 for a deterministic
     generator. A spread near 1 with an error near 2 is a fair sample of a wide distribution.
+    ``sampling`` are further arguments of `PromptGenerator.sample`.
     """
     count = len(pairs.target)
     at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
     features, initial, target = (t[at] for t in (pairs.features, pairs.initial, pairs.target))
     draws = QUALITY_DRAWS if owner.num_noise else 1
-    flat_MBF = torch.stack([owner.sample(features, initial, draw=k) for k in range(draws)])
+    flat_MBF = torch.stack(
+        [owner.sample(features, initial, draw=k, **sampling) for k in range(draws)]
+    )
     size = (target - initial).square().mean()
     variance = flat_MBF.var(0, correction=1).mean() if draws > 1 else torch.zeros(())
     return {

@@ -44,13 +44,14 @@ class PromptFlow(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise.
 
         Raises:
             ConfigError: zuko is missing, or the normaliser is not "whiten".
         """
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         if fitting.normaliser != "whiten":
             raise ConfigError(
                 f"fit.normaliser: a flow needs 'whiten' (principal coordinates), got "

@@ -59,9 +59,10 @@ class PromptGan(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.fix_noise(config.latent)
         self.network = QueryTransformer(
             TransformerConfig.preset(config.size, pi=fitting.pi),

@@ -38,9 +38,10 @@ class PromptMlp(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         size = self.normaliser.size
         rank = RANK if size > WIDE else size
         left = budget(config.size) - (rank * size if rank < size else 0)

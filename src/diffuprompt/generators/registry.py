@@ -27,6 +27,7 @@ def build_generator(
     fitting: FitConfig,
     *,
     seed: int,
+    scope: str = "",
 ) -> PromptGenerator:
     """Return an untrained generator.
 
@@ -37,6 +38,7 @@ def build_generator(
         config: the generator's own settings, of the type that its kind names.
         fitting: how it is trained.
         seed: gives the initial weights and the noise.
+        scope: what the noise belongs to, see `PromptGenerator`.
 
     Raises:
         ConfigError: the name is unknown, or a setting does not fit the generator.
@@ -47,4 +49,4 @@ def build_generator(
             f"generator: expected one of {known}, got {name!r}.{near_miss(name, known)}"
         )
     assert isinstance(config, KINDS[name].config)
-    return GENERATORS[name](spec, condition_width, config, fitting, seed=seed)
+    return GENERATORS[name](spec, condition_width, config, fitting, seed=seed, scope=scope)

@@ -30,9 +30,10 @@ class PromptTransformer(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.network = QueryTransformer(
             TransformerConfig.preset(config.size, pi=fitting.pi),
             self.normaliser.groups,

@@ -43,9 +43,10 @@ class PromptVae(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed code."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.fix_noise(config.latent)
         self.kl_weight = 0.0  # the task warms it up
         self.network = _Vae(

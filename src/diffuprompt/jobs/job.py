@@ -25,6 +25,7 @@ from diffuprompt.jobs.overrides import (
     apply_generator_presets,
     apply_overrides,
 )
+from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.options import Options, settable
 from diffuprompt.learners.presets import (
@@ -47,6 +48,7 @@ _ONLY_HERE = (
     "runs_dir",
     "device",
     "workers",
+    "rehash",
     "text_memory_mib",
     "image_memory_mib",
 )
@@ -78,6 +80,7 @@ class JobConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
     workers: int = 2
+    rehash: bool = False
     text_memory_mib: int = 1024
     image_memory_mib: int = 1024
 
@@ -149,8 +152,12 @@ class Resolved:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Resolved:
-        """Inverse of `to_json`."""
-        rest = dict(data)
+        """Inverse of `to_json`, for configurations of earlier versions too.
+
+        Raises:
+            DataError: an option is used that is gone.
+        """
+        rest = upgrade_config(data)
         built = {k: kind(**rest.pop(k)) for k, kind in SECTIONS.items() if k in rest}
         return cls(**rest, **built)
 

@@ -85,6 +85,7 @@ class Contents:
         missing = [name for name in names if name not in found]
         if self._rehash or not missing:
             return found
+
         def look_up(database: sqlite3.Connection) -> None:
             for start in range(0, len(missing), 500):
                 part = missing[start : start + 500]

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -106,7 +107,8 @@ class Store:
         """Return the finished folder of a stage; ``make`` fills it where nobody has yet.
 
         ``make`` writes files into the folder, resumes from its ``work`` folder, and returns what it
-        measured. It runs in one process at a time.
+        measured; "seconds" are those of the last process where it does not say them. It runs in
+        one process at a time.
         """
         folder = self.folder(stage)
         if folder.is_finished:
@@ -114,7 +116,9 @@ class Store:
         with folder.held():
             if not folder.is_finished:
                 write_json(folder.path / STAGE, stage.to_json())
-                folder.finish(make(folder))
+                start = time.monotonic()
+                values = make(folder)
+                folder.finish({"seconds": time.monotonic() - start, **values})
         return folder
 
     def forget(self, stage: Stage) -> None:

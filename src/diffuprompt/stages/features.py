@@ -87,6 +87,7 @@ class FeatureStore:
         """Return ``(N, E)`` of random view ``view``, made from (seed, image, view)."""
         return self._all(items, view)
 
+    @torch.inference_mode(mode=False)  # remembered rows must also serve later backward passes
     def rows(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Tensor:
         """Return ``(B, E)`` of ``items`` at ``positions``, with the memory of one file."""
         found: dict[int, Tensor] = {}
@@ -144,6 +145,7 @@ class FeatureStore:
             )
         return self._keys[shard, view]
 
+    @torch.inference_mode(mode=False)
     def _all(self, items: Sequence[Item], view: int | None) -> Tensor:
         return torch.cat(list(self._shards(items, view))).to(self.clip.device)
 

@@ -52,6 +52,7 @@ class GridStore:
             if self._memory_key(items[stop - 1], view) not in self._kept:
                 return
 
+    @torch.inference_mode(mode=False)  # what is kept must also serve later backward passes
     def get(
         self,
         items: Sequence[Item],

@@ -21,7 +21,8 @@ from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
 
 FEATURES = Needs()
-Asked, Made = TypeVar("Asked"), TypeVar("Made")
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
