@@ -25,8 +25,8 @@ from diffuprompt.jobs.overrides import (
     apply_generator_presets,
     apply_overrides,
 )
-from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.options import Options, settable
+from diffuprompt.learners.methods import DEFAULT, METHODS
+from diffuprompt.learners.options import Options, changed, settable
 from diffuprompt.learners.presets import (
     Preset,
     TrainConfig,
@@ -65,7 +65,7 @@ class JobConfig:
     data: str
     data_root: Path | None = None
     backbone: str = "scenes-clip"
-    learner: str = "coop"
+    learner: str = DEFAULT
     generator: str = "none"
     shots: int = 16
     seed: int = 1
@@ -237,9 +237,7 @@ def command(job: JobConfig) -> str:
 
 
 def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
-    kind: Any = type(find_method(learner).options)
-    built: Options = kind(**values)
-    return built
+    return changed(find_method(learner).options, values, learner=learner)
 
 
 def _override(sections: Sections, job: JobConfig) -> None:

@@ -44,13 +44,10 @@ class Workbench:
 
     def build_learner(self) -> Learner:
         """Return the untrained learner, initialised from the job's seed."""
-        options = dict(self.resolved.options)
-        if "class_specific" in options:
-            options["class_specific"] = len(self.train.classes) * bool(options["class_specific"])
         return build_learner(
             self.resolved.learner,
             self.clip,
-            options,
+            self.resolved.learner_options.for_classes(self.train.classes.names),
             plan=self.plan,
             generator=torch_stream(self.resolved.seed, "init"),
         )
@@ -137,17 +134,19 @@ def _resolve(job: JobConfig, manifest: Manifest, scale: float) -> Resolved:
 
 def _check(resolved: Resolved, config: ClipConfig, tokenizer: Encoder) -> None:
     """Refuse what cannot be trained on this backbone or scored by this protocol."""
-    problems = resolved.learner_options.misfits(config, tokenizer)
-    if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
+    options = resolved.learner_options
+    problems = options.misfits(config, tokenizer)
+    if options.class_bound and resolved.protocol != "few-shot":
         problems.append(
-            "learner.class_specific: class-specific contexts cannot score new classes; "
-            "use --protocol few-shot"
+            f"learner.{options.class_bound}: what is learned for single classes cannot score new "
+            "classes; use --protocol few-shot"
         )
-    if resolved.options.get("class_specific") and resolved.generator != "none":
+    if options.class_bound and resolved.generator != "none":
         parts = ("overfit.negatives", "fit.classes")
         values = (resolved.overfit.negatives, resolved.fit.classes)
         problems += [
-            f"{name}: class-specific contexts cannot score some of the classes; set it to 0"
+            f"{name}: with learner.{options.class_bound} a learner cannot score some of the "
+            "classes; set it to 0"
             for name, value in zip(parts, values, strict=True)
             if value
         ]
