@@ -138,15 +138,14 @@ def _check(resolved: Resolved, config: ClipConfig, tokenizer: Encoder) -> None:
     problems = options.misfits(config, tokenizer)
     if options.class_bound and resolved.protocol != "few-shot":
         problems.append(
-            f"learner.{options.class_bound}: what is learned for single classes cannot score new "
-            "classes; use --protocol few-shot"
+            f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
+            "use --protocol few-shot"
         )
     if options.class_bound and resolved.generator != "none":
         parts = ("overfit.negatives", "fit.classes")
         values = (resolved.overfit.negatives, resolved.fit.classes)
         problems += [
-            f"{name}: with learner.{options.class_bound} a learner cannot score some of the "
-            "classes; set it to 0"
+            f"{name}: class-specific contexts cannot score some of the classes; set it to 0"
             for name, value in zip(parts, values, strict=True)
             if value
         ]
