@@ -81,7 +81,7 @@ def generators(args: Args) -> Listing:
 
 def presets(args: Args) -> Listing:
     """Recipes by learner; ``auto`` chooses among those of the learner."""
-    from diffuprompt.learners.presets import PRESETS
+    from diffuprompt.learners.presets import all_presets
 
     rows: list[list[object]] = [
         [
@@ -92,7 +92,7 @@ def presets(args: Args) -> Listing:
             ", ".join(f"{key} {value:.2f}" for key, value in p.published.items()),
             p.source,
         ]
-        for p in PRESETS
+        for p in all_presets()
     ]
     return ["learner/preset", "epochs", "batch", "lr", "published", "source"], rows
 

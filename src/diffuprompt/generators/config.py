@@ -221,6 +221,8 @@ class GeneratorKind:
     config: type
     reads: tuple[str, ...]
     sampling: tuple[str, ...] = ()
+    stepwise: bool = False
+    draws_noise: bool = True
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -243,6 +245,7 @@ KINDS: dict[str, GeneratorKind] = {
         config=DiffusionConfig,
         reads=tuple(f.name for f in fields(DiffusionConfig)),
         sampling=("sampler", "grid", "nfe", "sigma_start", "guidance", "ensemble"),
+        stepwise=True,
     ),
     "mlp": _rival("a perceptron that regresses prompts on the image"),
     "transformer": _rival("diffusion's network without noise or time: a regression by queries"),

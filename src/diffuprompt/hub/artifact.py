@@ -27,7 +27,7 @@ from diffuprompt.generators.config import KINDS, FitConfig
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.card import card
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.registry import build_learner
+from diffuprompt.learners.registry import build_learner, upgrade_options
 from diffuprompt.runs.cache import checksum
 
 SCHEMA: Literal["diffuprompt.artifact/2"] = "diffuprompt.artifact/2"
@@ -230,9 +230,12 @@ def _build(
     generator = None
     try:
         learner = build_learner(
-            description.learner, clip, description.learner_config, plan=plan,
+            description.learner,
+            clip,
+            upgrade_options(description.learner, description.learner_config),
+            plan=plan,
             generator=torch.Generator().manual_seed(0),
-        )  # fmt: skip
+        )
         if part := description.generator:
             generator = build_generator(
                 part.name,

@@ -21,7 +21,14 @@ from diffuprompt.jobs.prepare import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
 from diffuprompt.jobs.scoring import Scoring
-from diffuprompt.jobs.test_sets import TestSet, check_distinct, open_test_set, own_test_sets
+from diffuprompt.jobs.test_sets import (
+    TestSet,
+    check_distinct,
+    is_of,
+    missing,
+    open_test_set,
+    own_test_sets,
+)
 from diffuprompt.record import Record, Score, Variant, read_record
 
 log = logging.getLogger(__name__)
@@ -139,17 +146,8 @@ class _Evaluation:
 
     def missing(self, record: Record | None) -> list[tuple[TestSet, Variant]]:
         """Return what is asked for and not in ``record`` with the same images."""
-        wanted = [
-            (test, variant)
-            for test in self.test_sets
-            for variant in self.evaluation.variants(self.run.resolved.generator)
-        ]
-        if record is None or self.again:
-            return wanted
-        there = {
-            (s.dataset, s.subset, s.variant) for s in record.scores if _is_of(s, self.test_sets)
-        }
-        return [(t, v) for t, v in wanted if (t.dataset, t.subset, v) not in there]
+        variants = self.evaluation.variants(self.run.resolved.generator)
+        return missing(None if self.again else record, self.test_sets, variants)
 
     def carry_out(self, before: Record | None) -> Record:
         """Score what is missing and return the record with it."""
@@ -166,7 +164,7 @@ class _Evaluation:
         scores = [scoring.score(test, variant) for test, variant in self.missing(before)]
         made = {(s.dataset, s.subset, s.variant) for s in scores}
         kept = [s for s in (before.scores if before else ()) if _key(s) not in made]
-        changed = [s for s in kept if not _is_of(s, self.test_sets)]
+        changed = [s for s in kept if not is_of(s, self.test_sets)]
         for score in changed:
             log.warning(
                 "%s: the images of %s, %s have changed since they were scored; scores of before "
@@ -186,15 +184,6 @@ class _Evaluation:
 
 def _key(score: Score) -> tuple[str, str, Variant]:
     return (score.dataset, score.subset, score.variant)
-
-
-def _is_of(score: Score, tests: Sequence[TestSet]) -> bool:
-    """Whether a score is of the images that its test set holds today, as far as one can tell.
-
-    Records of 0.1 do not say which bytes they are of.
-    """
-    same = [t for t in tests if (t.dataset, t.subset) == (score.dataset, score.subset)]
-    return not score.content or all(t.content == score.content for t in same)
 
 
 def _check_inputs(folder: RunFolder, run: Run, prepared: Prepared) -> None:

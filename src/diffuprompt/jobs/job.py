@@ -26,8 +26,8 @@ from diffuprompt.jobs.overrides import (
     apply_overrides,
 )
 from diffuprompt.jobs.upgrade import upgrade_config
-from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.options import Options, settable
+from diffuprompt.learners.methods import DEFAULT, METHODS
+from diffuprompt.learners.options import Options, changed, settable
 from diffuprompt.learners.presets import (
     Preset,
     TrainConfig,
@@ -67,7 +67,7 @@ class JobConfig:
     data: str
     data_root: Path | None = None
     backbone: str = "scenes-clip"
-    learner: str = "coop"
+    learner: str = DEFAULT
     generator: str = "none"
     shots: int = 16
     seed: int = 1
@@ -244,9 +244,7 @@ def command(job: JobConfig) -> str:
 
 
 def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
-    kind: Any = type(find_method(learner).options)
-    built: Options = kind(**values)
-    return built
+    return changed(find_method(learner).options, values, learner=learner)
 
 
 def _override(sections: Sections, job: JobConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.generators.presets import find_preset
+from diffuprompt.learners.options import settable
 from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
@@ -90,8 +91,8 @@ def read_options(learner: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         ConfigError: as `apply_overrides`.
     """
-    kind = type(find_method(learner).options)
-    hints = get_type_hints(kind)
+    options = find_method(learner).options
+    hints = {k: v for k, v in get_type_hints(type(options)).items() if k in settable(options)}
     found: dict[str, Any] = {}
     for text in overrides:
         key, equals, raw = text.partition("=")

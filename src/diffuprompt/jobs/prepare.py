@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from diffuprompt.checkpoints.header import Header, read_header
 from diffuprompt.checkpoints.load import load_clip, portable_name
@@ -113,8 +114,35 @@ class Prepared:
             store.warm(selection.items)
 
 
+class Sources:
+    """Data sets, backbones and hashes that several jobs share, opened once each."""
+
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.contents = Contents(rehash=rehash)
+        self._manifests: dict[tuple[str, Path | None], Manifest] = {}
+        self._headers: dict[str, Header] = {}
+
+    def manifest(self, job: JobConfig) -> Manifest:
+        """Return the data set of a job, which must have what training and scoring need."""
+        key = (job.data, job.data_root)
+        if key not in self._manifests:
+            opened = open_dataset(job.data, root=job.data_root)
+            self._manifests[key] = opened.check(needs=("train", "test"))
+        return self._manifests[key]
+
+    def header(self, job: JobConfig) -> Header:
+        """Return what the backbone of a job says about itself."""
+        if job.backbone not in self._headers:
+            self._headers[job.backbone] = read_header(job.backbone)
+        return self._headers[job.backbone]
+
+
 def prepare(
-    job: JobConfig, progress: Progress = NULL, *, stored: Resolved | None = None
+    job: JobConfig,
+    progress: Progress = NULL,
+    *,
+    stored: Resolved | None = None,
+    sources: Sources | None = None,
 ) -> Prepared:
     """Open the data, look at the backbone and resolve the job; everything wrong is found here.
 
@@ -123,14 +151,13 @@ def prepare(
         progress: shows how pictures are hashed.
         stored: the configuration of a run that exists, which then counts in the place of what the
             job would be resolved to today.
+        sources: what other jobs have opened already.
 
     Raises:
         DataError, ConfigError, CheckpointError: what is wrong, before anything is computed.
     """
-    contents = Contents(rehash=job.rehash)
-    manifest = open_dataset(job.data, root=job.data_root)
-    manifest.check(needs=("train", "test"))
-    header = read_header(job.backbone)
+    sources = sources or Sources(rehash=job.rehash)
+    contents, manifest, header = sources.contents, sources.manifest(job), sources.header(job)
     resolved = stored or resolve(
         job,
         dataset=manifest.name,
@@ -171,13 +198,14 @@ def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -
 
 def _check(resolved: Resolved, header: Header) -> None:
     """Refuse what cannot be trained on this backbone or scored by this protocol."""
-    problems = resolved.learner_options.misfits(header.config, header.tokenizer)
-    if resolved.options.get("class_specific") and resolved.protocol != "few-shot":
+    options = resolved.learner_options
+    problems = options.misfits(header.config, header.tokenizer)
+    if options.class_bound and resolved.protocol != "few-shot":
         problems.append(
-            "learner.class_specific: class-specific contexts cannot score new classes; "
+            f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
         )
-    if resolved.options.get("class_specific") and resolved.generator != "none":
+    if options.class_bound and resolved.generator != "none":
         parts = ("overfit.negatives", "fit.classes")
         values = (resolved.overfit.negatives, resolved.fit.classes)
         problems += [

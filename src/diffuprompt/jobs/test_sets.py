@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from diffuprompt.data.sources import open_dataset
 from diffuprompt.engine.progress import Progress
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.protocols.roles import Selection, select
+from diffuprompt.record import Record, Score, Variant
 from diffuprompt.runs.contents import Contents
 from diffuprompt.stages.inputs import scoring_key
 
@@ -88,6 +90,26 @@ def check_distinct(sets: list[TestSet]) -> None:
                 f"{one.root} and {other.root}: two different test sets that are both called "
                 f"{one.title!r}; rename the folder of one of them"
             )
+
+
+def missing(
+    record: Record | None, tests: Sequence[TestSet], variants: Sequence[Variant]
+) -> list[tuple[TestSet, Variant]]:
+    """Return what a record does not hold of the same images: test sets times ways of prompts."""
+    there = set()
+    for score in record.scores if record is not None else ():
+        if is_of(score, tests):
+            there.add((score.dataset, score.subset, score.variant))
+    return [(t, v) for t in tests for v in variants if (t.dataset, t.subset, v) not in there]
+
+
+def is_of(score: Score, tests: Sequence[TestSet]) -> bool:
+    """Whether a score is of the images that its test set holds today, as far as one can tell.
+
+    Records of 0.1 do not say which bytes they are of.
+    """
+    same = [t for t in tests if (t.dataset, t.subset) == (score.dataset, score.subset)]
+    return not score.content or all(t.content == score.content for t in same)
 
 
 def _test_set(

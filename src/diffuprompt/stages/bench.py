@@ -10,6 +10,8 @@ from diffuprompt.clip.text import TextPlan
 from diffuprompt.engine.progress import Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.base import Learner
+from diffuprompt.learners.options import changed
+from diffuprompt.learners.presets import find_method
 from diffuprompt.learners.registry import build_learner
 from diffuprompt.stages.image_set import ImageSet
 
@@ -34,8 +36,7 @@ class Bench:
 
     def build_learner(self, name: str, options: dict[str, Any], seed: int) -> Learner:
         """Return an untrained learner, initialised from ``seed``."""
-        values = dict(options)
-        if "class_specific" in values:
-            values["class_specific"] = len(self.train.classes) * bool(values["class_specific"])
+        asked = changed(find_method(name).options, options, learner=name)
+        ours = asked.for_classes(self.train.classes.names)
         stream = torch_stream(seed, "init")
-        return build_learner(name, self.clip, values, plan=self.plan, generator=stream)
+        return build_learner(name, self.clip, ours, plan=self.plan, generator=stream)

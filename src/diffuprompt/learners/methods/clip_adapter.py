@@ -7,7 +7,7 @@ for Adam, without which this rate moves nothing.
 from __future__ import annotations
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _FEW = Preset(
     learner="clip-adapter",
@@ -19,6 +19,7 @@ _FEW = Preset(
 
 METHOD = Method(
     name="clip-adapter",
+    title="CLIP-Adapter",
     about="No prompts: a bottleneck network mixed into the image feature.",
     options=PromptOptions(num_ctx=0, vision_ctx=0, image_adapter=0.2),
     presets=(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import TEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 METHOD = Method(
     name="deep-language",
+    title="Deep language",
     about="Prompt tokens in the text tower only, at several layers.",
     options=PromptOptions(num_ctx=4, depth=12, vision_ctx=0),
     presets=(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import TEXT, VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _SOURCE = "github.com/muzairkhattak/multimodal-prompt-learning, independent V-L prompting"
 
 METHOD = Method(
     name="ivlp",
+    title="IVLP",
     about="Prompt tokens in both towers, independent of each other, at several layers.",
     options=PromptOptions(num_ctx=2, depth=12),
     presets=(

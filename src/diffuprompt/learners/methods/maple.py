@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import COUPLED
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _CROSS = Preset(
     learner="maple",
@@ -17,6 +17,7 @@ _CROSS = Preset(
 
 METHOD = Method(
     name="maple",
+    title="MaPLe",
     about="Deep text prompts whose linear images are the image tower's prompts.",
     options=PromptOptions(prompts="coupled", num_ctx=2, depth=9),
     presets=(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 METHOD = Method(
     name="prograd",
+    title="ProGrad",
     about="A learned context whose updates never go against the zero-shot logits.",
     options=PromptOptions(
         num_ctx=16, ctx_init=None, vision_ctx=0, projection=1.0, teacher="single"

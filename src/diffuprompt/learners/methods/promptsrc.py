@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import TEXT, VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _CROSS = Preset(
     learner="promptsrc",
@@ -25,6 +25,7 @@ _FEW = Preset(
 
 METHOD = Method(
     name="promptsrc",
+    title="PromptSRC",
     about="Independent deep prompts kept near frozen CLIP, and averaged over epochs.",
     options=PromptOptions(
         num_ctx=4, depth=9, text_l1=25.0, image_l1=10.0, kl=1.0, gpa_mean=15.0, gpa_std=1.0

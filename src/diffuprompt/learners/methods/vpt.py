@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 METHOD = Method(
     name="vpt",
+    title="VPT",
     about="Prompt tokens in the image tower only, at every layer (depth 1: shallow).",
     options=PromptOptions(num_ctx=0, vision_ctx=8, vision_depth=12),
     presets=(

@@ -5,8 +5,6 @@ Legend: B image, M context tokens, D width, E embedding.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.learners.base import Learner, initial_context, linear, unit
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods.cocoop import CoCoOpOptions
 from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
 REDUCTION = 16
@@ -41,20 +40,19 @@ class CoCoOp(Learner):
     replace both (prompt diffusion reference, 1.3 row 5).
     """
 
-    name = "cocoop"
+    options: CoCoOpOptions
 
     def __init__(
         self,
         clip: Clip,
+        options: CoCoOpOptions,
         *,
-        num_ctx: int = 4,
-        ctx_init: str | None = "a photo of a",
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(clip, plan)
-        self.num_ctx, self.ctx_init = num_ctx, ctx_init
-        ctx = initial_context(clip, num_ctx, ctx_init, generator)
+        """Build the learner; arguments as in `Learner`."""
+        super().__init__(clip, options, plan=plan)
+        ctx = initial_context(clip, options.num_ctx, options.ctx_init, generator)
         self.ctx = nn.Parameter(ctx.to(clip.device))
         self.meta_net = MetaNet(clip.config.embed_dim, clip.config.text.width, generator)
         self.meta_net.to(clip.device)
@@ -77,8 +75,5 @@ class CoCoOp(Learner):
 
     def tokens(self, classes: Classes) -> PromptedTokens:
         """Return the names behind the context."""
-        return classes.tokens(self.clip, prefix=self.ctx_init, num_ctx=self.num_ctx)
-
-    def config(self) -> dict[str, Any]:
-        """Return what builds an equal learner."""
-        return {"num_ctx": self.num_ctx, "ctx_init": self.ctx_init}
+        options = self.options
+        return classes.tokens(self.clip, prefix=options.ctx_init, num_ctx=options.num_ctx)

@@ -5,17 +5,16 @@ Legend: B image, C class, M context tokens, D width.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import Position, PromptedTokens
+from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner, initial_context
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods.coop import CoOpOptions
 from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
 
@@ -26,38 +25,33 @@ class CoOp(Learner):
     tokens, not in words.
     """
 
-    name = "coop"
+    options: CoOpOptions
 
     def __init__(
         self,
         clip: Clip,
+        options: CoOpOptions,
         *,
-        num_ctx: int = 16,
-        ctx_init: str | None = None,
-        position: Position = "end",
-        class_specific: int = 0,
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Build the learner.
+        """Build the learner; arguments as in `Learner`.
 
-        Args:
-            clip: frozen backbone.
-            num_ctx: M.
-            ctx_init: words that initialise the context; None draws from N(0, 0.02).
-            position: where the class name stands: "end", "middle" or "front" of the context.
-            class_specific: number of classes with a context of their own; 0 shares one context.
-            plan: how text features are computed.
-            generator: source of the random initial values.
+        Raises:
+            ConfigError: class-specific contexts of an unknown number of classes, or too few words.
         """
-        super().__init__(clip, plan)
-        self.num_ctx, self.ctx_init = num_ctx, ctx_init
-        self.position, self.class_specific = position, class_specific
-        width, count = clip.config.text.width, max(class_specific, 1)
-        if ctx_init is None:
+        super().__init__(clip, options, plan=plan)
+        if options.class_specific and not options.num_classes:
+            raise ConfigError(
+                "learner.num_classes: class-specific contexts are built for a class list, got "
+                "none; build the learner with options.for_classes(names)"
+            )
+        num_ctx, words = options.num_ctx, options.ctx_init
+        width, count = clip.config.text.width, options.num_classes or 1
+        if words is None:
             ctx = torch.randn(count, num_ctx, width, generator=generator) * 0.02
         else:
-            ctx = initial_context(clip, num_ctx, ctx_init, generator).repeat(count, 1, 1)
+            ctx = initial_context(clip, num_ctx, words, generator).repeat(count, 1, 1)
         self.ctx = nn.Parameter(ctx.to(clip.device))
 
     @property
@@ -73,20 +67,12 @@ class CoOp(Learner):
 
     def tokens(self, classes: Classes) -> PromptedTokens:
         """Return the names at the chosen position of the context."""
-        if self.class_specific and self.class_specific != len(classes):
+        options = self.options
+        if options.class_specific and options.num_classes != len(classes):
             raise ConfigError(
-                f"class_specific contexts were learned for {self.class_specific} classes and "
-                f"cannot score {len(classes)}; a shared context (class_specific=0) can"
+                f"class-specific contexts were learned for {options.num_classes} classes and "
+                f"cannot score {len(classes)}; a shared context (class_specific=false) can"
             )
         return classes.tokens(
-            self.clip, prefix=self.ctx_init, num_ctx=self.num_ctx, position=self.position
+            self.clip, prefix=options.ctx_init, num_ctx=options.num_ctx, position=options.position
         )
-
-    def config(self) -> dict[str, Any]:
-        """Return what builds an equal learner."""
-        return {
-            "num_ctx": self.num_ctx,
-            "ctx_init": self.ctx_init,
-            "position": self.position,
-            "class_specific": self.class_specific,
-        }

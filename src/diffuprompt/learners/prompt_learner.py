@@ -5,9 +5,7 @@ Legend: B image, C class, E embedding.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +24,7 @@ from diffuprompt.learners.losses.consistency import Consistency
 from diffuprompt.learners.losses.projection import GeneralKnowledge, projected
 from diffuprompt.learners.losses.self_regulation import SelfRegulation
 from diffuprompt.learners.losses.step import Step, Term
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 from diffuprompt.learners.teachers import SentenceTeacher, TemplateTeacher
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
@@ -37,23 +35,18 @@ class PromptLearner(Learner):
     "PromptSRC's losses on MaPLe's prompts" is ``prompts="coupled", text_l1=25, image_l1=10, kl=1``.
     """
 
-    name = "prompts"
+    options: PromptOptions
 
     def __init__(
         self,
         clip: Clip,
+        options: PromptOptions,
         *,
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
-        **options: Any,
     ) -> None:
-        """Build the learner; ``options`` are those of `PromptOptions`.
-
-        Raises:
-            ConfigError: the options do not fit each other.
-        """
-        super().__init__(clip, plan)
-        self.options = PromptOptions(**options)
+        """Build the learner; arguments as in `Learner`."""
+        super().__init__(clip, options, plan=plan)
         self.family = build_prompts(clip, self.options, generator)
         self.adapters = torch.nn.ModuleDict(
             {
@@ -144,10 +137,6 @@ class PromptLearner(Learner):
         """Take the aggregation's sums back."""
         if self._average is not None:
             self._average.load_state(state, self.clip.device)
-
-    def config(self) -> dict[str, Any]:
-        """Return the options."""
-        return dataclasses.asdict(self.options)
 
     def _shares(self) -> dict[str, float]:
         return {"image": self.options.image_adapter, "text": self.options.text_adapter}

@@ -5,8 +5,7 @@ Legend: C class, E embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,9 +14,9 @@ from diffuprompt.clip.model import Clip, normalize
 from diffuprompt.clip.templates import ENSEMBLES
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods.zero_shot import ZeroShotOptions
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
 
@@ -27,33 +26,23 @@ class ZeroShot(Learner):
     With several templates, text features are normalised, averaged and normalised again.
     """
 
-    name = "zero-shot"
+    options: ZeroShotOptions
 
     def __init__(
         self,
         clip: Clip,
+        options: ZeroShotOptions,
         *,
-        templates: Sequence[str] = ("a photo of a {}.",),
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Build the learner.
+        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used.
 
-        Args:
-            clip: frozen backbone.
-            templates: sentences with ``{}`` in the place of the class name, or names of ensembles:
-                "imagenet-7", "imagenet-80", "promptsrc-60".
-            plan: how text features are computed.
-            generator: not used; learners share one signature.
+        Its options hold the templates of an ensemble in the place of the ensemble's name, so that
+        an artifact stays what it is whatever an ensemble becomes.
         """
-        super().__init__(clip, plan)
-        self.templates = tuple(t for entry in templates for t in ENSEMBLES.get(entry, (entry,)))
-        wrong = [t for t in self.templates if "{}" not in t]
-        if wrong or not templates:
-            raise ConfigError(
-                f"templates: expected sentences with {{}} where the name goes, or some of "
-                f"{list(ENSEMBLES)}, got {list(templates)}"
-            )
+        each = [t for entry in options.templates for t in ENSEMBLES.get(entry, (entry,))]
+        super().__init__(clip, replace(options, templates=each), plan=plan)
 
     @property
     def spec(self) -> PromptSpec:
@@ -66,15 +55,12 @@ class ZeroShot(Learner):
 
     def tokens(self, classes: Classes) -> PromptedTokens:
         """Return the sentences of the first template."""
-        return classes.sentences(self.clip, self.templates[0])
+        return classes.sentences(self.clip, self.options.templates[0])
 
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Return ``(1, C, E)``, averaged over templates."""
         each = [
-            self.clip.text(classes.sentences(self.clip, t), None, self.plan) for t in self.templates
+            self.clip.text(classes.sentences(self.clip, template), None, self.plan)
+            for template in self.options.templates
         ]
         return each[0] if len(each) == 1 else torch.stack([normalize(f) for f in each]).mean(0)
-
-    def config(self) -> dict[str, Any]:
-        """Return the templates."""
-        return {"templates": list(self.templates)}

@@ -5,8 +5,7 @@ Legend: B image, C class, N training images, K classes of training, E embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from diffuprompt.data.images import ImageBatch
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner, TrainingImages
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods.tip_adapter import TipOptions
 from diffuprompt.prompts import Prompts, PromptSpec
 
 
@@ -30,44 +30,25 @@ class TipAdapter(Learner):
     With ``tune`` the keys are learned from there (Tip-Adapter-F, section 3.2).
     """
 
-    name = "tip-adapter"
+    options: TipOptions
     keys: Tensor
     labels: Tensor
 
     def __init__(
         self,
         clip: Clip,
+        options: TipOptions,
         *,
-        alpha: float = 1.0,
-        beta: float = 5.5,
-        views: int = 10,
-        tune: bool = False,
-        trained_classes: Sequence[str] = (),
-        size: int = 0,
         plan: TextPlan | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Build the learner.
-
-        Args:
-            clip: frozen backbone.
-            alpha: weight of the cache.
-            beta: how sharply similarity counts.
-            views: random views that keys are averaged over.
-            tune: whether the keys are learned.
-            trained_classes: names of the K classes that the cache knows; `start` finds them.
-            size: N; `start` finds it.
-            plan: how text features are computed.
-            generator: not used.
-        """
-        super().__init__(clip, plan)
-        self.alpha, self.beta, self.views, self.tune = alpha, beta, views, tune
-        self.trained_classes = tuple(trained_classes)
-        self._allocate(size)
+        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
+        super().__init__(clip, options, plan=plan)
+        self._allocate(options.size)
 
     def _allocate(self, size: int) -> None:
         keys = torch.zeros(size, self.clip.config.embed_dim, device=self.clip.device)
-        if self.tune:
+        if self.options.tune:
             self.keys = nn.Parameter(keys)
         else:
             self.register_buffer("keys", keys)
@@ -88,12 +69,13 @@ class TipAdapter(Learner):
 
     def start(self, images: TrainingImages) -> None:
         """Fill the cache."""
-        views = [images.view(view).float() for view in range(self.views)]
+        views = [images.view(view).float() for view in range(self.options.views)]
         self._allocate(len(views[0]))
         with torch.no_grad():
             self.keys.copy_(normalize(torch.stack(views).mean(0)))
         self.labels = images.labels.clone()
-        self.trained_classes = images.classes.names
+        names = list(images.classes.names)
+        self.options = replace(self.options, trained_classes=names, size=len(self.keys))
 
     def logits(
         self,
@@ -105,26 +87,16 @@ class TipAdapter(Learner):
         """Return ``(B, C)`` logits; see `Learner.logits`."""
         zero_shot = super().logits(images, classes, prompts, text)
         feature_BE = normalize(self.features(images).to(self.keys.dtype))
-        near_BN = torch.exp(-self.beta * (1 - feature_BE @ self.keys.T))
-        return zero_shot + self.alpha * (near_BN @ self._values(classes)).to(zero_shot.dtype)
+        near_BN = torch.exp(-self.options.beta * (1 - feature_BE @ self.keys.T))
+        near_BC = near_BN @ self._values(classes)
+        return zero_shot + self.options.alpha * near_BC.to(zero_shot.dtype)
 
     def _values(self, classes: Classes) -> Tensor:
         """Return one-hot labels ``(N, C)`` among ``classes``; none for an absent class."""
         if not len(self.keys):
             raise ConfigError(f"{self.name} has no cache yet; it is filled before training")
         place = {name: i for i, name in enumerate(classes.names)}
-        target_K = torch.tensor([place.get(name, -1) for name in self.trained_classes])
+        target_K = torch.tensor([place.get(name, -1) for name in self.options.trained_classes])
         target_N = target_K.to(self.keys.device)[self.labels]
         wanted_C = torch.arange(len(classes), device=self.keys.device)
         return (target_N[:, None] == wanted_C).to(self.keys.dtype)
-
-    def config(self) -> dict[str, Any]:
-        """Return what builds a learner of the same shape."""
-        return {
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "views": self.views,
-            "tune": self.tune,
-            "trained_classes": list(self.trained_classes),
-            "size": len(self.keys),
-        }
