@@ -21,13 +21,13 @@ from diffuprompt.errors import DataError
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.controls import Control, control_prompts
 from diffuprompt.hub.artifact import load_artifact
-from diffuprompt.jobs.evaluation import Evaluation, nfe_variant, samples_variant
+from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig, command
 from diffuprompt.jobs.run_folder import RunFolder, read_run
 from diffuprompt.jobs.workbench import Workbench, prepare
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.roles import Subset
-from diffuprompt.record import Job, Record, Score, read_record
+from diffuprompt.record import Job, Record, Score, Variant, read_record
 from diffuprompt.stages.flat_prompts import own_prompts
 from diffuprompt.stages.overfitting import overfit_images, overfit_train
 from diffuprompt.stages.scorer import Scorer, in_batches
@@ -77,9 +77,9 @@ def _evaluate(
     artifact = load_artifact(folder.artifact, clip=bench.clip, plan=bench.plan)
     learner, generator = artifact.learner, artifact.generator
     kept = folder.checkpoint / "scores" / artifact.description.tensors_hash
-    scorer = Scorer(learner, kept, progress)
+    scorer = Scorer(learner, bench.resolved.dataset, kept, progress)
     start = time.monotonic()
-    scores = [scorer("own", subset, images) for subset, images in bench.tests.items()]
+    scores = [scorer(Variant.own(), subset, images) for subset, images in bench.tests.items()]
     if generator is not None:
         scores += _generated(bench, learner, generator, folder, scorer, evaluation)
     seconds = time.monotonic() - start
@@ -102,14 +102,16 @@ def _generated(
     """Score generated prompts and, if asked, everything that they have to beat."""
     pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
     sample = partial(in_batches, generator.sample)
-    makers: dict[str, list[Control]] = {generator.name: [sample]}
+    name = generator.name
+    makers: dict[Variant, list[Control]] = {Variant.generated(name): [sample]}
     for n in _steps(bench, evaluation):
-        makers[nfe_variant(generator.name, n)] = [partial(sample, nfe=n)]
-    if draws := evaluation.draws(generator.name):
+        makers[Variant.generated(name, nfe=n)] = [partial(sample, nfe=n)]
+    if draws := evaluation.draws(name):
         each = [partial(sample, draw=k) for k in range(draws)]
-        makers[samples_variant(generator.name, draws)] = [*each]
+        makers[Variant.generated(name, draws=draws)] = [*each]
     controls = control_prompts(generator, pairs, bench.resolved.seed)
-    makers |= {name: [controls[name]] for name in evaluation.label_free(generator.name)}
+    for control in evaluation.label_free(name):
+        makers[Variant.of_control(control, name)] = [controls[control]]
     scores = []
     for subset, images in bench.tests.items():
         initial = own_prompts(learner, images)
@@ -118,7 +120,7 @@ def _generated(
             scores.append(scorer(variant, subset, images, *prompts))
         if evaluation.asks_oracle:
             best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)
-            scores.append(scorer("oracle", subset, images, best))
+            scores.append(scorer(Variant.of_control("oracle", name), subset, images, best))
     return scores
 
 
@@ -196,8 +198,8 @@ def _record(
 
 def _speed(scores: Sequence[Score]) -> dict[str, float]:
     """Images a second with the learner's own prompts, where this was timed."""
-    own = [s for s in scores if s.variant == "own" and s.classify_ms]
-    seconds = sum((s.classify_ms or 0.0) * s.total for s in own) / 1000
+    own = [s for s in scores if s.variant == Variant.own() and s.timings.get("classify_ms")]
+    seconds = sum(s.timings["classify_ms"] * s.total for s in own) / 1000
     return {"images_per_second": sum(s.total for s in own) / seconds} if own else {}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.record import Record
+from diffuprompt.record import Record, Variant
 
 BASIC = ("regression", "shuffled")
 LABEL_FREE = (*BASIC, "noise", "nearest", "mean")
@@ -63,17 +63,21 @@ class Evaluation:
         """Return over how many draws probabilities are averaged; 0 where they are not."""
         return self.samples if self.samples > 1 and generator not in NOISELESS else 0
 
-    def variants(self, generator: str, config: Mapping[str, Any] | None = None) -> frozenset[str]:
-        """Return the names of all scores of a run with this generator ("none": the learner's).
+    def variants(
+        self, generator: str, config: Mapping[str, Any] | None = None
+    ) -> frozenset[Variant]:
+        """Return the variants of all scores of a run with this generator ("none": the learner's).
 
         ``config`` as in `steps`.
         """
         if generator == "none":
-            return frozenset({"own"})
-        oracle = {"oracle"} if self.asks_oracle else set()
-        swept = {nfe_variant(generator, n) for n in self.steps(generator, config)}
-        swept |= {samples_variant(generator, n) for n in [self.draws(generator)] if n}
-        return frozenset({"own", generator, *self.label_free(generator), *swept, *oracle})
+            return frozenset({Variant.own()})
+        controls = [*self.label_free(generator), *(["oracle"] if self.asks_oracle else [])]
+        found = {Variant.own(), Variant.generated(generator)}
+        found |= {Variant.of_control(control, generator) for control in controls}
+        found |= {Variant.generated(generator, nfe=n) for n in self.steps(generator, config)}
+        draws = self.draws(generator)
+        return frozenset(found | ({Variant.generated(generator, draws=draws)} if draws else set()))
 
     def is_in(self, record: Record) -> bool:
         """Whether a record holds all that is asked for and that its generator can do."""
@@ -84,13 +88,3 @@ class Evaluation:
     def asks_oracle(self) -> bool:
         """Whether the oracle is scored."""
         return self.oracle and self.controls == "all"
-
-
-def nfe_variant(generator: str, nfe: int) -> str:
-    """Return what a score is called that was sampled with another number of evaluations."""
-    return f"{generator}@nfe={nfe}"
-
-
-def samples_variant(generator: str, samples: int) -> str:
-    """Return what the score of mean probabilities over draws is called."""
-    return f"{generator}@samples={samples}"

@@ -13,14 +13,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.errors import TrainingError
-from diffuprompt.record import Score, pack_hits
+from diffuprompt.record import Score, Variant, pack_hits
 
 ECE_BINS = 15
 COVERAGES = (50, 80, 90)  # per cent of the images that are answered
 
 
-def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Score:
-    """Return all measures of one set of images; percentages but for the NLL (nats).
+def score(
+    variant: Variant, dataset: str, subset: str, logits_NC: Tensor, labels_N: Tensor
+) -> Score:
+    """Return all metrics of one set of images; percentages but for the NLL (nats).
 
     Confidence, in the ECE and in the order of selective prediction, is the largest probability.
 
@@ -31,7 +33,7 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
     bad = int((~logits.isfinite().all(1)).sum())
     if bad:
         raise TrainingError(
-            f"{variant} on {subset}: logits of {bad} of {len(labels)} images are not finite; "
+            f"{variant.label} on {subset}: logits of {bad} of {len(labels)} images are not finite; "
             "train again at a lower learning rate"
         )
     predicted = logits.argmax(1)
@@ -40,15 +42,17 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
     risk = risk_coverage(probabilities.amax(1), hits)
     return Score(
         variant=variant,
-        subset=subset,  # type: ignore[arg-type]
-        correct=int(hits.sum()),
+        dataset=dataset,
+        subset=subset,
         total=len(labels),
-        accuracy=100 * float(hits.double().mean()),
-        macro_f1=100 * macro_f1(predicted, labels),
-        nll=float(functional.cross_entropy(logits, labels)),
-        ece=100 * calibration_error(probabilities, labels),
-        selective={str(percent): 100 * selective_accuracy(risk, percent) for percent in COVERAGES},
-        aurc=100 * float(risk.mean()),
+        metrics={
+            "accuracy": 100 * float(hits.double().mean()),
+            "macro_f1": 100 * macro_f1(predicted, labels),
+            "nll": float(functional.cross_entropy(logits, labels)),
+            "ece": 100 * calibration_error(probabilities, labels),
+            **{f"selective_{share}": 100 * selective_accuracy(risk, share) for share in COVERAGES},
+            "aurc": 100 * float(risk.mean()),
+        },
         hits=pack_hits(hits.tolist()),
     )
 

@@ -16,7 +16,7 @@ from diffuprompt.engine.files import read_json, write_text
 from diffuprompt.engine.progress import Progress
 from diffuprompt.learners.base import Learner
 from diffuprompt.protocols.roles import Subset
-from diffuprompt.record import Score
+from diffuprompt.record import Score, Variant
 from diffuprompt.stages.image_set import ImageSet
 from diffuprompt.stages.metrics import pooled, score
 
@@ -32,15 +32,18 @@ class Scorer:
     features that do not depend on the image are computed once a set, inside the clock.
     """
 
-    def __init__(self, learner: Learner, folder: Path, progress: Progress) -> None:
-        self.learner, self.folder, self.progress = learner, folder, progress
+    def __init__(self, learner: Learner, dataset: str, folder: Path, progress: Progress) -> None:
+        self.learner, self.dataset = learner, dataset
+        self.folder, self.progress = folder, progress
 
-    def __call__(self, variant: str, subset: Subset, images: ImageSet, *prompts: Maker) -> Score:
+    def __call__(
+        self, variant: Variant, subset: Subset, images: ImageSet, *prompts: Maker
+    ) -> Score:
         """Score what ``prompts`` makes; of several, the mean of their probabilities.
 
         Without any, score the learner's own prompts.
         """
-        path = self.folder / f"{variant}-{subset}.json"
+        path = self.folder / f"{variant.label}-{subset}.json"
         if path.exists():
             return Score.model_validate(read_json(path))
         images.warm(self.learner.needs)
@@ -57,17 +60,18 @@ class Scorer:
         timed = {"classify_ms": 1000 * classifying / len(images)}
         if prompts:
             timed["generate_ms"] = 1000 * generating / len(images)
-        result = score(variant, subset, pooled(each), images.labels).model_copy(update=timed)
+        measured = score(variant, self.dataset, subset, pooled(each), images.labels)
+        result = measured.model_copy(update={"timings": timed})
         write_text(path, result.model_dump_json() + "\n")
         return result
 
     @torch.inference_mode()
     def _logits(
-        self, variant: str, subset: Subset, images: ImageSet, flat_NF: Tensor | None
+        self, variant: Variant, subset: Subset, images: ImageSet, flat_NF: Tensor | None
     ) -> Tensor:
         learner, rows = self.learner, []
         text = learner.static_text(images.classes) if flat_NF is None else None
-        with self.progress.task(f"scoring {variant} ({subset})", total=len(images)) as task:
+        with self.progress.task(f"scoring {variant.label} ({subset})", total=len(images)) as task:
             for index in torch.arange(len(images), device=images.labels.device).split(BATCH):
                 prompts = None if flat_NF is None else learner.spec.unpack(flat_NF[index])
                 batch = images.batch(index, needs=learner.needs)
