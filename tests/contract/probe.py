@@ -77,4 +77,6 @@ class Probe(Learner):
         return {"num_ctx": self.num_ctx}
 
 
-METHOD = Method(name="probe", about="Known to tests only.", options=ProbeOptions(), presets=())
+METHOD = Method(
+    name="probe", title="Probe", about="Known to tests only.", options=ProbeOptions(), presets=()
+)

@@ -90,13 +90,22 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A learner by name: what it is in one sentence, its options, its recipes.
+    """A learner by name: what it is, its options, its recipes.
 
-    ``legacy`` names its learned tensors in its authors' checkpoints, where those can be read.
+    Attributes:
+        name: what the command line and records call it.
+        title: the field's spelling, for tables and figures.
+        about: what it is in one sentence.
+        options: its options with their defaults.
+        presets: its recipes, the default one first.
+        needs_images: whether it is made of training images, so that shots and seeds change it.
+        legacy: names of its learned tensors in its authors' checkpoints, where those can be read.
     """
 
     name: str
+    title: str
     about: str
     options: Options
     presets: tuple[Preset, ...]
+    needs_images: bool = True
     legacy: LegacyKeys = ()

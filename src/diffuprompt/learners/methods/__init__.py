@@ -18,19 +18,19 @@ from diffuprompt.learners.methods import (
     zero_shot,
 )
 
-_ALL = (
+_ALL = (  # in the order in which tables show them
     zero_shot.METHOD,
     coop.METHOD,
     cocoop.METHOD,
     prograd.METHOD,
+    clip_adapter.METHOD,
+    tip_adapter.METHOD,
+    tip_adapter.TUNED,
     vpt.METHOD,
     deep_language.METHOD,
     ivlp.METHOD,
     maple.METHOD,
     promptsrc.METHOD,
     coprompt.METHOD,
-    clip_adapter.METHOD,
-    tip_adapter.METHOD,
-    tip_adapter.TUNED,
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}

@@ -19,6 +19,7 @@ _FEW = Preset(
 
 METHOD = Method(
     name="clip-adapter",
+    title="CLIP-Adapter",
     about="No prompts: a bottleneck network mixed into the image feature.",
     options=PromptOptions(num_ctx=0, vision_ctx=0, image_adapter=0.2),
     presets=(

@@ -16,6 +16,7 @@ _BASE = Preset(
 
 METHOD = Method(
     name="cocoop",
+    title="CoCoOp",
     about="One context for all classes, shifted by a small network on the image's feature.",
     options=CoCoOpOptions(),
     presets=(

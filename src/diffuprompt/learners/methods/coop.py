@@ -18,6 +18,7 @@ _CROSS = Preset(
 
 METHOD = Method(
     name="coop",
+    title="CoOp",
     about="Learn M context vectors, one set for all classes or one a class (CSC).",
     options=CoOpOptions(),
     presets=(

@@ -38,6 +38,7 @@ _BASE = Preset(
 
 METHOD = Method(
     name="coprompt",
+    title="CoPrompt",
     about="Coupled deep prompts and adapters kept consistent with frozen CLIP on another view.",
     options=PromptOptions(
         prompts="coupled",

@@ -8,6 +8,7 @@ from diffuprompt.learners.options import PromptOptions
 
 METHOD = Method(
     name="deep-language",
+    title="Deep language",
     about="Prompt tokens in the text tower only, at several layers.",
     options=PromptOptions(num_ctx=4, depth=12, vision_ctx=0),
     presets=(

@@ -10,6 +10,7 @@ _SOURCE = "github.com/muzairkhattak/multimodal-prompt-learning, independent V-L 
 
 METHOD = Method(
     name="ivlp",
+    title="IVLP",
     about="Prompt tokens in both towers, independent of each other, at several layers.",
     options=PromptOptions(num_ctx=2, depth=12),
     presets=(

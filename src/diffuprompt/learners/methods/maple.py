@@ -17,6 +17,7 @@ _CROSS = Preset(
 
 METHOD = Method(
     name="maple",
+    title="MaPLe",
     about="Deep text prompts whose linear images are the image tower's prompts.",
     options=PromptOptions(prompts="coupled", num_ctx=2, depth=9),
     presets=(

@@ -7,6 +7,7 @@ from diffuprompt.learners.options import PromptOptions
 
 METHOD = Method(
     name="prograd",
+    title="ProGrad",
     about="A learned context whose updates never go against the zero-shot logits.",
     options=PromptOptions(
         num_ctx=16, ctx_init=None, vision_ctx=0, projection=1.0, teacher="single"

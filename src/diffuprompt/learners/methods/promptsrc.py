@@ -25,6 +25,7 @@ _FEW = Preset(
 
 METHOD = Method(
     name="promptsrc",
+    title="PromptSRC",
     about="Independent deep prompts kept near frozen CLIP, and averaged over epochs.",
     options=PromptOptions(
         num_ctx=4, depth=9, text_l1=25.0, image_l1=10.0, kl=1.0, gpa_mean=15.0, gpa_std=1.0

@@ -23,6 +23,7 @@ _SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
 
 METHOD = Method(
     name="tip-adapter",
+    title="Tip-Adapter",
     about="No training: logits of the most similar training images are added.",
     options=TipOptions(),
     presets=(
@@ -39,6 +40,7 @@ METHOD = Method(
 )
 TUNED = Method(
     name="tip-adapter-f",
+    title="Tip-Adapter-F",
     about="Tip-Adapter whose cached features are then trained.",
     options=TipOptions(tune=True),
     presets=(

@@ -12,6 +12,7 @@ from diffuprompt.learners.options import PromptOptions
 
 METHOD = Method(
     name="vpt",
+    title="VPT",
     about="Prompt tokens in the image tower only, at every layer (depth 1: shallow).",
     options=PromptOptions(num_ctx=0, vision_ctx=8, vision_depth=12),
     presets=(

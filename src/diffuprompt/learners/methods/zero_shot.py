@@ -7,6 +7,8 @@ from diffuprompt.learners.options import ZeroShotOptions
 
 METHOD = Method(
     name="zero-shot",
+    title="Zero-shot CLIP",
+    needs_images=False,
     about="CLIP with one template or the average over several.",
     options=ZeroShotOptions(),
     presets=(
