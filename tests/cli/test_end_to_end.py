@@ -16,7 +16,7 @@ from PIL import Image
 from tests.world import CLASSES, Done, command, make_clip, make_pictures
 
 from diffuprompt.hub.classifier import Classifier
-from diffuprompt.record import Record, Score, read_record
+from diffuprompt.record import Record, Score, Variant, read_record
 
 RECIPE = ("epochs=3", "views=2", "train.batch=3", "overfit.batch=4", "fit.epochs=2")
 CONTROLS = {"regression", "shuffled", "noise", "nearest", "mean", "oracle"}
@@ -87,14 +87,13 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_records_hold_every_score_and_agree_with_themselves(records: dict[str, Record]) -> None:
     for method, record in records.items():
         variants = {"own"} | ({"diffusion"} | CONTROLS if method == "diffusion" else set())
-        assert {(s.variant, s.subset) for s in record.scores} == {
+        assert {(s.variant.label, s.subset) for s in record.scores} == {
             (variant, subset) for variant in variants for subset in ("base", "new")
         }
         for score in record.scores:
             hits = score.hit_list()
             assert len(hits) == score.total > 0
-            assert sum(hits) == score.correct
-            assert score.accuracy == pytest.approx(100 * score.correct / score.total)
+            assert score.accuracy == pytest.approx(100 * sum(hits) / score.total)
         assert (record.job.dataset, record.job.backbone) == ("colours", "clip")
         assert (record.job.shots, record.job.seed) == (3, 1)
         assert set(record.seconds) >= {"evaluate"}
@@ -110,18 +109,20 @@ def test_records_hold_every_score_and_agree_with_themselves(records: dict[str, R
 def quality(score: Score | None) -> dict[str, Any]:
     """All fields but the times, which differ from run to run."""
     assert score is not None
-    return score.model_dump(exclude={"generate_ms", "classify_ms"})
+    return score.model_dump(exclude={"timings"})
 
 
 def test_own_prompts_of_the_diffusion_run_are_the_learners(
     runs: dict[str, Path], records: dict[str, Record]
 ) -> None:
     for subset in ("base", "new"):
-        own = records["diffusion"].score("own", subset)
+        own = records["diffusion"].score(Variant.own(), subset)
         assert own is not None
-        assert quality(own) == quality(records["cocoop"].score("own", subset))  # bit for bit
-        assert quality(own) != quality(records["coop"].score("own", subset))
-        generated = quality(records["diffusion"].score("diffusion", subset))
+        assert quality(own) == quality(
+            records["cocoop"].score(Variant.own(), subset)
+        )  # bit for bit
+        assert quality(own) != quality(records["coop"].score(Variant.own(), subset))
+        generated = quality(records["diffusion"].score(Variant.generated("diffusion"), subset))
         assert quality(own) | {"variant": ""} != generated | {"variant": ""}
 
 
@@ -234,7 +235,7 @@ def test_without_controls_only_the_claim_is_scored(runs: dict[str, Path], tmp_pa
     (tmp_path / "run" / "record.json").unlink()
     assert command("evaluate", tmp_path / "run", "--controls", "none").code == 0
     record = read_record(tmp_path / "run" / "record.json")
-    assert record.scores == tuple(s for s in whole.scores if s.variant in ("own", "diffusion"))
+    assert record.scores == tuple(s for s in whole.scores if s.variant.prompts != "control")
 
 
 def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
@@ -246,18 +247,20 @@ def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
     words = ("evaluate", tmp_path / "run", "--controls", "basic", "--nfe", 1, 5, "--samples", 3)
     assert command(*words).code == 0
     after = read_record(file)
-    added = {"diffusion@nfe=1", "diffusion@nfe=5", "diffusion@samples=3"}
+    one, five = (Variant.generated("diffusion", nfe=n) for n in (1, 5))
+    mean = Variant.generated("diffusion", draws=3)
+    added = {one, five, mean}
     assert {s.variant for s in after.scores} == {s.variant for s in before.scores} | added
     for old in before.scores:
         assert after.score(old.variant, old.subset) == old
-    five, main = after.score("diffusion@nfe=5", "base"), after.score("diffusion", "base")
-    assert five is not None
+    main = after.score(Variant.generated("diffusion"), "base")
+    same, pooled = after.score(five, "base"), after.score(mean, "base")
     assert main is not None
-    assert five.hits == main.hits  # as many evaluations as configured
-    mean = after.score("diffusion@samples=3", "base")
-    assert mean is not None
-    assert mean.nll != main.nll
-    assert mean.aurc is not None
+    assert same is not None
+    assert same.hits == main.hits  # as many evaluations as configured
+    assert pooled is not None
+    assert pooled.metrics["nll"] != main.metrics["nll"]
+    assert "aurc" in pooled.metrics
     assert five.generate_ms
     assert five.classify_ms
     assert "evaluated already" in command(*words).err

@@ -15,7 +15,7 @@ from diffuprompt.cli import doctor
 from diffuprompt.cli.main import main
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.record import Job, Record, Score, pack_hits
+from diffuprompt.record import Job, Record, Score, Variant, pack_hits
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
@@ -26,22 +26,15 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None
 
 def record(folder: Path) -> Path:
     """Write a record with own prompts at 50 % on base and 25 % on new, diffusion at 75 and 50."""
-    hits = {
-        ("own", "base"): 2,
-        ("own", "new"): 1,
-        ("diffusion", "base"): 3,
-        ("diffusion", "new"): 2,
-    }
+    own, generated = Variant.own(), Variant.generated("diffusion")
+    hits = {(own, "base"): 2, (own, "new"): 1, (generated, "base"): 3, (generated, "new"): 2}
     scores = tuple(
         Score(
             variant=variant,
-            subset=subset,  # type: ignore[arg-type]
-            correct=right,
+            dataset="scenes",
+            subset=subset,
             total=4,
-            accuracy=25.0 * right,
-            macro_f1=0.0,
-            nll=0.0,
-            ece=0.0,
+            metrics={"accuracy": 25.0 * right},
             hits=pack_hits([i < right for i in range(4)]),
         )
         for (variant, subset), right in hits.items()

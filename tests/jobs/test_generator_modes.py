@@ -44,7 +44,7 @@ def test_joint_training_moves_the_learner_and_is_scored(
     run = train_job(asked)
     assert train_job(asked) == run  # finished: nothing to do
     record = read_record(evaluate_run(run))
-    assert {s.variant for s in record.scores} >= {"own", "diffusion", "oracle", "nearest"}
+    assert {s.variant.label for s in record.scores} >= {"own", "diffusion", "oracle", "nearest"}
     assert record.config["fit"]["mode"] == "joint"
     # the learner before joint training is that of the run without a generator
     plain = JobConfig(
@@ -69,7 +69,7 @@ def test_a_sweep_over_evaluations_leaves_out_what_amed_was_not_fitted_for(
     with caplog.at_level("INFO", logger="diffuprompt"):
         record = read_record(evaluate_run(run, evaluation=asked))
     assert "nfe [1, 6] left out: AMED was fitted for 5 evaluations only" in caplog.text
-    assert {s.variant for s in record.scores} == {"own", "diffusion", "diffusion@nfe=5"}
+    assert {s.variant.label for s in record.scores} == {"own", "diffusion", "diffusion@nfe=5"}
     assert asked.is_in(record)
     assert asked.steps("diffusion", {"diffusion": {"sampler": "ddim", "nfe": 5}}) == (1, 5, 6)
 

@@ -25,7 +25,7 @@ def test_train_evaluate_and_predict_agree(world: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     run = train_job(asked)
     record = read_record(evaluate_run(run))
-    assert {(s.variant, s.subset) for s in record.scores} >= {
+    assert {(s.variant.label, s.subset) for s in record.scores} >= {
         (variant, subset)
         for variant in ("own", "diffusion", "nearest", "shuffled", "regression")
         for subset in ("base", "new")

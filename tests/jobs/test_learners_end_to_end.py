@@ -83,7 +83,7 @@ def test_generated_prompts_of_both_towers(learner: str, world: Path, tmp_path: P
     fast = ("epochs=1", "fit.epochs=1", "overfit.steps=1", "overfit.lr=0.1")
     run = train_job(job(world, tmp_path, learner, *fast, generator="diffusion"))
     record = read_record(evaluate_run(run))
-    variants = {s.variant for s in record.scores}
+    variants = {s.variant.label for s in record.scores}
     assert {"own", "diffusion", "oracle", "mean"} <= variants
 
 

@@ -14,7 +14,7 @@ from diffuprompt.generators.config import KINDS
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import Resolved
 from diffuprompt.jobs.train import train_job
-from diffuprompt.record import read_record
+from diffuprompt.record import Variant, read_record
 
 RIVALS = tuple(name for name in KINDS if name != "diffusion")
 CONTROLS = {"shuffled", "noise", "nearest", "mean", "oracle"}  # a regression is diffusion's only
@@ -31,15 +31,17 @@ def test_train_and_evaluate(
     assert "diffusion" not in asked
     assert set(asked["rival"]) == set(KINDS[name].reads)
     record = read_record(evaluate_run(run))
-    assert {s.variant for s in record.scores} == {"own", name} | CONTROLS
+    assert {s.variant.label for s in record.scores} == {"own", name} | CONTROLS
     assert set(record.seconds) == {"learner", "overfit", name, "evaluate"}
     assert record.statistics["generated_mse"] > 0
     assert (record.statistics["generated_spread"] > 0) == (name not in ("mlp", "transformer"))
     assert ("normaliser_explained" in record.statistics) == (name == "flow")
-    own, rival = (record.score(variant, "base") for variant in ("own", name))
+    own, rival = (
+        record.score(variant, "base") for variant in (Variant.own(), Variant.generated(name))
+    )
     assert own is not None
     assert rival is not None
-    assert own.nll != rival.nll
+    assert own.metrics["nll"] != rival.metrics["nll"]
 
 
 def values(name: str, *overrides: str) -> Resolved:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.errors import TrainingError
-from diffuprompt.record import Score
+from diffuprompt.record import Variant
 from diffuprompt.stages.metrics import (
     COVERAGES,
     ECE_BINS,
@@ -22,6 +22,7 @@ from diffuprompt.stages.metrics import (
 
 # float64 sums of at most a few hundred terms
 EXACT = 1e-12
+OWN = Variant.own()
 
 
 def predictions(seed: int, images: int = 200, classes: int = 7) -> tuple[Tensor, Tensor]:
@@ -94,37 +95,30 @@ def test_selective_scores_are_the_loop_over_the_most_confident(seed: int) -> Non
         zip(confidence.tolist(), (predicted == labels).tolist(), strict=True), reverse=True
     )  # no two random confidences are equal
     risks = [sum(not hit for _, hit in right[:k]) / k for k in range(1, len(right) + 1)]
-    found = score("own", "all", logits, labels)
-    assert found.aurc == pytest.approx(100 * sum(risks) / len(risks), abs=100 * EXACT)
-    assert found.selective == {
-        str(percent): pytest.approx(100 * (1 - risks[2 * percent - 1]), abs=100 * EXACT)
-        for percent in COVERAGES  # of 200 images
-    }
-
-
-def test_a_score_from_before_selective_accuracy_is_still_read() -> None:
-    logits, labels = predictions(0)
-    old = score("own", "all", logits, labels).model_dump(exclude={"selective", "aurc"})
-    assert (Score(**old).selective, Score(**old).aurc) == (None, None)
+    found = score(OWN, "x", "all", logits, labels).metrics
+    assert found["aurc"] == pytest.approx(100 * sum(risks) / len(risks), abs=100 * EXACT)
+    for percent in COVERAGES:  # of 200 images
+        expected = 100 * (1 - risks[2 * percent - 1])
+        assert found[f"selective_{percent}"] == pytest.approx(expected, abs=100 * EXACT)
 
 
 def test_score_fields() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
     labels = torch.tensor([0, 1, 1, 1])
-    found = score("own", "new", logits, labels)
-    assert (found.variant, found.subset, found.correct, found.total) == ("own", "new", 3, 4)
+    found = score(OWN, "x", "new", logits, labels)
+    assert (found.variant, found.dataset, found.subset, found.total) == (OWN, "x", "new", 4)
     assert found.accuracy == 75
     assert found.hit_list() == [True, True, False, True]
     # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3
-    assert found.macro_f1 == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
+    assert found.metrics["macro_f1"] == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
     gaps = [2.0, 1.0, -3.0, 0.5]  # of the true class over the other
     nll = sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4
-    assert found.nll == pytest.approx(nll, abs=EXACT)
-    assert 0 <= found.ece <= 100
+    assert found.metrics["nll"] == pytest.approx(nll, abs=EXACT)
+    assert 0 <= found.metrics["ece"] <= 100
 
 
 def test_logits_that_are_not_finite_are_no_score() -> None:
     logits, labels = predictions(0, images=4)
     logits[2, 1] = float("nan")
     with pytest.raises(TrainingError, match="1 of 4 images are not finite"):
-        score("diffusion", "base", logits, labels)
+        score(Variant.generated("diffusion"), "x", "base", logits, labels)

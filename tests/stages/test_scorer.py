@@ -13,6 +13,7 @@ from torch import Tensor
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.record import Variant
 from diffuprompt.stages.metrics import pooled, score
 from diffuprompt.stages.scorer import Scorer
 
@@ -49,7 +50,7 @@ class Learner:
 
 def scorer(folder: Path) -> Any:
     learner: Any = Learner()
-    return Scorer(learner, folder, NULL)
+    return Scorer(learner, "x", folder, NULL)
 
 
 def draws() -> list[Tensor]:
@@ -59,31 +60,36 @@ def draws() -> list[Tensor]:
 
 def test_several_draws_are_scored_by_their_mean_probability(tmp_path: Path) -> None:
     logits = draws()
-    found = scorer(tmp_path)("x@samples=3", "all", Images(), *[lambda d=d: d for d in logits])
+    made = Variant.generated("x", draws=3)
+    found = scorer(tmp_path)(made, "all", Images(), *[lambda d=d: d for d in logits])
     mean = torch.stack([each.double().softmax(1) for each in logits]).mean(0)
-    expected = score("x@samples=3", "all", mean.log(), LABELS)
+    expected = score(made, "x", "all", mean.log(), LABELS)
     assert found.hits == expected.hits
     for name in ("nll", "ece", "aurc", "macro_f1"):
         # float64 sums in two orders
-        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-10)
-    assert found.nll != pytest.approx(score("x", "all", logits[0], LABELS).nll, abs=0.1)
+        assert found.metrics[name] == pytest.approx(expected.metrics[name], abs=1e-10)
+    first = score(made, "x", "all", logits[0], LABELS)
+    assert found.metrics["nll"] != pytest.approx(first.metrics["nll"], abs=0.1)
 
 
 def test_one_draw_and_own_prompts_are_scored_as_they_are(tmp_path: Path) -> None:
     one = draws()[0]
     assert pooled([one]) is one
-    found = scorer(tmp_path)("x", "all", Images(), lambda: one)
-    assert found.nll == score("x", "all", one, LABELS).nll
-    own = scorer(tmp_path)("own", "all", Images())
+    generated = Variant.generated("x")
+    found = scorer(tmp_path)(generated, "all", Images(), lambda: one)
+    assert found.metrics == score(generated, "x", "all", one, LABELS).metrics
+    own = scorer(tmp_path)(Variant.own(), "all", Images())
     assert own.accuracy == 100
-    assert (own.generate_ms, found.generate_ms is None) == (None, False)
+    assert ("generate_ms" in own.timings, "generate_ms" in found.timings) == (False, True)
 
 
 def test_means_over_draws_are_asked_of_generators_with_noise_only() -> None:
     asked = Evaluation(controls="none", samples=8)
-    assert asked.variants("diffusion") == {"own", "diffusion", "diffusion@samples=8"}
-    assert asked.variants("mlp") == {"own", "mlp"}
-    assert asked.variants("none") == {"own"}
-    assert Evaluation(controls="none").variants("vae") == {"own", "vae"}
+    own, generated = Variant.own(), Variant.generated("diffusion")
+    many = Variant.generated("diffusion", draws=8)
+    assert asked.variants("diffusion") == {own, generated, many}
+    assert asked.variants("mlp") == {own, Variant.generated("mlp")}
+    assert asked.variants("none") == {own}
+    assert Evaluation(controls="none").variants("vae") == {own, Variant.generated("vae")}
     with pytest.raises(ConfigError, match="at least 1"):
         Evaluation(samples=0)

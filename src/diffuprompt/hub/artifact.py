@@ -280,8 +280,10 @@ def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
     part = data.get("generator")
     if isinstance(part, dict):
         config = part.get("config")
-        fitted = isinstance(config, dict) and config.get("sampler") in NEEDS_FIT
-        part = {**part, "solvers": [config["nfe"]] if fitted else []}
+        solvers = []
+        if isinstance(config, dict) and config.get("sampler") in NEEDS_FIT:
+            solvers = [config.get("nfe")]
+        part = {**part, "solvers": solvers}
     return {**data, "schema_name": SCHEMA, "backbone_identity": "", "generator": part}
 
 

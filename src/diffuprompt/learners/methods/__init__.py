@@ -19,7 +19,7 @@ from diffuprompt.learners.methods import (
     zero_shot,
 )
 
-_ALL = (
+_ALL = (  # in the order in which tables show them
     zero_shot.METHOD,
     coop.METHOD,
     cocoop.METHOD,
