@@ -224,7 +224,14 @@ class PromptDiffusion(PromptGenerator):
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.network.requires_grad_(False)
         try:
-            return fit_amed(solver, self._starts(features, nfe), progress=progress)
+            return fit_amed(
+                solver,
+                self._starts(features, nfe),
+                folder=folder,
+                fingerprint=fingerprint,
+                save_every_s=save_every_s,
+                progress=progress,
+            )
         finally:
             for parameter in trained:
                 parameter.requires_grad_(True)
