@@ -184,8 +184,8 @@ SHORT = AmedFit(interval_steps=8, end_steps=8)
 def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, stage, step):
     whole, told = fitted(SHORT)
     options = {"folder": tmp_path, "fingerprint": "f", "save_every_s": 0.0}
+    predictor = AmedPredictor(GRID, generator=generator())
     with pytest.raises(Stopped):
-        predictor = AmedPredictor(GRID, generator=generator())
         fit_amed(predictor, all_scales(), SHORT, **options, progress=StopAt(stage, step))
     again = AmedPredictor(GRID, generator=generator())
     counted = StopAt("none", 0)

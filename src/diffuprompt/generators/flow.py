@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.diffusion.condition import Pi, PiNetwork
+from diffuprompt.engine.device import moved
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.base import Attempt, PromptGenerator
@@ -68,8 +69,8 @@ class PromptFlow(PromptGenerator):
 
     def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
         """Return the negative log-likelihood a coordinate (nats) and a sample."""
-        blur = BLUR * torch.randn(z_BZ.shape, generator=stream).to(z_BZ)
-        noise = torch.randn(z_BZ.shape, generator=stream).to(z_BZ)
+        blur = BLUR * moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
+        noise = moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         transform = self.network(features_BE)
         u, ladj = transform.call_and_ladj(z_BZ + blur)
         log_density = -0.5 * (u.square() + math.log(2 * math.pi)).sum(1) + ladj

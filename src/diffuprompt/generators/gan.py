@@ -8,7 +8,6 @@ Legend: B image, D width, E embedding, K noise number, Z normalised coordinate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,9 +21,10 @@ from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.condition import PiNetwork
 from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.device import moved
+from diffuprompt.engine.guard import Guard
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.errors import TrainingError
 from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask
@@ -84,7 +84,7 @@ class PromptGan(PromptGenerator):
 
     def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
         """Return the squared distance to V* and a sample; the task adds the critic's opinion."""
-        noise = torch.randn(len(z_BZ), self.num_noise, generator=stream).to(z_BZ)
+        noise = moved(torch.randn(len(z_BZ), self.num_noise, generator=stream), z_BZ)
         guess = self.network(features_BE, noise, generator=stream)
         return Attempt((guess - z_BZ).square().mean(), guess)
 
@@ -140,9 +140,11 @@ class _GanTask(FitTask):
         )
         self.critic = critic.to(self.target)
         self.adam = torch.optim.Adam(critic.parameters(), lr=owner.fitting.lr, betas=BETAS)
+        self.guard = Guard()
 
     def state(self) -> dict[str, Any]:
-        """Return both players and the critic's optimiser."""
+        """Return both players and the critic's optimiser; raises when its loss was not finite."""
+        self.guard.read()
         adam = self.adam.state_dict()["state"]
         return {**super().state(), "critic": self.critic.state_dict(), "adam": adam}
 
@@ -173,11 +175,9 @@ class _GanTask(FitTask):
         loss = loss + functional.relu(1 + self.critic(fake_BZ, features_BE)).mean()
         if (epoch * self.steps_per_epoch + step) % R1_EVERY == 0:
             loss = loss + R1_EVERY * R1_GAMMA / 2 * self._slope(real_BZ, features_BE)
-        if not math.isfinite(float(loss.detach())):
-            raise TrainingError(
-                f"epoch {epoch}, step {step}: the critic's loss is {float(loss.detach())}; "
-                "lower fit.lr"
-            )
+        self.guard.take("the critic's", {"loss": loss}, epoch, step)
+        if self.guard.ready:
+            self.guard.read()
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         self.adam.step()

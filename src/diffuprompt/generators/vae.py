@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.device import moved
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
 from diffuprompt.generators.config import FitConfig, RivalConfig
@@ -68,7 +69,7 @@ class PromptVae(PromptGenerator):
         the free bits are not pushed further.
         """
         mean, logvar = self.network.encode(z_BZ, features_BE, stream)
-        noise = torch.randn(mean.shape, generator=stream).to(mean)
+        noise = moved(torch.randn(mean.shape, generator=stream), mean)
         code = mean + (0.5 * logvar).exp() * noise
         guess = self.network.decoder(features_BE, code, generator=stream)
         kl_K = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(0)
