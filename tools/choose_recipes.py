@@ -22,7 +22,7 @@ from diffuprompt.jobs.job import JobConfig
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.matrix.plan import plan
 from diffuprompt.matrix.run import run_matrix
-from diffuprompt.studies.study import PLUG_IN
+from diffuprompt.studies.plug_in.design import LEARNERS as PLUG_IN
 
 Settings = tuple[str, ...]  # overrides; none are the recipe as it is
 

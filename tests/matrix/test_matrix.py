@@ -27,7 +27,10 @@ from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.matrix.plan import Planned, plan
 from diffuprompt.matrix.run import run_matrix
 from diffuprompt.record import read_record
-from diffuprompt.studies.study import FOCUS, NFE, Shared, base_to_new, plug_in
+from diffuprompt.studies.base_to_new import base_to_new
+from diffuprompt.studies.plug_in.design import FOCUS, NFE
+from diffuprompt.studies.plug_in.jobs import plug_in
+from diffuprompt.studies.shared import Shared
 
 STAND_IN = """
 import json, os, sys, time

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from diffuprompt.record import Job, Record, Score, pack_hits
+from diffuprompt.record import Job, Record, Score, Variant, pack_hits
+from diffuprompt.report.names import CONTROLS
 
-ACCURACY = {  # variant -> (base, new)
+Made = str | Variant
+
+ACCURACY: dict[Made, tuple[float, float]] = {  # -> (base, new)
     "own": (0.80, 0.60),
     "diffusion": (0.82, 0.66),
     "regression": (0.815, 0.65),
@@ -21,22 +24,35 @@ ACCURACY = {  # variant -> (base, new)
 }
 
 
-def score(variant: str, subset: str, hits: list[bool]) -> Score:
-    """Return a score whose counts follow from its hits."""
-    correct = sum(hits)
+def variant(made: Made, generator: str = "diffusion") -> Variant:
+    """Return a variant by a short name: "own", a control's name, or a generator's."""
+    if isinstance(made, Variant):
+        return made
+    if made == "own":
+        return Variant.own()
+    return Variant.of_control(made, generator) if made in CONTROLS else Variant.generated(made)
+
+
+def score(made: Made, subset: str, hits: list[bool], dataset: str = "scenes") -> Score:
+    """Return a score whose accuracy follows from its hits."""
+    accuracy = 100 * sum(hits) / len(hits)
+    selective = dict.fromkeys(("selective_50", "selective_80", "selective_90"), 90.0)
     return Score(
-        variant=variant,
+        variant=variant(made),
+        dataset=dataset,
         subset=subset,
-        correct=correct,
         total=len(hits),
-        accuracy=100 * correct / len(hits),
-        macro_f1=100 * correct / len(hits),
-        nll=0.7,
-        ece=5.0,
-        selective=dict.fromkeys(("50", "80", "90"), 90.0),
-        aurc=12.5,
+        metrics={
+            "accuracy": accuracy, "macro_f1": accuracy, "nll": 0.7, "ece": 5.0, **selective,
+            "aurc": 12.5,
+        },
         hits=pack_hits(hits),
-    )
+    )  # fmt: skip
+
+
+def plus(record: Record, *scores: Score) -> Record:
+    """Return the record with further scores."""
+    return record.model_copy(update={"scores": (*record.scores, *scores)})
 
 
 def record(
@@ -44,7 +60,7 @@ def record(
     learner: str = "cocoop",
     generator: str = "diffusion",
     seed: int = 1,
-    accuracy: Mapping[str, tuple[float, float]] | None = None,
+    accuracy: Mapping[Made, tuple[float, float]] | None = None,
     total: int = 200,
     dataset: str = "scenes",
     backbone: str = "scenes-clip",
@@ -59,10 +75,10 @@ def record(
     scores = []
     for k, subset in enumerate(("base", "new")):
         difficulty = np.random.default_rng(k).random(total)  # shared: methods agree on images
-        for v, (variant, wanted) in enumerate(accuracy.items()):
+        for v, (made, wanted) in enumerate(accuracy.items()):
             noise = np.random.default_rng([seed, k, v]).normal(0, 0.05, total)
             hits = (difficulty + noise < wanted[k]).tolist()
-            scores.append(score(variant, subset, hits))
+            scores.append(score(variant(made, generator), subset, hits, dataset))
     stages = {"learner": 12.5 + seed} if learner != "zero-shot" else {}
     if generator != "none":
         stages |= {"overfit": 40.0, generator: 30.25}
@@ -92,7 +108,7 @@ def record(
 
 def study() -> list[Record]:
     """Return zero-shot (once), CoOp, CoCoOp and CoCoOp + diffusion over seeds 1, 2, 3."""
-    zero = {"own": (0.72, 0.64)}
+    zero: dict[Made, tuple[float, float]] = {"own": (0.72, 0.64)}
     out = [record(learner="zero-shot", generator="none", protocol="base-to-new", shots=0,
                   accuracy=zero)]  # fmt: skip
     for seed in (1, 2, 3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffuprompt.record import Record
+from diffuprompt.record import Record, Variant
 from diffuprompt.report.aggregate import build_sections
 from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.load import Source
@@ -14,18 +14,23 @@ from diffuprompt.report.tables import Table, plain
 from . import factory
 
 
-def changed(record: Record, variant: str, **values: object) -> Record:
-    """Return the record with other measures in one variant's scores."""
-    scores = tuple(
-        score.model_copy(update=values) if score.variant == variant else score
-        for score in record.scores
-    )
-    return record.model_copy(update={"scores": scores})
+def changed(record: Record, made: str, **metrics: float | None) -> Record:
+    """Return the record with other metrics in one variant's scores; None takes one away."""
+    scores = []
+    for score in record.scores:
+        if score.variant == factory.variant(made):
+            merged = {**score.metrics, **metrics}
+            kept = {name: value for name, value in merged.items() if value is not None}
+            score = score.model_copy(update={"metrics": kept})
+        scores.append(score)
+    return record.model_copy(update={"scores": tuple(scores)})
 
 
 def table(records: list[Record]) -> Table:
     (section,) = build_sections([Source(path=Path("x"), record=record) for record in records])
-    return confidence_table(section)
+    made = confidence_table(section)
+    assert made is not None
+    return made
 
 
 def cells(made: Table, method: str) -> Mapping[str, str]:
@@ -36,7 +41,7 @@ def cells(made: Table, method: str) -> Mapping[str, str]:
 def test_cells_are_means_over_seeds_and_controls_stay_out() -> None:
     records = [
         changed(factory.record(seed=seed), "diffusion", ece=2.0 * seed, aurc=1.0 + seed,
-                selective={"50": 99.0, "80": 90.0 + seed, "90": 85.0})
+                selective_50=99.0, selective_80=90.0 + seed, selective_90=85.0)
         for seed in (1, 2)
     ]  # fmt: skip
     made = table(records)
@@ -52,7 +57,7 @@ def test_cells_are_means_over_seeds_and_controls_stay_out() -> None:
 
 
 def test_old_records_leave_gaps_and_columns_that_nobody_has_are_left_out() -> None:
-    old = {"selective": None, "aurc": None}
+    old = dict.fromkeys(("selective_50", "selective_80", "selective_90", "aurc"))
     records = [factory.record(seed=1), changed(factory.record(seed=2), "diffusion", **old)]
     found = cells(table(records), "CoCoOp + diffusion")
     assert (found["Base ECE"], found["Base at 50 %"], found["New AURC"]) == ("5.00", "—", "—")
@@ -64,8 +69,8 @@ def test_old_records_leave_gaps_and_columns_that_nobody_has_are_left_out() -> No
 
 def test_means_over_draws_have_a_row_behind_their_generator() -> None:
     accuracy = dict(factory.ACCURACY) | {
-        "diffusion@samples=8": (0.9, 0.7),
-        "diffusion@nfe=3": (0.8, 0.6),
+        Variant.generated("diffusion", draws=8): (0.9, 0.7),
+        Variant.generated("diffusion", nfe=3): (0.8, 0.6),
     }
     made = table([factory.record(seed=seed, accuracy=accuracy) for seed in (1, 2)])
     names = ["CoCoOp", "CoCoOp + diffusion", "CoCoOp + diffusion, samples=8"]

@@ -17,6 +17,7 @@ from diffuprompt.report.load import load_records
 from diffuprompt.report.markdown import check, make_results
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.views import Report, build_report
+from diffuprompt.studies.reported import STUDIES
 
 from . import factory
 
@@ -30,7 +31,7 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def report(results: Path) -> Report:
-    return build_report(load_records([results]))
+    return build_report(load_records([results]), studies=STUDIES)
 
 
 class Strict(HTMLParser):

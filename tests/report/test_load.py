@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.load import SUMMARY_SCHEMA, find_records, load_records
+from diffuprompt.report.load import find_records, load_records
 
 from . import factory
 
@@ -55,7 +55,9 @@ def test_ablations_are_other_jobs_and_summaries_no_records(tmp_path: Path) -> No
     (tmp_path / "a.json").write_text(factory.record().model_dump_json())
     other = factory.record(setting="overfit.steps=3")
     (tmp_path / "b.json").write_text(other.model_dump_json())
-    (tmp_path / "summary.json").write_text(json.dumps({"schema_name": SUMMARY_SCHEMA}))
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"schema_name": "diffuprompt.some-summary/1"})
+    )
     assert [s.record.job.setting for s in load_records([tmp_path])] == ["", "overfit.steps=3"]
     assert find_records([tmp_path]).summaries == (tmp_path / "summary.json",)
 
@@ -75,12 +77,11 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"correct": 3}, "hits say"),
-        ({"accuracy": 12.0}, "correct/total say"),
-        ({"hits": "AA=="}, "bytes"),
+        ({"metrics": {"accuracy": 12.0}}, r"own/base: accuracy is 12\.0, its hits say \d+\.\d{4}"),
+        ({"hits": "AA=="}, "hold 1 bytes, 200 items need 25"),
         ({"hits": "é"}, "base64"),
-        ({"total": 0}, "at least one image"),
-        ({"subset": "new"}, "twice"),
+        ({"total": 0}, r"scores\.0\.total"),
+        ({"subset": "new"}, "own/new is there twice"),
     ],
 )
 def test_contradictions_inside_a_record_are_refused(

@@ -9,7 +9,7 @@ import pytest
 from tools import choose_recipes
 
 from diffuprompt.matrix.plan import plan
-from diffuprompt.studies.study import PLUG_IN
+from diffuprompt.studies.plug_in.design import LEARNERS as PLUG_IN
 
 
 def asked(**values: object) -> Namespace:

@@ -31,11 +31,13 @@ def run(args: Args) -> int:
     from diffuprompt.report.publish import publish
     from diffuprompt.report.views import build_report
     from diffuprompt.studies.demo import run_demo
+    from diffuprompt.studies.reported import STUDIES
 
     runs, guesses = run_demo(args.out, console_progress())
     records = load_records([runs])
     examples = [Example(png=g.png, title=g.truth, guesses=g.ranked) for g in guesses]
-    report = build_report(records, title="diffuprompt demo: prompts for a small synthetic world")
+    title = "diffuprompt demo: prompts for a small synthetic world"
+    report = build_report(records, studies=STUDIES, title=title)
     publish(report, args.out, formats=("md", "html"), examples=examples)
     print(summary(records))
     print(f"\npage: {(args.out / 'report.html').resolve()}")

@@ -48,26 +48,27 @@ def run(args: Args) -> int:
         raise ConfigError("name at least one folder of records, such as: diffuprompt report runs")
     from diffuprompt.report.load import load_records
     from diffuprompt.report.markdown import check, read_notes, write
-    from diffuprompt.report.plugin_summary import write_summary
     from diffuprompt.report.publish import parse_formats, publish
     from diffuprompt.report.views import TITLE, build_report
+    from diffuprompt.studies.plug_in.summary import write_summary
+    from diffuprompt.studies.reported import STUDIES
 
     formats = parse_formats(args.format)
     title = args.title or TITLE
     if args.check is not None:
-        check(args.paths, args.check, title=title)
+        check(args.paths, args.check, studies=STUDIES, title=title)
         print(f"{args.check} is what the records say")
     if args.summary is not None:
         write_summary(args.paths, args.summary)
         print(f"wrote {args.summary}")
     if args.write is not None:
-        for path in write(args.paths, args.write, title=title):
+        for path in write(args.paths, args.write, studies=STUDIES, title=title):
             print(f"wrote {path}")
     asked = (args.check, args.summary, args.write)
     if args.out is None and any(path is not None for path in asked):
         return 0
     sources = load_records(args.paths)
-    report = build_report(sources, title=title)
+    report = build_report(sources, studies=STUDIES, title=title)
     if args.out is not None:
         notes = read_notes(args.paths)
         for path in publish(report, args.out, formats=formats, notes=notes):

@@ -14,7 +14,7 @@ from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffuprompt.matrix.entry import MatrixJob
-    from diffuprompt.studies.study import Shared
+    from diffuprompt.studies.shared import Shared
 
 FAILED = 4  # exit code when a job has no record in the end
 
@@ -32,7 +32,7 @@ class StudyArgs:
     seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = (1, 2, 3)
     """Each job is run with each of these seeds."""
     shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
-    """Labelled images a class."""
+    """Labelled images per class."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe of every job, as in `diffuprompt train`."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -53,7 +53,7 @@ class StudyArgs:
 
 def shared(args: StudyArgs) -> Shared:
     """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
-    from diffuprompt.studies.study import Shared
+    from diffuprompt.studies.shared import Shared
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
+from diffuprompt.studies.plug_in.design import FOCUS, LEARNERS, STEPS
 
 EXAMPLES = """
 diffuprompt study plug-in --data scenes --dry-run
@@ -31,9 +32,9 @@ class Args(StudyArgs):
     """Which of `diffuprompt ls learners`; without it the six of the study."""
     generators: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Which of `diffuprompt ls generators`; without it all."""
-    rivals_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("cocoop",)
+    rivals_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = FOCUS
     """Learners for which the generators besides diffusion are trained; may be empty."""
-    sweep_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("cocoop",)
+    sweep_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = FOCUS
     """Learners for which evaluations (1 to 100) and overfitting iterations (0 to 10) vary."""
     steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
     """Overfitting iterations of the sweep; without it 1 to 10."""
@@ -47,9 +48,10 @@ def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
     from diffuprompt.jobs.job import GENERATORS
-    from diffuprompt.studies.study import FOCUS, PLUG_IN, STEPS, plug_in
+    from diffuprompt.studies.plug_in.jobs import plug_in
+    from diffuprompt.studies.plug_in.summary import FILE, update_summary
 
-    learners = args.learners or PLUG_IN
+    learners = args.learners or LEARNERS
     # a focus that was not asked for by name is only for learners that are there
     focus = [
         names if names != FOCUS else tuple(name for name in FOCUS if name in learners)
@@ -68,9 +70,6 @@ def run(args: Args) -> int:
     )
     code = carry_out(jobs, args, f"{FOLDER}/{Path(args.data).name}")
     folder = args.results / FOLDER
-    if not args.dry_run and any(folder.rglob("*+diffusion-*.json")):
-        from diffuprompt.report.plugin_summary import write_summary
-
-        write_summary([folder], folder / "summary.json")
-        print(f"wrote {folder / 'summary.json'}")
+    if not args.dry_run and update_summary(folder):
+        print(f"wrote {folder / FILE}")
     return code

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.aggregate import Row, Section
-from diffuprompt.report.names import CONTROLS, METRICS, OWN, is_control
+from diffuprompt.report.aggregate import Section
+from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle
+from diffuprompt.report.rows import Row
 from diffuprompt.report.stats import Floats, Interval, paired_bootstrap, paired_differences
 from diffuprompt.report.tables import Cell, Number
 
@@ -47,12 +48,16 @@ class Comparison:
 
 
 def compare(a: Row, b: Row, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison | None:
-    """Compare two rows over their common seeds and subsets; None when they share none.
+    """Compare two rows item by item over their common seeds and subsets; None when they share none.
+
+    Rows of a task without hits share none.
 
     Raises `DataError` when the two scored different numbers of images.
     """
     seeds = tuple(sorted(set(a.seeds) & set(b.seeds)))
     subsets = [m for m in METRICS if m in a.hits and m in b.hits]
+    if not a.hits and not b.hits:
+        return None
     if not seeds or not subsets:
         logger.warning("%s and %s share no seed or subset: not compared", a.name, b.name)
         return None
@@ -119,5 +124,5 @@ def _rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
     own.sort(key=lambda r: r.generator != row.generator)
     if row.is_joint:
         own.sort(key=lambda r: (r.is_joint, r.generator != "none"))
-    controls = [r for r in same if r.generator == row.generator and r.variant in CONTROLS]
-    return own[:1] + controls
+    controls = [r for r in same if r.generator == row.generator and is_control(r.variant)]
+    return own[:1] + [r for r in controls if not is_oracle(r.variant)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from diffuprompt.record import Record
 from diffuprompt.report.costs import SCORING, Costs, mean_costs
-from diffuprompt.report.names import OWN, row_name, row_order
+from diffuprompt.report.names import OWN, main_variant, row_name, row_order
 from diffuprompt.report.tables import Cell, Number, Table
 
 COSTS = ("Training s", "Images/s", "Peak MiB")
@@ -30,7 +30,7 @@ def cost_cells(costs: Costs) -> tuple[Cell, ...]:
 
 
 def cost_table(records: Sequence[Record]) -> Table:
-    """One row a learner and generator of a setting: parameters, seconds, speed, memory.
+    """One row per learner and generator of a setting: parameters, seconds, speed, memory.
 
     The protocol is named where the records have several: each trains on other classes.
     """
@@ -66,7 +66,7 @@ def cost_table(records: Sequence[Record]) -> Table:
 
 
 def _row(learner: str, generator: str, records: Sequence[Record]) -> tuple[Cell, ...]:
-    variant = OWN if generator == "none" else generator
+    variant = main_variant(generator)
     costs = mean_costs(records, variant)
     stages = [_stages(record) for record in records]
 

@@ -1,4 +1,4 @@
-"""What a method costs, from its records: training, memory, and milliseconds an image."""
+"""What a method costs, from its records: training, memory, and milliseconds per image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from diffuprompt.record import Record, Score
+from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.names import OWN
 
 SCORING = "evaluate"  # the stage of a record that is not training
@@ -23,7 +23,7 @@ class Costs:
         generate_ms: making the prompts of an image.
         classify_ms: scoring an image with its prompts.
         peak_mib: the largest memory that the job held, training and scoring.
-        own_rate: images a second with the learner's own prompts, from the time before
+        own_rate: images per second with the learner's own prompts, from the time before
             milliseconds were measured for each way of making prompts.
     """
 
@@ -36,15 +36,20 @@ class Costs:
 
     @property
     def images_per_second(self) -> float | None:
-        """Images a second, prompts included and prompt-free image features excluded."""
+        """Images per second, prompts included and prompt-free image features excluded."""
         if not self.classify_ms:
             return self.own_rate
         return 1000 / (self.classify_ms + (self.generate_ms or 0.0))
 
 
-def mean_costs(records: Sequence[Record], variant: str) -> Costs:
-    """Return what one way of making prompts cost in some jobs of equal kind."""
-    scores = [[s for s in r.scores if s.variant == variant] for r in records]
+def mean_costs(records: Sequence[Record], variant: Variant) -> Costs:
+    """Return what one way of making prompts cost in some jobs of equal kind.
+
+    Milliseconds are of the job's own test set.
+    """
+    scores = [
+        [s for s in r.scores if (s.variant, s.dataset) == (variant, r.job.dataset)] for r in records
+    ]
     own = variant == OWN
     rate = mean_known(r.statistics.get("images_per_second") for r in records)
     return Costs(
@@ -61,12 +66,11 @@ def mean_costs(records: Sequence[Record], variant: str) -> Costs:
     )
 
 
-def _milliseconds(scores: Sequence[Score], field: str) -> float | None:
+def _milliseconds(scores: Sequence[Score], name: str) -> float | None:
     """Return the mean over all images of a record's subsets."""
-    values = [(getattr(s, field), s.total) for s in scores]
-    if not values or any(value is None for value, _ in values):
+    if not scores or any(name not in s.timings for s in scores):
         return None
-    return sum(value * total for value, total in values) / sum(total for _, total in values)
+    return sum(s.timings[name] * s.total for s in scores) / sum(s.total for s in scores)
 
 
 def mean_known(values: Iterable[float | None]) -> float | None:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.report.aggregate import ZERO_SHOT, Row, Section
+from diffuprompt.report.aggregate import Section
 from diffuprompt.report.compare import Comparison
-from diffuprompt.report.names import METRICS, ORACLE, OWN, is_control
+from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, needs_images
+from diffuprompt.report.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,21 +102,21 @@ def _panels(count: int, num_rows: int) -> tuple[Figure, list[Axes]]:
 
 
 def row_colour(row: Row) -> str:
-    """Return the hue of a row's role: zero-shot, own prompts, generated, control or oracle."""
-    if row.learner == ZERO_SHOT or is_control(row.variant):
+    """Return the hue of a row's role: untrained, own prompts, generated, control or oracle."""
+    if not needs_images(row.learner) or is_control(row.variant):
         return GREY
     return BLUE if row.variant == OWN else ORANGE
 
 
 def accuracy_bars(section: Section) -> str:
-    """Return bars of the means with std whiskers and one dot a seed, one panel a measure."""
+    """Return bars of the means with std whiskers and one dot per seed, one panel per measure."""
     rows, metrics = section.rows, section.metrics
     with style(f"bars {section.setting}"):
         figure, axes = _panels(len(metrics), len(rows))
         for axis, metric in zip(axes, metrics, strict=True):
             for y, row in enumerate(rows):
                 _bar(axis, y, row, metric)
-            axis.set_title(METRICS[metric])
+            axis.set_title(metric_name(metric))
             axis.set_xlim(0, 100)
             axis.set_xlabel("per cent")
         _rows_down(axes[0], [row.name for row in rows])
@@ -127,7 +128,7 @@ def _bar(axis: Axes, y: int, row: Row, metric: str) -> None:
     if mean is None:
         axis.text(1, y, "not measured", va="center", size=7.5, alpha=0.7)
         return
-    colour, hollow = row_colour(row), row.variant == ORACLE
+    colour, hollow = row_colour(row), is_oracle(row.variant)
     faint = is_control(row.variant)
     axis.barh(
         y,
@@ -163,11 +164,13 @@ def _rows_down(axis: Axes, names: Sequence[str]) -> None:
 
 
 def difference_forest(comparisons: Sequence[Comparison]) -> str:
-    """Return paired differences with intervals and one small dot a seed, one panel a measure."""
+    """Return paired differences with intervals, dots per seed, and one panel per measure."""
     metrics = [m for m in METRICS if any(m in c.intervals for c in comparisons)]
     several = len({c.a.name for c in comparisons}) > 1
     names = [f"{c.a.name} − {c.against}" if several else f"− {c.against}" for c in comparisons]
-    salt = "forest " + " ".join(f"{c.a.learner} {c.a.variant} {c.against}" for c in comparisons)
+    salt = "forest " + " ".join(
+        f"{c.a.learner} {c.a.variant.label} {c.against}" for c in comparisons
+    )
     with style(salt):
         figure, axes = _panels(len(metrics), len(comparisons))
         for axis, metric in zip(axes, metrics, strict=True):

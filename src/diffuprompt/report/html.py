@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
+from diffuprompt.report.css import CSS
 from diffuprompt.report.figures import accuracy_bars, difference_forest
 from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
-from diffuprompt.report.names import is_control
-from diffuprompt.report.overfit_figure import CAPTION, overfit_figures
-from diffuprompt.report.style import CSS
-from diffuprompt.report.sweep_figure import draw
-from diffuprompt.report.views import METHOD_NOTES, Report, SectionView
+from diffuprompt.report.names import OWN, is_control, needs_images
+from diffuprompt.report.other_sets import HEADING
+from diffuprompt.report.views import Report, SectionView
 
 __all__ = ["Example", "render_page"]
 
@@ -25,10 +24,10 @@ def render_page(report: Report, *, examples: Sequence[Example] = ()) -> str:
         _header(report),
         *(_section(view) for view in report.sections),
         gallery(examples),
-        _overfitting(report),
+        *_appendices(report),
         _cost(report),
         _reproduce(report),
-        _notes(),
+        _notes(report),
         _jobs(report),
         "<footer>Made by <code>diffuprompt report</code> from the records alone.</footer>",
     ]
@@ -56,7 +55,7 @@ def _header(report: Report) -> str:
     what = {
         "Data": sorted({job.dataset for job in jobs}),
         "Backbone": sorted({job.backbone for job in jobs}),
-        "Shots": [str(s) for s in sorted({j.shots for j in jobs if j.learner != "zero-shot"})],
+        "Shots": [str(s) for s in sorted({j.shots for j in jobs if needs_images(j.learner)})],
         "Seeds": [str(s) for s in sorted({seed for v in report.sections for seed in _seeds(v)})],
         "Jobs": [str(len(jobs))],
     }
@@ -77,24 +76,27 @@ def _section(view: SectionView) -> str:
     rows = view.section.rows
     classes = ["control" if is_control(r.variant) else "" for r in rows]
     classes = [
-        "main" if r.variant != "own" and not c else c for r, c in zip(rows, classes, strict=True)
+        "main" if r.variant != OWN and not c else c for r, c in zip(rows, classes, strict=True)
     ]
     parts = [f"<section><h2>{escape(view.section.setting.title)}</h2>"]
     if view.verdicts:
         lines = "".join(f"<li>{escape(verdict)}</li>" for verdict in view.verdicts)
         parts.append(f'<ul class="verdict">{lines}</ul>')
     parts.append(table_html(view.headline, row_classes=classes))
-    parts.append(
-        _figure(
-            accuracy_bars(view.section),
-            "Bars are means over seeds, whiskers one standard deviation, dots single seeds; the "
-            "dashed bar is the oracle, an upper bound.",
+    if view.section.metrics:
+        parts.append(
+            _figure(
+                accuracy_bars(view.section),
+                "Bars are means over seeds, whiskers one standard deviation, dots single seeds; "
+                "the dashed bar is the oracle, an upper bound.",
+            )
         )
-    )
+    if view.other_sets is not None:
+        parts += [f"<h3>{HEADING}</h3>", table_html(view.other_sets)]
     for part in view.parts:
         parts.append(f"<h3>{escape(part.heading)}</h3>")
         if part.figure is not None:
-            parts.append(_figure(draw(part.figure), f"{part.figure.alt}; bands: ± one std."))
+            parts.append(_figure(part.figure.draw(), f"{part.figure.alt}; bands: ± one std."))
         parts.append(table_html(part.table))
     if view.differences is not None:
         parts.append("<h3>Paired differences</h3>")
@@ -106,7 +108,8 @@ def _section(view: SectionView) -> str:
             )
         )
         parts.append(table_html(view.differences))
-    parts += ["<h3>Confidence</h3>", table_html(view.confidence)]
+    if view.confidence is not None:
+        parts += ["<h3>Confidence</h3>", table_html(view.confidence)]
     return "\n".join([*parts, "</section>"])
 
 
@@ -114,12 +117,16 @@ def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _overfitting(report: Report) -> str:
-    figures = overfit_figures([source.record for source in report.sources])
-    if not figures:
-        return ""
-    parts = [f"<h3>{escape(title)}</h3>{_figure(svg, CAPTION)}" for title, svg in figures.items()]
-    return f"<section><h2>What overfitting changed</h2>{''.join(parts)}</section>"
+def _appendices(report: Report) -> Iterator[str]:
+    records = [source.record for source in report.sources]
+    for study in report.studies:
+        found = study.appendix(records)
+        if found is not None:
+            parts = [
+                f"<h3>{escape(title)}</h3>{_figure(svg, found.caption)}"
+                for title, svg in found.figures.items()
+            ]
+            yield f"<section><h2>{escape(found.heading)}</h2>{''.join(parts)}</section>"
 
 
 def _cost(report: Report) -> str:
@@ -133,8 +140,8 @@ def _reproduce(report: Report) -> str:
     return f"<section><h2>Reproduce</h2>{shown}<h3>Environment</h3>{environment}</section>"
 
 
-def _notes() -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in METHOD_NOTES)
+def _notes(report: Report) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return f'<section><h2>How the numbers are made</h2><ul class="notes">{items}</ul></section>'
 
 

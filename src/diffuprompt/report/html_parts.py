@@ -8,10 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from diffuprompt.record import Record
-from diffuprompt.report.names import METRICS, OWN, learner_name, row_name
+from diffuprompt.record import Record, Score
+from diffuprompt.report.names import OWN, learner_name, metric_name, row_name
 from diffuprompt.report.stats import wilson
 from diffuprompt.report.tables import Cell, Number, Table, plain
+
+CLASSIFICATION = {  # what of a classification score is shown: metric -> heading, digits
+    "accuracy": ("Accuracy", 2),
+    "macro_f1": ("Macro F1", 2),
+    "nll": ("NLL", 3),
+    "ece": ("ECE", 3),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +105,44 @@ def job_details(record: Record) -> str:
 
 
 def _scores(record: Record) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for score in record.scores:
-        name = row_name(record.job.learner, record.job.generator, score.variant)
-        rows.append(
-            (
-                f"{name} (own prompts)" if score.variant == OWN else name,
-                METRICS[score.subset],
-                Number(value=score.accuracy, interval=wilson(score.correct, score.total)),
-                Number(value=score.total, digits=0),
-                Number(value=score.macro_f1),
-                Number(value=score.nll, digits=3),
-                Number(value=score.ece, digits=3),
-            )
+    named = list(dict.fromkeys(name for score in record.scores for name in score.metrics))
+    metrics = [m for m in CLASSIFICATION if m in named] or named
+    several = any(score.dataset != record.job.dataset for score in record.scores)
+    rows = tuple(
+        (
+            _prompts(record, score),
+            *([score.dataset] if several else []),
+            metric_name(score.subset),
+            Number(value=score.total, digits=0),
+            *(_metric(score, name) for name in metrics),
         )
-    columns = ("Prompts", "Classes", "Accuracy", "Images", "Macro F1", "NLL", "ECE")
+        for score in record.scores
+    )
+    columns = (
+        "Prompts",
+        *(["Test set"] if several else []),
+        "Classes" if record.task == "classification" else "Part",
+        "Images" if record.task == "classification" else "Items",
+        *(CLASSIFICATION.get(name, (name, 2))[0] for name in metrics),
+    )
     caption = "In brackets: Wilson's 95 % interval of the accuracy over test images."
-    return Table(columns=columns, rows=tuple(rows), caption=caption)
+    is_counted = any(score.hits is not None for score in record.scores)
+    return Table(columns=columns, rows=rows, caption=caption if is_counted else "")
+
+
+def _prompts(record: Record, score: Score) -> str:
+    name = row_name(record.job.learner, record.job.generator, score.variant)
+    return f"{name} (own prompts)" if score.variant == OWN else name
+
+
+def _metric(score: Score, name: str) -> Cell:
+    if name not in score.metrics:
+        return None
+    interval = None
+    if name == "accuracy" and score.hits is not None:
+        interval = wilson(sum(score.hit_list()), score.total)
+    digits = CLASSIFICATION.get(name, (name, 2))[1]
+    return Number(value=score.metrics[name], interval=interval, digits=digits)
 
 
 def _json(data: object) -> str:

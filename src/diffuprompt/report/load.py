@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffuprompt.errors import DataError
-from diffuprompt.record import Record, read_record
+from diffuprompt.record import Record, Score, Variant, read_record
 
 logger = logging.getLogger(__name__)
 
-SUMMARY_SCHEMA = "diffuprompt.plugin-summary/1"  # such files are made of records: no record
 ACCURACY_SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
 
 
@@ -41,7 +40,8 @@ def find_records(paths: Sequence[Path]) -> Found:
 
     A folder that holds ``run.json`` or ``record.json`` is a run: its ``record.json`` is read and
     nothing else in it; without one the run is unfinished. In other folders every ``*.json`` is a
-    record, but for summaries that a report made. Hidden folders are skipped. A path may also be one
+    record, but for summaries that a report made. Hidden folders are skipped, such as the stages
+    that runs keep beside them. A path may also be one
     record file.
 
     Raises `DataError` when a path does not exist.
@@ -66,12 +66,16 @@ def find_records(paths: Sequence[Path]) -> Found:
 
 
 def is_summary(path: Path) -> bool:
-    """Whether a JSON file calls itself a summary; what cannot be read is for the loader to say."""
+    """Whether a JSON file calls itself a summary: ``schema_name`` is like "NAME-summary/1".
+
+    What cannot be read is for the loader to say.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(data, dict) and data.get("schema_name") == SUMMARY_SCHEMA
+    schema = data.get("schema_name") if isinstance(data, dict) else None
+    return isinstance(schema, str) and schema.partition("/")[0].endswith("-summary")
 
 
 def _walk(path: Path) -> Iterator[tuple[str, Path]]:
@@ -110,9 +114,8 @@ def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
     for path in found.files:
         try:
             record = read_record(path)
-        except (DataError, UnicodeDecodeError) as error:
-            text = str(error)
-            problems.append(text if text.startswith(str(path)) else f"{path}: {text}")
+        except DataError as error:
+            problems.append(str(error))
             continue
         wrong = _contradictions(record)
         problems += [f"{path}: {line}" for line in wrong]
@@ -134,34 +137,40 @@ def _order(source: Source) -> tuple[str | int, ...]:
     job = source.record.job
     return (
         job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.setting,
-        job.seed,
+        job.seed, source.record.task,
     )  # fmt: skip
 
 
 def _contradictions(record: Record) -> list[str]:
+    """Return what is wrong with scores that are valid one by one."""
     out = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[Variant, str, str]] = set()
     for score in record.scores:
-        name = f"score {score.variant}/{score.subset}"
-        if (score.variant, score.subset) in seen:
+        own = score.dataset == record.job.dataset
+        name = f"score {score.variant.label}/{'' if own else f'{score.dataset}/'}{score.subset}"
+        key = (score.variant, score.dataset, score.subset)
+        if key in seen:
             out.append(f"{name} is there twice")
-        seen.add((score.variant, score.subset))
-        if score.total <= 0:
-            out.append(f"{name}: total is {score.total}, expected at least one image")
-            continue
-        try:
-            raw = base64.b64decode(score.hits, validate=True)
-        except ValueError as error:  # binascii.Error, or text that is not ASCII
-            out.append(f"{name}: hits are not base64 ({error})")
-            continue
-        if len(raw) != (score.total + 7) // 8:
-            out.append(f"{name}: hits hold {len(raw)} bytes, {score.total} images need another")
-        elif sum(score.hit_list()) != score.correct:
-            out.append(f"{name}: correct is {score.correct}, hits say {sum(score.hit_list())}")
-        elif abs(score.accuracy - 100 * score.correct / score.total) > ACCURACY_SLACK:
-            expected = 100 * score.correct / score.total
-            out.append(f"{name}: accuracy is {score.accuracy}, correct/total say {expected:.4f}")
+        seen.add(key)
+        out += [f"{name}: {problem}" for problem in _wrong_hits(score)]
     return out if record.scores else ["there is no score in it"]
+
+
+def _wrong_hits(score: Score) -> list[str]:
+    """Return what is wrong with the hits of a score, where it keeps some."""
+    if score.hits is None:
+        return []
+    try:
+        raw = base64.b64decode(score.hits, validate=True)
+    except ValueError as error:  # binascii.Error, or text that is not ASCII
+        return [f"hits are not base64 ({error})"]
+    if len(raw) != (score.total + 7) // 8:
+        return [f"hits hold {len(raw)} bytes, {score.total} items need {(score.total + 7) // 8}"]
+    counted = 100 * sum(score.hit_list()) / score.total
+    said = score.metrics.get("accuracy", counted)
+    if abs(said - counted) > ACCURACY_SLACK:
+        return [f"accuracy is {said}, its hits say {counted:.4f}"]
+    return []
 
 
 def _unique(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:

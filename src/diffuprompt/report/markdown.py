@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.load import find_records, load_records
-from diffuprompt.report.plugin_summary import summary_text
-from diffuprompt.report.study import Figure
-from diffuprompt.report.sweep_figure import file_text, is_current
+from diffuprompt.report.extension import Figure, Study
+from diffuprompt.report.figure_file import file_text, is_current
+from diffuprompt.report.load import load_records
+from diffuprompt.report.other_sets import HEADING
+from diffuprompt.report.summaries import summary_texts
 from diffuprompt.report.tables import markdown_escape, to_markdown
-from diffuprompt.report.views import METHOD_NOTES, TITLE, Report, SectionView, build_report
+from diffuprompt.report.views import TITLE, Report, SectionView, build_report
 
 NOTES = "NOTES.md"
 FIGURES = "figures"
@@ -40,7 +41,7 @@ def render_markdown(report: Report, *, notes: str = "", figures: str = FIGURES) 
         parts.append("## Commands\n\n```sh\n" + "\n".join(report.commands) + "\n```")
     parts.append(
         "## How the numbers are made\n\n"
-        + "\n".join(f"- {markdown_escape(note)}" for note in METHOD_NOTES)
+        + "\n".join(f"- {markdown_escape(note)}" for note in report.notes)
     )
     return "\n\n".join(parts) + "\n"
 
@@ -50,6 +51,8 @@ def _section(view: SectionView, figures: str) -> str:
     if view.verdicts:
         parts.append("\n".join(f"- {markdown_escape(verdict)}" for verdict in view.verdicts))
     parts.append(to_markdown(view.headline).strip())
+    if view.other_sets is not None:
+        parts += [f"### {HEADING}", to_markdown(view.other_sets).strip()]
     for part in view.parts:
         parts.append(f"### {markdown_escape(part.heading)}")
         if part.figure is not None:
@@ -58,7 +61,8 @@ def _section(view: SectionView, figures: str) -> str:
         parts.append(to_markdown(part.table).strip())
     if view.differences is not None:
         parts += ["### Paired differences", to_markdown(view.differences).strip()]
-    parts += ["### Confidence", to_markdown(view.confidence).strip()]
+    if view.confidence is not None:
+        parts += ["### Confidence", to_markdown(view.confidence).strip()]
     return "\n\n".join(parts)
 
 
@@ -68,32 +72,49 @@ def read_notes(paths: Sequence[Path]) -> str:
     return "\n\n".join(file.read_text(encoding="utf-8").strip() for file in files)
 
 
-def make_results(paths: Sequence[Path], *, title: str = TITLE, figures: str = FIGURES) -> str:
+def make_results(
+    paths: Sequence[Path],
+    *,
+    studies: Sequence[Study] = (),
+    title: str = TITLE,
+    figures: str = FIGURES,
+) -> str:
     """Return RESULTS.md for the records under ``paths``; raises `DataError` as the loader does."""
-    report = build_report(load_records(paths), title=title)
+    report = build_report(load_records(paths), studies=studies, title=title)
     return render_markdown(report, notes=read_notes(paths), figures=figures)
 
 
-def write(paths: Sequence[Path], results_md: Path, *, title: str = TITLE) -> tuple[Path, ...]:
+def write(
+    paths: Sequence[Path],
+    results_md: Path,
+    *,
+    studies: Sequence[Study] = (),
+    title: str = TITLE,
+) -> tuple[Path, ...]:
     """Write RESULTS.md, its figures and every summary that lies beside records; return all paths.
 
     Raises:
-        DataError: as the loader does.
+        DataError: as the loader does, or a summary is of no study of ``studies``.
         ConfigError: there are figures to draw and matplotlib is not installed.
     """
-    report = build_report(load_records(paths), title=title)
+    report = build_report(load_records(paths), studies=studies, title=title)
     folder = _figures_of(paths)
     drawn = {folder / f"{f.name}.svg": file_text(f) for f in _figures(report)}
     text = render_markdown(report, notes=read_notes(paths), figures=_link(folder, results_md))
-    summaries = {path: summary_text([path.parent]) for path in find_records(paths).summaries}
-    files = {results_md: text, **drawn, **summaries}
+    files = {results_md: text, **drawn, **summary_texts(paths, studies)}
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     return tuple(files)
 
 
-def check(records: Path | Sequence[Path], results_md: Path, *, title: str = TITLE) -> None:
+def check(
+    records: Path | Sequence[Path],
+    results_md: Path,
+    *,
+    studies: Sequence[Study] = (),
+    title: str = TITLE,
+) -> None:
     """Raise `DataError` with a unified diff unless the files are exactly what the records make.
 
     Looks at the document, at every summary among the records, and at the numbers behind figures.
@@ -101,13 +122,13 @@ def check(records: Path | Sequence[Path], results_md: Path, *, title: str = TITL
     paths = [records] if isinstance(records, Path) else list(records)
     where = " ".join(str(path) for path in paths)
     again = f"rewrite it with `diffuprompt report {where} --write {results_md}`"
-    report = build_report(load_records(paths), title=title)
+    report = build_report(load_records(paths), studies=studies, title=title)
     folder = _figures_of(paths)
     if not results_md.is_file():
         raise DataError(f"{results_md} does not exist; make it with --write {results_md}")
     link = _link(folder, results_md)
     expected = {results_md: render_markdown(report, notes=read_notes(paths), figures=link)}
-    expected |= {path: summary_text([path.parent]) for path in find_records(paths).summaries}
+    expected |= summary_texts(paths, studies)
     for path, text in expected.items():
         _same(path, text, again)
     for figure in _figures(report):

@@ -1,29 +1,17 @@
-"""How learners, variants and measures are called in tables, and in what order they stand."""
+"""How learners, variants and measures are called in tables, and in what order they stand.
+
+A measure is a column of a main table. In classification it is the accuracy on one part of the
+classes ("base", "new", "all") or the harmonic mean "h" of base and new; in other tasks a part of
+the test set with a metric, such as "testA R@1".
+"""
 
 from __future__ import annotations
 
-import re
+from diffuprompt.learners.methods import METHODS
+from diffuprompt.record import Variant
 
-STEPS = re.compile(r"overfit\.steps=(\d+)")  # the setting of a run in the sweep over iterations
-
-OWN = "own"
-ORACLE = "oracle"
-
-LEARNERS = {
-    "zero-shot": "Zero-shot CLIP",
-    "coop": "CoOp",
-    "cocoop": "CoCoOp",
-    "prograd": "ProGrad",
-    "clip-adapter": "CLIP-Adapter",
-    "tip-adapter": "Tip-Adapter",
-    "tip-adapter-f": "Tip-Adapter-F",
-    "vpt": "VPT",
-    "deep-language": "Deep language",
-    "ivlp": "IVLP",
-    "maple": "MaPLe",
-    "promptsrc": "PromptSRC",
-    "coprompt": "CoPrompt",
-}
+OWN = Variant.own()
+ORACLE = "oracle"  # the control that reads the label: an upper bound, no rival
 
 CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that conditions
     "regression": "regression E[V*|pi]",
@@ -31,49 +19,61 @@ CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that cond
     "noise": "noise pi",
     "nearest": "nearest neighbour V*",
     "mean": "mean V*",
+    ORACLE: "oracle V* (uses the label)",
 }
 
 METRICS = {"base": "Base", "new": "New", "h": "H", "all": "All"}
 
 
 def learner_name(learner: str) -> str:
-    """Return the field's spelling of a learner; unknown ones stay as they are."""
-    return LEARNERS.get(learner, learner)
+    """Return the title of a learner; an unknown one stays as it is."""
+    return METHODS[learner].title if learner in METHODS else learner
 
 
-def is_control(variant: str) -> bool:
+def needs_images(learner: str) -> bool:
+    """Whether shots and seeds change a learner; of an unknown one it is assumed."""
+    return METHODS[learner].needs_images if learner in METHODS else True
+
+
+def metric_name(measure: str) -> str:
+    """Return the heading of a measure's column; an unknown one stays as it is."""
+    return METRICS.get(measure, measure)
+
+
+def main_variant(generator: str) -> Variant:
+    """Return the variant that a job with this generator ("none" without one) is about."""
+    return OWN if generator == "none" else Variant.generated(generator)
+
+
+def is_control(variant: Variant) -> bool:
     """Whether a variant is a control or the oracle, not a method of its own."""
-    return variant in CONTROLS or variant == ORACLE
+    return variant.prompts == "control"
 
 
-def is_swept(variant: str) -> bool:
-    """Whether a variant is a generator sampled in another way than configured."""
-    return "@" in variant
+def is_oracle(variant: Variant) -> bool:
+    """Whether a variant reads the labels of the test images."""
+    return variant.control == ORACLE
 
 
-def is_swept_setting(setting: str) -> bool:
-    """Whether an ablation is a point of the sweep over overfitting iterations."""
-    return STEPS.fullmatch(setting) is not None
-
-
-def row_name(learner: str, generator: str, variant: str) -> str:
-    """Return what a table's first column says, e.g. ``CoCoOp + diffusion``."""
+def row_name(learner: str, generator: str, variant: Variant) -> str:
+    """Return what a table's first column says, e.g. ``CoCoOp + NAME`` of a generator."""
     if variant == OWN:
         return learner_name(learner)
-    if variant == ORACLE:
-        return "— oracle V* (uses the label)"
-    if variant in CONTROLS:
-        return f"— {CONTROLS[variant]}"
-    made, _, how = variant.partition("@")
-    suffix = "" if generator == made else f" ({generator})"
-    return f"{learner_name(learner)} + {made}{suffix}" + (f", {how}" if how else "")
+    if is_control(variant):
+        return f"— {CONTROLS.get(variant.control, variant.control)}"
+    suffix = "" if generator == variant.generator else f" ({generator})"
+    made = f"{learner_name(learner)} + {variant.generator}{suffix}"
+    return made + (f", {variant.sampling}" if variant.sampling else "")
 
 
-def row_order(learner: str, generator: str, variant: str) -> tuple[int, str, str, int, str]:
-    """Sort key: zero-shot, then the learners; own prompts, generated ones, controls, oracle."""
-    learners, controls = list(LEARNERS), [*CONTROLS, ORACLE]
+def row_order(learner: str, generator: str, variant: Variant) -> tuple[int | str, ...]:
+    """Sort key: learners as their list has them; own prompts, generated ones, controls, oracle."""
+    learners, controls = list(METHODS), list(CONTROLS)
     first = learners.index(learner) if learner in learners else len(learners)
     if variant == OWN:
-        return (first, learner, "", 0, "")
-    rank = 2 + controls.index(variant) if variant in controls else 1
-    return (first, learner, generator, rank, variant)
+        return (first, learner, "", 0, "", 0, 0)
+    made = variant.control or variant.generator
+    if not is_control(variant):
+        return (first, learner, generator, 1, made, variant.nfe or 0, variant.draws)
+    rank = controls.index(made) if made in controls else len(controls)
+    return (first, learner, generator, 2 + rank, made, 0, 0)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.report.figure_file import file_text
 from diffuprompt.report.html_parts import Example
 from diffuprompt.report.markdown import FIGURES, render_markdown
-from diffuprompt.report.sweep_figure import file_text
 from diffuprompt.report.tables import Table, stack, to_csv, to_latex
 from diffuprompt.report.views import Report
 
 Format = Literal["md", "csv", "tex", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+LABELS = ("dataset", "backbone", "protocol", "shots")  # of a section, in tables over all
 
 
 def parse_formats(text: str) -> tuple[Format, ...]:
@@ -65,23 +66,24 @@ def publish(
 
 
 def all_tables(report: Report) -> dict[str, Table]:
-    """Return one table a kind over all sections, whose first columns name the section.
+    """Return one table per kind over all sections, whose first columns name the section.
 
-    The parts of the plug-in study have tables of their own.
+    The parts that studies add have tables of their own.
     """
-    names = ("dataset", "backbone", "protocol", "shots")
-    settings = [view.section.setting for view in report.sections]
-    labels = [(s.dataset, s.backbone, s.protocol, str(s.shots)) for s in settings]
-    tables = {"accuracy": stack(labels, names, [view.headline for view in report.sections])}
-    pairs = [
-        (label, view.differences)
-        for label, view in zip(labels, report.sections, strict=True)
-        if view.differences is not None
-    ]
-    if pairs:
-        tables["differences"] = stack([p[0] for p in pairs], names, [p[1] for p in pairs])
-    tables["confidence"] = stack(labels, names, [view.confidence for view in report.sections])
-    for view in report.sections:
+    views = report.sections
+    kinds: dict[str, list[Table | None]] = {
+        "accuracy": [view.headline for view in views],
+        "other-test-sets": [view.other_sets for view in views],
+        "differences": [view.differences for view in views],
+        "confidence": [view.confidence for view in views],
+    }
+    tables: dict[str, Table] = {}
+    for name, each in kinds.items():
+        found = [(v.section.setting, t) for v, t in zip(views, each, strict=True) if t is not None]
+        if found:
+            labels = [(s.dataset, s.backbone, s.protocol, str(s.shots)) for s, _ in found]
+            tables[name] = stack(labels, LABELS, [table for _, table in found])
+    for view in views:
         for part in view.parts:
             name = f"{view.section.setting.title} {part.heading}".lower()
             tables["-".join(re.findall(r"[a-z0-9]+", name))] = part.table
@@ -93,7 +95,8 @@ def _latex(report: Report) -> str:
     for view in report.sections:
         title = view.section.setting.title
         parts = [part.table for part in view.parts]
-        for table in (view.headline, *parts, view.differences, view.confidence):
+        every = (view.headline, view.other_sets, *parts, view.differences, view.confidence)
+        for table in every:
             if table is not None:
                 named = Table(
                     columns=table.columns, rows=table.rows, caption=f"{title}. {table.caption}"

@@ -6,21 +6,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffuprompt.report.aggregate import Row, Section, build_sections
+from diffuprompt.report.aggregate import Section, build_sections
 from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
+from diffuprompt.report.extension import SectionPart, Study
 from diffuprompt.report.load import Source
-from diffuprompt.report.names import METRICS, ORACLE, OWN, is_control, row_order
-from diffuprompt.report.study import Part, plugin_study, study_verdicts
-from diffuprompt.report.study_tables import ablation_parts, study_parts
-from diffuprompt.report.sweeps import sweep_parts
+from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, row_order
+from diffuprompt.report.other_sets import other_sets_table
+from diffuprompt.report.rows import Row
 from diffuprompt.report.tables import Cell, Number, Table, plain
 
 TITLE = "diffuprompt results"
 
-METHOD_NOTES = (
+NOTES = (
     "Accuracy is top-1 in per cent, recomputed from each record's per-image hits.",
     "± is the population standard deviation (ddof 0) over seeds, as is usual in this field; a row "
     "with one seed has none. Zero-shot is not trained, so a seed changes nothing.",
@@ -31,11 +31,6 @@ METHOD_NOTES = (
     f"{RESAMPLES:,} bootstrap resamples of seeds and of test images (one draw of images for all "
     "seeds, since all seeds score the same images), with a fixed seed. With few seeds the "
     "variation between seeds is underestimated; read the single seeds as well.",
-    "Controls show what the gain is made of: regression is one evaluation from pure noise (no "
-    "sampling), shuffled pi conditions on another image, noise pi on noise; nearest adds what "
-    "overfitting changed for the nearest training image to the image's own prompts, mean adds the "
-    "average change. A gain of diffusion counts only above regression and shuffled pi. The oracle "
-    "overfits prompts with the test label: an upper bound and no method.",
 )
 
 
@@ -46,21 +41,28 @@ class SectionView:
     section: Section
     comparisons: tuple[Comparison, ...]
     headline: Table
+    other_sets: Table | None
+    parts: tuple[SectionPart, ...]
     differences: Table | None
-    confidence: Table
+    confidence: Table | None
     verdicts: tuple[str, ...]
-    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a page shows; a function of the records only."""
+    """All that a page shows; a function of the records and of the studies only."""
 
     title: str
     sections: tuple[SectionView, ...]
     cost: Table
     commands: tuple[str, ...]
     sources: tuple[Source, ...]
+    studies: tuple[Study, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the numbers are made."""
+        return (*NOTES, *(note for study in self.studies for note in study.notes))
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
@@ -72,14 +74,20 @@ class Report:
         return tuple((key, ", ".join(sorted(values[key]))) for key in sorted(values))
 
 
-def build_report(sources: Sequence[Source], *, title: str = TITLE) -> Report:
-    """Aggregate, compare and tabulate; raises `DataError` when records do not fit together."""
+def build_report(
+    sources: Sequence[Source], *, studies: Sequence[Study] = (), title: str = TITLE
+) -> Report:
+    """Aggregate, compare and tabulate; raises `DataError` when records do not fit together.
+
+    ``studies`` add their parts to the sections, their sentences and their notes.
+    """
     return Report(
         title=title,
-        sections=tuple(_view(section) for section in build_sections(sources)),
+        sections=tuple(_view(section, studies) for section in build_sections(sources)),
         cost=cost_table([source.record for source in sources]),
         commands=generic_commands([s.record.command for s in sorted(sources, key=_job_order)]),
         sources=tuple(sources),
+        studies=tuple(studies),
     )
 
 
@@ -89,31 +97,26 @@ def _job_order(source: Source) -> tuple[object, ...]:
     return (job.dataset, job.backbone, *row_order(job.learner, job.generator, OWN), generated)
 
 
-def _view(section: Section) -> SectionView:
+def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     comparisons = default_comparisons(section)
-    study = plugin_study(section, comparisons)
-    several = study is not None and len(study.gains) > 1
+    extras = [study.extras(section, comparisons) for study in studies]
+    theirs = [e.verdicts for e in extras if e.verdicts is not None]
     return SectionView(
         section=section,
         comparisons=comparisons,
         headline=headline_table(section),
+        other_sets=other_sets_table(section),
+        parts=tuple(part for e in extras for part in e.parts),
         differences=differences_table(comparisons) if comparisons else None,
         confidence=confidence_table(section),
-        verdicts=study_verdicts(study) if study and several else verdicts(comparisons),
-        parts=(*study_parts(section, study), *sweep_parts(section), *ablation_parts(section)),
+        verdicts=tuple(v for each in theirs for v in each) if theirs else own_verdicts(comparisons),
     )
 
 
 def headline_table(section: Section) -> Table:
-    """One row a method: mean ± std of each measure; the best (oracle aside) is marked."""
+    """One row per method: mean ± std of each measure; the best accuracy is marked."""
     metrics = section.metrics
     cells = {m: _column(section.rows, m) for m in metrics}
-    seeds = ", ".join(map(str, section.seeds))
-    formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
-    caption = (
-        f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."
-        f"{formula if 'h' in metrics else ''} Bold: best, oracle aside. {COST_CAPTION}"
-    )
     rows = [
         (
             row.name,
@@ -123,16 +126,28 @@ def headline_table(section: Section) -> Table:
         )
         for i, row in enumerate(section.rows)
     ]
-    columns = ("Method", *(METRICS[m] for m in metrics), *COSTS, "Seeds")
-    return Table(columns=columns, rows=tuple(rows), caption=caption)
+    columns = ("Method", *(metric_name(m) for m in metrics), *COSTS, "Seeds")
+    return Table(columns=columns, rows=tuple(rows), caption=_headline_caption(section))
+
+
+def _headline_caption(section: Section) -> str:
+    seeds = ", ".join(map(str, section.seeds))
+    if section.setting.task != "classification":
+        return f"Mean ± population standard deviation (ddof 0); seeds: {seeds}. {COST_CAPTION}"
+    formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
+    return (
+        f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."
+        f"{formula if 'h' in section.metrics else ''} Bold: best, oracle aside. {COST_CAPTION}"
+    )
 
 
 def _column(rows: Sequence[Row], metric: str) -> list[Cell]:
+    """Return a measure's cells; only accuracies are known to be the better, the higher."""
     means = [row.mean(metric) for row in rows]
     rivals = [
         Number(value=m).head
         for m, row in zip(means, rows, strict=True)
-        if m is not None and row.variant != ORACLE
+        if m is not None and metric in METRICS and not is_oracle(row.variant)
     ]
     best = max(rivals, key=float, default=None)
     out: list[Cell] = []
@@ -140,13 +155,13 @@ def _column(rows: Sequence[Row], metric: str) -> list[Cell]:
         if mean is None:
             out.append(None)
             continue
-        is_best = row.variant != ORACLE and Number(value=mean).head == best
+        is_best = not is_oracle(row.variant) and Number(value=mean).head == best
         out.append(Number(value=mean, spread=row.std(metric), best=is_best))
     return out
 
 
 def differences_table(comparisons: Sequence[Comparison]) -> Table:
-    """One row a comparison: mean difference with interval, seeds won, images gained and lost."""
+    """One row per comparison: mean difference with interval, seeds won, images gained and lost."""
     metrics = [m for m in METRICS if any(m in c.intervals for c in comparisons)]
     last = "h" if "h" in metrics else metrics[0]
     subsets = [m for m in metrics if m != "h"]
@@ -175,13 +190,13 @@ def differences_table(comparisons: Sequence[Comparison]) -> Table:
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
-def verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    """One sentence a comparison that decides: own prompts, regression, shuffled pi."""
-    deciding = [c for c in comparisons if c.b.variant in (OWN, "regression", "shuffled")]
-    return tuple(_verdict(comparison) for comparison in deciding)
+def own_verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """One sentence per comparison with a learner's own prompts."""
+    return tuple(verdict(comparison) for comparison in comparisons if comparison.b.variant == OWN)
 
 
-def _verdict(comparison: Comparison) -> str:
+def verdict(comparison: Comparison) -> str:
+    """Say what a comparison says, of H where there is one."""
     metric = "h" if "h" in comparison.intervals else next(iter(comparison.intervals))
     interval = comparison.intervals[metric]
     if interval.low > 0:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from tests.report import factory
+
 from diffuprompt.record import Record
 from diffuprompt.report.html import render_page
 from diffuprompt.report.load import load_records
-from diffuprompt.report.overfit_figure import _means, overfit_figures
 from diffuprompt.report.views import build_report
-
-from . import factory
+from diffuprompt.studies.plug_in.overfit_figure import _means, overfit_figures
+from diffuprompt.studies.reported import STUDIES
 
 
 def with_statistics(record: Record, ce: list[float], energy: dict[int, float]) -> Record:
@@ -35,7 +36,7 @@ def test_lines_are_means_over_jobs_in_order_of_numbers() -> None:
     assert energy == [0.4, (0.9 + 0.8) / 2]
 
 
-def test_one_figure_a_data_set_and_nothing_without_numbers(tmp_path) -> None:
+def test_one_figure_per_data_set_and_nothing_without_numbers(tmp_path) -> None:
     records = overfitted()
     figures = overfit_figures(records)
     assert list(figures) == ["scenes · scenes-clip"]
@@ -47,5 +48,6 @@ def test_one_figure_a_data_set_and_nothing_without_numbers(tmp_path) -> None:
     assert overfit_figures(records) == figures, "the same bytes for the same numbers"
     assert overfit_figures(factory.study()) == {}
     for folder, found, shown in (("a", records[:2], True), ("b", factory.study(), False)):
-        page = render_page(build_report(load_records([factory.write(tmp_path / folder, found)])))
+        records_found = load_records([factory.write(tmp_path / folder, found)])
+        page = render_page(build_report(records_found, studies=STUDIES))
         assert ("What overfitting changed" in page) == shown

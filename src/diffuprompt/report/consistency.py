@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from diffuprompt.errors import DataError
-from diffuprompt.record import Record
+from diffuprompt.record import Record, Score
+from diffuprompt.report.configuration import ABSENT, flat_fields
 from diffuprompt.report.load import Source
 
 HASHES = ("backbone", "manifest", "preprocess")  # weights, images and split, how images are read
@@ -17,16 +16,16 @@ OF_ROW = (
     "they would pass for seeds of one another: give the report only those of one configuration, or "
     "train the others with --setting NAME, which shows them as an ablation"
 )
-ABSENT = "absent"
 
 _Seen = dict[str, dict[str, list[str]]]  # what -> value -> files
 
 
-def check_alike(sources: Sequence[Source]) -> None:
+def check_consistent(sources: Sequence[Source]) -> None:
     """Check the records of one table.
 
-    All share the hashes of backbone, manifest and preprocessing and the numbers of test images; the
-    seeds of one learner, generator and setting share their whole configuration, precision included.
+    All share the hashes of backbone, manifest and preprocessing, and the sizes and contents of
+    every test set; the seeds of one learner, generator and setting share their whole configuration,
+    precision included.
 
     Raises `DataError` naming every field that differs, its values and their files.
     """
@@ -49,26 +48,26 @@ def _of_table(record: Record) -> Iterator[tuple[str, str]]:
     for name in HASHES:
         if name in record.hashes:
             yield f"{name} hash", record.hashes[name]
-    for subset, total in sorted({(s.subset, s.total) for s in record.scores}):
-        yield f"number of {subset} test images", str(total)
+    for what, total in sorted({(_test_set(record, s), s.total) for s in record.scores}):
+        yield f"number of {what} test images", str(total)
+    contents = {(_test_set(record, s), s.content) for s in record.scores if s.content}
+    for what, content in sorted(contents):
+        yield f"content of the {what} test images", content
+
+
+def _test_set(record: Record, score: Score) -> str:
+    """Return the part, and the name of the data set where it is not the job's own."""
+    is_own = score.dataset == record.job.dataset
+    return score.subset if is_own else f"{score.dataset} {score.subset}"
 
 
 def _configs(sources: Sequence[Source]) -> _Seen:
-    flat = [dict(_fields(source.record.config)) for source in sources]
+    flat = [flat_fields(source.record.config) for source in sources]
     out: _Seen = defaultdict(lambda: defaultdict(list))
-    for field in sorted({field for one in flat for field in one} - {"seed"}):
+    for field in sorted({field for one in flat for field in one}):
         for source, one in zip(sources, flat, strict=True):
             out[f"config {field}"][one.get(field, ABSENT)].append(str(source.path))
     return out
-
-
-def _fields(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten sections: ``("train.epochs", "10")``."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, json.dumps(value)
 
 
 def _disagreements(where: str, seen: _Seen, remedy: str) -> list[str]:

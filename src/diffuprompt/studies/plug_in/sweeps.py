@@ -3,70 +3,87 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from diffuprompt.report.aggregate import Row, Section
+from diffuprompt.report.aggregate import Section
+from diffuprompt.report.configuration import differing_fields
 from diffuprompt.report.cost_table import number
 from diffuprompt.report.costs import Costs
-from diffuprompt.report.names import METRICS, OWN, STEPS, learner_name
-from diffuprompt.report.study import DIFFUSION, Figure, Part
+from diffuprompt.report.extension import SectionPart
+from diffuprompt.report.names import OWN, learner_name, metric_name
+from diffuprompt.report.rows import Row
 from diffuprompt.report.tables import Cell, Number, Table
+from diffuprompt.studies.plug_in.design import DIFFUSION
+from diffuprompt.studies.plug_in.gains import GENERATED
+from diffuprompt.studies.plug_in.sweep_figure import SweepFigure
+
+EVALUATIONS, ITERATIONS = "evaluations", "overfitting iterations"
+ENOUGH = 3  # points that make a curve
 
 Points = dict[int, Row]
-NFE = re.compile(r"diffusion@nfe=(\d+)")
 
 
-def sweep_parts(section: Section) -> tuple[Part, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Rows of one learner by the number that varies, `EVALUATIONS` or `ITERATIONS`."""
+
+    learner: str
+    what: str
+    points: Points
+
+    @property
+    def jobs(self) -> frozenset[tuple[str, str, str]]:
+        """Learner, generator and setting of the ablations among the points."""
+        rows = self.points.values()
+        return frozenset((r.learner, r.generator, r.setting) for r in rows if r.setting)
+
+
+def find_sweeps(section: Section) -> tuple[Sweep, ...]:
     """Return both sweeps of every learner that has them, over the seeds that all points share."""
-    parts = []
+    found = []
     for row in section.rows:
-        if row.variant != DIFFUSION:
+        if row.variant != GENERATED:
             continue
-        evaluations = _shared_seeds(_evaluations(section, row))
-        if len(evaluations) > 2:
-            parts.append(_part(section, row.learner, "evaluations", evaluations))
-        iterations = _shared_seeds(_iterations(section, row))
-        if len(iterations) > 2:
-            parts.append(_part(section, row.learner, "overfitting iterations", iterations))
-    return tuple(parts)
+        for what, points in (
+            (EVALUATIONS, _evaluations(section, row)),
+            (ITERATIONS, _iterations(section, row)),
+        ):
+            shared = _shared_seeds(points)
+            if len(shared) >= ENOUGH:
+                found.append(Sweep(learner=row.learner, what=what, points=shared))
+    return tuple(found)
 
 
 def _evaluations(section: Section, row: Row) -> Points:
     """The same trained generators, sampled with other numbers of evaluations."""
     points: Points = {}
     for other in section.sweeps:
-        found = NFE.fullmatch(other.variant)
-        if found and other.learner == row.learner:
-            points[int(found[1])] = other
-    configured = _config(section, row).get(DIFFUSION, {}).get("nfe")
+        variant = other.variant
+        is_same = (other.learner, variant.generator) == (row.learner, DIFFUSION)
+        if is_same and variant.nfe is not None and variant.draws == 1:
+            points[variant.nfe] = other
+    configured = row.config.get(DIFFUSION, {}).get("nfe")
     if configured is not None:
         points[int(configured)] = row
     return points
 
 
 def _iterations(section: Section, row: Row) -> Points:
-    """Generators trained on prompts that were overfitted longer or shorter; 0: own prompts."""
+    """Generators trained on prompts that were overfitted longer or shorter; 0: own prompts.
+
+    Those are the ablations whose configuration differs from the row's in just this number.
+    """
     points: Points = {}
     for other in section.ablations:
-        found = STEPS.fullmatch(other.setting)
-        if found and (other.learner, other.variant) == (row.learner, row.variant):
-            points[int(found[1])] = other
+        is_same = (other.learner, other.variant) == (row.learner, row.variant)
+        if is_same and differing_fields(other.config, row.config) == {"overfit.steps"}:
+            points[int(other.config["overfit"]["steps"])] = other
     if not points:
         return {}
-    configured = _config(section, row).get("overfit", {}).get("steps")
-    if configured is not None:
-        points[int(configured)] = row
+    points[int(row.config["overfit"]["steps"])] = row
     own = [r for r in section.rows if (r.learner, r.variant) == (row.learner, OWN)]
     return {0: own[0], **points} if own else points
-
-
-def _config(section: Section, row: Row) -> Mapping[str, Any]:
-    for source in section.sources:
-        job = source.record.job
-        if (job.learner, job.generator, job.setting) == (row.learner, row.generator, ""):
-            return source.record.config
-    return {}
 
 
 def _shared_seeds(points: Points) -> Points:
@@ -77,30 +94,31 @@ def _shared_seeds(points: Points) -> Points:
     return {x: points[x].only(seeds) for x in sorted(points)} if seeds else {}
 
 
-def _part(section: Section, learner: str, what: str, points: Points) -> Part:
-    evaluations = what == "evaluations"
-    cost = "overfitting, seconds" if not evaluations else "milliseconds an image"
+def sweep_part(section: Section, sweep: Sweep) -> SectionPart:
+    """Return the table and the figure of one sweep."""
+    setting, learner, what = section.setting, sweep.learner, sweep.what
+    evaluations = what == EVALUATIONS
     costs = {
         name: tuple((float(x), value) for x, value in series if value is not None)
-        for name, series in _costs(points, evaluations).items()
+        for name, series in _costs(sweep).items()
     }
-    setting = section.setting
     slug = re.sub(r"[^a-z0-9]+", "-", f"{setting.dataset}-{setting.backbone}-{learner}".lower())
-    figure = Figure(
+    figure = SweepFigure(
         name=f"sweep-{what.replace(' ', '-')}-{slug}",
         alt=f"{learner_name(learner)} + diffusion on {setting.dataset} over {what}",
         x=what,
-        cost=cost,
+        cost="milliseconds an image" if evaluations else "overfitting, seconds",
         log_x=evaluations,
-        lines={METRICS[m]: _line(points, m) for m in section.metrics},
+        lines={metric_name(m): _line(sweep.points, m) for m in section.metrics},
         costs={name: series for name, series in costs.items() if series},
     )
     heading = f"Sweep over {what} ({learner_name(learner)})"
-    return Part(heading=heading, table=_table(section, what, points), figure=figure)
+    return SectionPart(heading=heading, table=_table(section, sweep), figure=figure)
 
 
-def _costs(points: Points, evaluations: bool) -> dict[str, list[tuple[int, float | None]]]:
-    if not evaluations:
+def _costs(sweep: Sweep) -> dict[str, list[tuple[int, float | None]]]:
+    points = sweep.points
+    if sweep.what == ITERATIONS:
         return {"overfitting": [(x, row.costs.overfit_s) for x, row in points.items() if x]}
     return {
         "generation": [(x, row.costs.generate_ms) for x, row in points.items()],
@@ -117,8 +135,8 @@ def _line(points: Points, metric: str) -> tuple[tuple[float, float, float], ...]
     return tuple(out)
 
 
-def _table(section: Section, what: str, points: Points) -> Table:
-    metrics = section.metrics
+def _table(section: Section, sweep: Sweep) -> Table:
+    metrics, what, points = section.metrics, sweep.what, sweep.points
     rows: list[tuple[Cell, ...]] = []
     for x, row in points.items():
         values: list[Cell] = []
@@ -127,12 +145,12 @@ def _table(section: Section, what: str, points: Points) -> Table:
             values.append(None if mean is None else Number(value=mean, spread=row.std(metric)))
         rows.append((Number(value=x, digits=0), *values, *_cost_cells(row.costs, x, what)))
     seeds = ", ".join(map(str, next(iter(points.values())).seeds))
-    columns = (what, *(METRICS[m] for m in metrics), "overfit s", "generate ms", "classify ms")
+    columns = (what, *(metric_name(m) for m in metrics), "overfit s", "generate ms", "classify ms")
     zero = " Zero iterations are the learner's own prompts." if 0 in points else ""
     caption = f"Mean ± standard deviation over seeds {seeds}; milliseconds an image.{zero}"
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
 def _cost_cells(costs: Costs, x: int, what: str) -> Sequence[Cell]:
-    overfit = costs.overfit_s if x or what == "evaluations" else None
+    overfit = costs.overfit_s if x or what == EVALUATIONS else None
     return number(overfit, 1), number(costs.generate_ms, 2), number(costs.classify_ms, 2)

@@ -7,19 +7,19 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.report import factory
 
 from diffuprompt.errors import DataError
-from diffuprompt.record import Record
+from diffuprompt.record import Record, Variant
 from diffuprompt.report.aggregate import build_sections
 from diffuprompt.report.compare import default_comparisons
 from diffuprompt.report.load import Source, load_records
 from diffuprompt.report.markdown import check, make_results, write
-from diffuprompt.report.plugin_summary import make_summary, write_summary
-from diffuprompt.report.study import Study, plugin_study
 from diffuprompt.report.tables import Number
 from diffuprompt.report.views import Report, build_report
-
-from . import factory
+from diffuprompt.studies.plug_in.gains import GENERATED, Gains, find_gains
+from diffuprompt.studies.plug_in.summary import make_summary, update_summary, write_summary
+from diffuprompt.studies.reported import STUDIES
 
 EXACT = {"own": (0.5, 0.5), "diffusion": (0.75, 0.75), "regression": (0.5, 0.25)}
 
@@ -39,13 +39,17 @@ def made_by(generator: str, record: Record) -> Record:
     return record.model_copy(update={"job": record.job.model_copy(update={"generator": generator})})
 
 
+def configured(config: dict[str, object], record: Record) -> Record:
+    return record.model_copy(update={"config": config})
+
+
 def sources(records: list[Record]) -> list[Source]:
     return [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
 
 
-def study_of(records: list[Record]) -> Study:
+def gains_of(records: list[Record]) -> Gains:
     (section,) = build_sections(sources(records))
-    found = plugin_study(section, default_comparisons(section))
+    found = find_gains(section, default_comparisons(section))
     assert found is not None
     return found
 
@@ -53,16 +57,20 @@ def study_of(records: list[Record]) -> Study:
 def swept(seed: int = 1) -> list[Record]:
     """CoCoOp + diffusion at 5 evaluations and steps, sampled at 1 and 25, overfitted 2 and 9."""
     config = {"diffusion": {"nfe": 5}, "overfit": {"steps": 5}}
-    more = {"diffusion@nfe=1": (0.79, 0.6), "diffusion@nfe=25": (0.82, 0.65)}
+    more = {
+        Variant.generated("diffusion", nfe=1): (0.79, 0.6),
+        Variant.generated("diffusion", nfe=25): (0.82, 0.65),
+    }
     main = factory.record(seed=seed, accuracy={**factory.ACCURACY, **more})
     out = [main.model_copy(update={"config": config})]
     for k in (2, 9):
-        out.append(factory.record(seed=seed, setting=f"overfit.steps={k}"))
+        other = {**config, "overfit": {"steps": k}}
+        out.append(configured(other, factory.record(seed=seed, setting=f"overfit.steps={k}")))
     return out
 
 
 def report(records: list[Record]) -> Report:
-    return build_report(sources(records))
+    return build_report(sources(records), studies=STUDIES)
 
 
 def headings(made: Report) -> list[str]:
@@ -73,42 +81,40 @@ def test_gain_and_controls_in_closed_form() -> None:
     """H goes from 50 to 75; above regression (H 33.3) and, equal to shuffled, not above it."""
     above = {**EXACT, "shuffled": (0.25, 0.25)}
     level = {**EXACT, "shuffled": (0.75, 0.75)}
-    found = study_of([exact("coop", above), exact("cocoop", level)])
-    assert [g.h.estimate for g in found.gains] == [25.0, 25.0]
+    found = gains_of([exact("coop", above), exact("cocoop", level)])
+    assert [g.h.estimate for g in found.each] == [25.0, 25.0]
     assert found.mean.estimate == 25.0
-    assert found.gains[0].over["regression"].intervals["h"].estimate == pytest.approx(75 - 100 / 3)
-    shuffled = found.gains[1].over["shuffled"].intervals["h"]
+    assert found.each[0].over[factory.variant("regression")].intervals[
+        "h"
+    ].estimate == pytest.approx(75 - 100 / 3)
+    shuffled = found.each[1].over[factory.variant("shuffled")].intervals["h"]
     assert (shuffled.estimate, shuffled.low, shuffled.high) == (0, 0, 0)  # the same answers
-    assert [g.above("shuffled") for g in found.gains] == [True, False]
+    assert [g.above("shuffled") for g in found.each] == [True, False]
     assert found.above == ("coop",)
 
 
 def test_a_control_that_was_not_scored_counts_as_not_beaten() -> None:
-    found = study_of([exact("coop", EXACT)])
-    assert found.gains[0].above("shuffled") is None
+    found = gains_of([exact("coop", EXACT)])
+    assert found.each[0].above("shuffled") is None
     assert found.above == ()
 
 
 def test_the_mean_takes_the_seeds_that_all_learners_have() -> None:
     records = [exact("coop", {**EXACT, "own": (0.25, 0.25)}, seed=s) for s in (1, 2)]
-    found = study_of([*records, exact("cocoop", EXACT, seed=2)])
+    found = gains_of([*records, exact("cocoop", EXACT, seed=2)])
     assert found.seeds == (2,)
     assert found.mean.estimate == pytest.approx((50 + 25) / 2)
-
-
-def configured(config: dict[str, object], record: Record) -> Record:
-    return record.model_copy(update={"config": config})
 
 
 def test_joint_training_is_compared_with_the_learner_of_the_plain_job() -> None:
     """Joint training moved the learner from 50 to 25, then diffusion adds 50 to what is left."""
     joint = configured({"fit": {"mode": "joint"}}, exact("coop", {**EXACT, "own": (0.25, 0.25)}))
     plain = made_by("none", exact("coop", {"own": (0.5, 0.5)}))
-    (gain,) = study_of([joint, plain]).gains
+    (gain,) = gains_of([joint, plain]).each
     assert (gain.own.generator, gain.own.mean("h"), gain.h.estimate) == ("none", 50.0, 25.0)
-    assert study_of([joint]).gains[0].h.estimate == 50.0  # there is no other
+    assert gains_of([joint]).each[0].h.estimate == 50.0  # there is no other
     two_stage = configured({"fit": {"mode": "two_stage"}}, joint)
-    assert study_of([two_stage, plain]).gains[0].h.estimate == 50.0
+    assert gains_of([two_stage, plain]).each[0].h.estimate == 50.0
 
 
 def test_learners_of_another_precision_are_not_compared() -> None:
@@ -117,7 +123,7 @@ def test_learners_of_another_precision_are_not_compared() -> None:
     plain = configured({"precision": "bf16"}, made_by("none", exact("coop", {"own": (0.5, 0.5)})))
     for config in ({}, joint):
         records = [configured(config, exact("coop", EXACT)), plain]
-        (gain,) = study_of(records).gains
+        (gain,) = gains_of(records).each
         assert (gain.own.generator, gain.own.precision) == ("diffusion", "fp32")
     scores = {"own": (0.5, 0.5), "mlp": (0.75, 0.5)}
     rival = made_by("mlp", configured({"precision": "bf16"}, exact("coop", scores)))
@@ -136,8 +142,8 @@ def test_every_number_of_a_row_is_over_the_same_seeds(tmp_path: Path) -> None:
         for k in (1, 6)
     ]
     records = [exact("cocoop", full, 1), exact("cocoop", low, 2), *jobs, *rival]
-    found = study_of(records)
-    (gain,) = found.gains
+    found = gains_of(records)
+    (gain,) = found.each
     assert (gain.own.seeds, gain.generated.seeds, found.seeds) == ((1,), (1,), (1,))
     assert [c.seeds for c in gain.over.values()] == [(1,)] * 3
     made = make_summary([factory.write(tmp_path, records)])["scenes"]["learners"][0]
@@ -175,15 +181,15 @@ def test_a_summary_lies_with_its_records_and_is_checked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="in the folder of the records"):
         write_summary([folder], tmp_path / "summary.json")
     write_summary([folder], summary)
-    write([folder], page)
-    check(folder, page)
+    write([folder], page, studies=STUDIES)
+    check(folder, page, studies=STUDIES)
     data = json.loads(summary.read_text())
     data["scenes"]["mean_h_gain"] = 99.0
     summary.write_text(json.dumps(data))
     with pytest.raises(DataError, match=r"summary\.json is not what the records say"):
-        check(folder, page)
-    write([folder], page)  # brings it up to date
-    check(folder, page)
+        check(folder, page, studies=STUDIES)
+    write([folder], page, studies=STUDIES)  # brings it up to date
+    check(folder, page, studies=STUDIES)
 
 
 def test_records_without_diffusion_make_no_summary(tmp_path: Path) -> None:
@@ -210,7 +216,7 @@ def test_sweeps_take_configured_points_from_the_main_run_and_zero_from_own_promp
     assert [row[0].head for row in evaluations.table.rows] == ["1", "5", "25"]  # type: ignore[union-attr]
     assert [row[0].head for row in iterations.table.rows] == ["0", "2", "5", "9"]  # type: ignore[union-attr]
     row = made.sections[0].section.rows
-    main = next(r for r in row if r.variant == "diffusion")
+    main = next(r for r in row if r.variant == GENERATED)
     assert evaluations.figure is not None
     assert evaluations.figure.lines["Base"][1] == (5.0, main.mean("base"), 0.0)
 
@@ -257,21 +263,83 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
 def test_figures_are_written_linked_and_checked(tmp_path: Path) -> None:
     folder = factory.write(tmp_path, swept())
     page = tmp_path / "RESULTS.md"
-    written = write([folder], page)
+    written = write([folder], page, studies=STUDIES)
     figures = [path for path in written if path.suffix == ".svg"]
     assert len(figures) == 2
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())
     assert [tmp_path / link for link in links] == figures
-    check(folder, page)
+    check(folder, page, studies=STUDIES)
     assert "currentColor" not in figures[0].read_text()  # a file has no page to take it from
     figures[0].unlink()
     with pytest.raises(DataError, match="missing or shows other numbers"):
-        check(folder, page)
+        check(folder, page, studies=STUDIES)
 
 
 def test_records_are_found_beside_figures(tmp_path: Path) -> None:
     folder = factory.write(tmp_path, swept())
-    first = make_results([folder])
-    write([folder], tmp_path / "RESULTS.md")
+    first = make_results([folder], studies=STUDIES)
+    write([folder], tmp_path / "RESULTS.md", studies=STUDIES)
     assert len(load_records([folder])) == 3
-    assert make_results([folder]) == first
+    assert make_results([folder], studies=STUDIES) == first
+
+
+def test_a_sweep_is_told_by_configurations_and_not_by_names() -> None:
+    main, two, nine = swept()
+    job = two.job.model_copy(update={"setting": "short"})
+    renamed = two.model_copy(update={"job": job})
+    parts = report([main, renamed, nine]).sections[0].parts
+    iterations = next(p for p in parts if p.heading.startswith("Sweep over overfitting"))
+    assert [row[0].head for row in iterations.table.rows] == ["0", "2", "5", "9"]  # type: ignore[union-attr]
+    assert "Ablations" not in [p.heading for p in parts]
+    more = configured({**nine.config, "fit": {"beta": 2}}, nine)  # differs in another field too
+    parts = report([main, two, more]).sections[0].parts
+    (ablations,) = (p for p in parts if p.heading == "Ablations")
+    assert [row[0] for row in ablations.table.rows] == ["CoCoOp + diffusion · overfit.steps=9"]
+    iterations = next(p for p in parts if p.heading.startswith("Sweep over overfitting"))
+    assert [row[0].head for row in iterations.table.rows] == ["0", "2", "5"]  # type: ignore[union-attr]
+
+
+def test_points_that_make_no_curve_are_ablations() -> None:
+    main, two, _ = swept()
+    own = factory.variant("own")
+    main, two = (
+        r.model_copy(update={"scores": tuple(s for s in r.scores if s.variant != own)})
+        for r in (main, two)
+    )
+    made = report([main, two])
+    assert not [h for h in headings(made) if h.startswith("Sweep over overfitting")]
+    assert "Ablations" in headings(made)
+
+
+def test_a_study_brings_its_summary_up_to_date_where_it_has_one(tmp_path: Path) -> None:
+    assert not update_summary(tmp_path / "nowhere")
+    folder = factory.write(tmp_path, [factory.record(generator="none")])
+    assert not update_summary(folder)
+    assert not (folder / "summary.json").exists()
+    factory.write(tmp_path, [factory.record()])
+    assert update_summary(folder)
+    found = json.loads((folder / "summary.json").read_text())
+    assert found["scenes"]["num_learners"] == 1
+
+
+def test_a_study_of_one_learner_says_what_each_deciding_comparison_says() -> None:
+    own, regression, shuffled = report(factory.study()).sections[0].verdicts
+    assert "is above CoCoOp's own prompts in H" in own
+    assert "is not distinguishable from regression" in regression
+    assert "is above shuffled pi" in shuffled
+
+
+def test_the_engine_alone_shows_nothing_of_the_study(tmp_path: Path) -> None:
+    made = build_report(sources(swept()))
+    assert made.sections[0].parts == ()
+    assert [v for v in made.sections[0].verdicts if "regression" in v] == []
+    assert not [note for note in made.notes if "Controls" in note]
+    folder = factory.write(tmp_path, [exact("coop", EXACT)])
+    write_summary([folder], folder / "summary.json")
+    with pytest.raises(DataError, match="summary of an unknown study"):
+        check_without(folder, tmp_path / "RESULTS.md")
+
+
+def check_without(folder: Path, page: Path) -> None:
+    page.write_text("")
+    check(folder, page)

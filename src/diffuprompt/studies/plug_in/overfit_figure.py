@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from diffuprompt.record import Record
+from diffuprompt.report.extension import Appendix
 from diffuprompt.report.figures import WIDTH, style, to_svg
 from diffuprompt.report.names import learner_name
 
@@ -29,7 +30,7 @@ CAPTION = (
 
 
 def overfit_figures(records: Sequence[Record]) -> dict[str, str]:
-    """Return an SVG a data set and backbone that has numbers to show, by its title."""
+    """Return an SVG per data set and backbone that has numbers to show, by its title."""
     groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         if any(key.startswith(RANK) for key in record.statistics):
@@ -37,6 +38,14 @@ def overfit_figures(records: Sequence[Record]) -> dict[str, str]:
             line = learner_name(job.learner) + (f" ({job.setting})" if job.setting else "")
             groups[f"{job.dataset} · {job.backbone}"][line].append(record)
     return {title: _draw(title, lines) for title, lines in sorted(groups.items())}
+
+
+def overfit_appendix(records: Sequence[Record]) -> Appendix | None:
+    """Return the figures as a section of the page; None where no record has numbers to show."""
+    figures = overfit_figures(records)
+    if not figures:
+        return None
+    return Appendix(heading="What overfitting changed", figures=figures, caption=CAPTION)
 
 
 def _draw(title: str, lines: dict[str, list[Record]]) -> str:

@@ -11,11 +11,14 @@ from typing import Any
 from diffuprompt.errors import DataError
 from diffuprompt.report.aggregate import Section, build_sections
 from diffuprompt.report.compare import Comparison, default_comparisons
-from diffuprompt.report.load import SUMMARY_SCHEMA, load_records
+from diffuprompt.report.load import find_records, load_records
 from diffuprompt.report.names import OWN
 from diffuprompt.report.stats import Interval
-from diffuprompt.report.study import DECIDING, Gain, Study, plugin_study
+from diffuprompt.studies.plug_in.design import DECIDING
+from diffuprompt.studies.plug_in.gains import Gain, Gains, find_gains
 
+SCHEMA = "diffuprompt.plugin-summary/1"
+FILE = "summary.json"  # in the folder of the records
 DIGITS = 4  # of points; far below what the intervals resolve, far above rounding of float64
 METHOD = (
     "H is the harmonic mean of base and new accuracy in per cent. Every h_gain is the mean over "
@@ -42,46 +45,62 @@ def write_summary(paths: Sequence[Path], target: Path) -> None:
     target.write_text(summary_text(paths), encoding="utf-8")
 
 
+def update_summary(folder: Path) -> bool:
+    """Write the summary of a folder of records into it, and say whether there is one to write.
+
+    Raises `DataError` as the loader does.
+    """
+    if not folder.is_dir() or not find_records([folder]).files or not _find([folder]):
+        return False
+    write_summary([folder], folder / FILE)
+    return True
+
+
 def summary_text(paths: Sequence[Path]) -> str:
     """Return the summary of the records under ``paths`` as JSON text."""
     return json.dumps(make_summary(paths), indent=2, ensure_ascii=False) + "\n"
 
 
 def make_summary(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the summary: one entry a data set (with its setting where one has several).
+    """Return the summary: one entry per data set (with its setting where one has several).
 
     Raises `DataError` as the loader does, or when there is no record of diffusion.
     """
-    studies: list[tuple[Section, Study]] = []
-    for section in build_sections(load_records(paths)):
-        study = plugin_study(section, default_comparisons(section))
-        if study is not None:
-            studies.append((section, study))
-    if not studies:
+    found = _find(paths)
+    if not found:
         where = ", ".join(map(str, paths))
         raise DataError(f"{where}: no record scores diffusion beside own prompts on base and new")
-    counts = Counter(section.setting.dataset for section, _ in studies)
-    out: dict[str, Any] = {"schema_name": SUMMARY_SCHEMA, "method": METHOD}
-    for section, study in studies:
+    counts = Counter(section.setting.dataset for section, _ in found)
+    out: dict[str, Any] = {"schema_name": SCHEMA, "method": METHOD}
+    for section, gains in found:
         setting = section.setting
         name = setting.dataset if counts[setting.dataset] == 1 else setting.title
-        out[name] = _entry(section, study)
+        out[name] = _entry(section, gains)
     return out
 
 
-def _entry(section: Section, study: Study) -> dict[str, Any]:
+def _find(paths: Sequence[Path]) -> list[tuple[Section, Gains]]:
+    found = []
+    for section in build_sections(load_records(paths)):
+        gains = find_gains(section, default_comparisons(section))
+        if gains is not None:
+            found.append((section, gains))
+    return found
+
+
+def _entry(section: Section, gains: Gains) -> dict[str, Any]:
     setting = section.setting
     return {
         "backbone": setting.backbone,
         "protocol": setting.protocol,
         "shots": setting.shots,
-        "seeds": list(study.seeds),
-        "mean_h_gain": _round(study.mean.estimate),
-        "mean_h_gain_ci": _ends(study.mean),
-        "num_learners": len(study.gains),
-        "learners_above_controls": len(study.above),
-        "names_above_controls": list(study.above),
-        "learners": [_learner(gain) for gain in study.gains],
+        "seeds": list(gains.seeds),
+        "mean_h_gain": _round(gains.mean.estimate),
+        "mean_h_gain_ci": _ends(gains.mean),
+        "num_learners": len(gains.each),
+        "learners_above_controls": len(gains.above),
+        "names_above_controls": list(gains.above),
+        "learners": [_learner(gain) for gain in gains.each],
     }
 
 
@@ -92,7 +111,7 @@ def _learner(gain: Gain) -> dict[str, Any]:
         out[name] = {m: None if v is None else _round(v) for m, v in values.items()}
     out |= {"h_gain": _round(gain.h.estimate), "h_gain_ci": _ends(gain.h)}
     for control in DECIDING:
-        out |= _over(control, gain.over.get(control))
+        out |= _over(control, gain.over_control(control))
     out["above_controls"] = gain.is_above_controls
     out["seeds"] = list(gain.over[OWN].seeds)
     out["n"] = {m: int(gain.own.hits[m].shape[1]) for m in ("base", "new")}

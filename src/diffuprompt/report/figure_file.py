@@ -1,0 +1,32 @@
+"""Figures as files of their own, stamped with what they show so that old ones are noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from diffuprompt.report.extension import Figure
+
+INK = "#1f2328"  # of text in a file, which has no page around it to take its colour from
+STAMP = "data-sha256"
+
+
+def file_text(figure: Figure) -> str:
+    """Return the figure as an SVG file of its own, stamped with the hash of its numbers.
+
+    Raises `ConfigError` when matplotlib is not installed.
+    """
+    svg = figure.draw().replace("currentColor", INK)
+    stamp = f'<svg {STAMP}="{digest(figure)}" style="background:#ffffff" '
+    return svg.replace("<svg ", stamp, 1)
+
+
+def digest(figure: Figure) -> str:
+    """Return a hash of all that is drawn; another version of matplotlib does not change it."""
+    return hashlib.sha256(json.dumps(figure.numbers, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(path: Path, figure: Figure) -> bool:
+    """Whether a file was drawn of just these numbers; needs no matplotlib."""
+    return path.is_file() and f'{STAMP}="{digest(figure)}"' in path.read_text(encoding="utf-8")

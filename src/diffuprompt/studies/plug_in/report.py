@@ -1,0 +1,57 @@
+"""What the plug-in study adds to a report: gains, rivals, sweeps, ablations, and its sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffuprompt.record import Record
+from diffuprompt.report.aggregate import Section
+from diffuprompt.report.compare import Comparison
+from diffuprompt.report.extension import Appendix, Extras
+from diffuprompt.report.views import verdict
+from diffuprompt.studies.plug_in.ablations import ablation_parts
+from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
+from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
+from diffuprompt.studies.plug_in.summary import SCHEMA, summary_text
+from diffuprompt.studies.plug_in.sweeps import find_sweeps, sweep_part
+from diffuprompt.studies.plug_in.tables import gains_parts
+
+NOTES = (
+    "Controls show what the gain is made of: regression is one evaluation from pure noise (no "
+    "sampling), shuffled pi conditions on another image, noise pi on noise; nearest adds what "
+    "overfitting changed for the nearest training image to the image's own prompts, mean adds the "
+    "average change. A gain of diffusion counts only above regression and shuffled pi. The oracle "
+    "overfits prompts with the test label: an upper bound and no method.",
+)
+
+
+class PlugInReport:
+    """A `report.extension.Study`: what diffusion adds to each learner, against its controls."""
+
+    notes: tuple[str, ...] = NOTES
+    summary_schema: str = SCHEMA
+
+    def extras(self, section: Section, comparisons: Sequence[Comparison]) -> Extras:
+        """Return the tables of a section, and its sentences: of all learners where it has some."""
+        gains, sweeps = find_gains(section, comparisons), find_sweeps(section)
+        swept = frozenset(job for sweep in sweeps for job in sweep.jobs)
+        several = gains is not None and len(gains.each) > 1
+        return Extras(
+            parts=(
+                *(gains_parts(section, gains) if gains is not None else ()),
+                *(sweep_part(section, sweep) for sweep in sweeps),
+                *ablation_parts(section, swept),
+            ),
+            verdicts=gains_verdicts(gains)
+            if gains is not None and several
+            else tuple(verdict(comparison) for comparison in comparisons if decides(comparison)),
+        )
+
+    def appendix(self, records: Sequence[Record]) -> Appendix | None:
+        """Return what overfitting changed, where the records say it."""
+        return overfit_appendix(records)
+
+    def summary(self, paths: Sequence[Path]) -> str:
+        """Return the summary as JSON text; raises `DataError` when no record is of diffusion."""
+        return summary_text(paths)

@@ -1,0 +1,8 @@
+"""The studies that a report shows; the engine in `diffuprompt.report` knows none of them."""
+
+from __future__ import annotations
+
+from diffuprompt.report.extension import Study
+from diffuprompt.studies.plug_in.report import PlugInReport
+
+STUDIES: tuple[Study, ...] = (PlugInReport(),)
