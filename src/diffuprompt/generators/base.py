@@ -9,8 +9,6 @@ Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,37 +19,11 @@ from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import FitConfig
-from diffuprompt.generators.fitting import FitTask, quality, run
+from diffuprompt.errors import ConfigError
+from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
 from diffuprompt.generators.normalise import make_normaliser
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
-
-TaskLoss = Callable[[Tensor, Tensor], Tensor]
-"""``task_loss(flat (B, F), index (B,)) -> scalar``: how well prompts serve their images."""
-
-
-@dataclass(frozen=True, eq=False)
-class PromptPairs:
-    """Features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)`` to learn from."""
-
-    features: Tensor
-    initial: Tensor
-    target: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What a generator makes of one training batch.
-
-    ``loss`` is its own loss, a scalar; ``guess`` ``(B, Z)`` the normalised prompts on which the
-    task loss is put, with their graph; ``usable`` ``(B,)`` the rows for which that makes sense,
-    None for all; ``shown`` further scalars for the log.
-    """
-
-    loss: Tensor
-    guess: Tensor
-    usable: Tensor | None = None
-    shown: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PromptGenerator(nn.Module, ABC):
@@ -90,6 +62,11 @@ class PromptGenerator(nn.Module, ABC):
         self.normaliser = make_normaliser(fitting, spec)
         self.num_noise = 0
 
+    @property
+    def kind(self) -> GeneratorKind:
+        """What is known of this kind of generator without building one."""
+        return KINDS[self.name]
+
     def fix_noise(self, size: int) -> None:
         """Let samples start from ``size`` normal numbers; without this there is no noise."""
         drawn = torch.randn(1, size, generator=torch_stream(self.seed, self.name, "test-noise"))
@@ -97,7 +74,9 @@ class PromptGenerator(nn.Module, ABC):
         self.register_buffer("noise", drawn)
 
     @abstractmethod
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the generator's own loss and guesses for normalised targets ``z``.
 
         ``stream`` is the step's only source of randomness.
@@ -145,36 +124,37 @@ class PromptGenerator(nn.Module, ABC):
         named = self.network.named_parameters()
         return frozenset(n for n, p in named if p.ndim <= 1 or n.endswith(vectors))
 
-    def fit(
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask | None:
+        """Return what the training loop steps, where it is not what steps most generators."""
+        return None
+
+    def fit_sampler(
         self,
-        pairs: PromptPairs,
-        task_loss: TaskLoss,
+        features_NE: Tensor,
         *,
         folder: Path | None = None,
         fingerprint: str = "",
         progress: Progress = NULL,
     ) -> dict[str, float]:
-        """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
+        """Fit what samples to the trained network; there is nothing to fit in most generators.
 
-        Returns the means of the last epoch's terms, and as statistics what the normaliser and
-        `quality` measure ("normaliser_...", "generated_..."). The averaged (EMA) weights stay in
-        place.
-        """
-        measured = self.normaliser.measure(pairs.initial, pairs.target)
-        task = self.task(pairs, task_loss)
-        self.train()
-        result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
-        self.eval()
-        told = self.settle(pairs.features, progress)
-        return {**result, **measured, **told, **quality(self, pairs)}
+        Args:
+            features_NE: features of the training images.
+            folder: where the state is kept, for resuming.
+            fingerprint: names all that the result depends on.
+            progress: what is told of it.
 
-    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
-        """Fit what needs the trained network, on the training images' features; by default nothing.
-
-        Called in `eval` mode; returns statistics.
+        Returns:
+            Statistics for the record; empty where nothing was fitted.
         """
         return {}
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
-        """Return what the training loop steps."""
-        return FitTask(self, pairs, task_loss)
+    def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
+        """Return the mean of all prompts of an image, E[V*|pi] ``(B, F)``, by one evaluation.
+
+        Raises:
+            ConfigError: this generator takes no steps (``kind.stepwise``): without noise it is a
+                regression itself, and through its noise one evaluation cannot see.
+        """
+        stepwise = [name for name, kind in KINDS.items() if kind.stepwise]
+        raise ConfigError(f"{self.name} has no regression of its own, only {stepwise} have one")

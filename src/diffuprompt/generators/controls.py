@@ -16,8 +16,8 @@ from torch import Tensor
 
 from diffuprompt.clip.model import normalize
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.base import PromptGenerator
+from diffuprompt.generators.types import PromptPairs
 
 Control = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,8 +27,7 @@ def control_prompts(
 ) -> dict[str, Control]:
     """Return every control that needs no label: name -> ``(features, initial) -> prompts``.
 
-    "regression" is diffusion's only: without noise a generator *is* a regression, and the noise of
-    the others is not something that one evaluation could see through.
+    "regression" is there where a generator has one, see `PromptGenerator.regression`.
     """
     residual_NF = pairs.target - pairs.initial
     bank_NE = normalize(pairs.features)
@@ -57,6 +56,6 @@ def control_prompts(
         "nearest": nearest,
         "mean": mean,
     }
-    if isinstance(generator, PromptDiffusion):
+    if generator.kind.stepwise:
         return {"regression": generator.regression, **every}
     return every

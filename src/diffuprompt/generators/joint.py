@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.fitting import QUALITY_IMAGES, FitTask, quality, run
+from diffuprompt.generators.types import PromptPairs, TaskLoss
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -79,7 +80,7 @@ class JointTask(FitTask):
         super().load_state(state)
         self.base.module.load_state_dict(state["base"])
 
-    def look(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def targets(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Overfit the batch; the gradient of V* passes to V0 as if the steps between were fixed.
 
         The paper discards "the gradient information" of those steps. With residual normalisers
@@ -104,19 +105,22 @@ def fit_joint(
     """Train generator and learner together; resumable through ``folder``.
 
     ``pairs`` are those of the learner as it comes in: the normaliser is measured on them. Returns
-    what `PromptGenerator.fit` returns, measured on the learner as it goes out.
+    what `fitting.fit` returns, measured on the learner as it goes out.
     """
     measured = generator.normaliser.measure(pairs.initial, pairs.target)
     base.module.requires_grad_(True)
     generator.train()
     task = JointTask(generator, pairs, task_loss, base)
-    result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
+    result = run(generator, task, folder=folder, fingerprint=fingerprint, progress=progress)
     generator.eval()
-    told = generator.settle(pairs.features, progress)
     base.module.requires_grad_(False)
+    return {**result, **measured, **quality(generator, moved_pairs(base, pairs))}
+
+
+def moved_pairs(base: Base, pairs: PromptPairs) -> PromptPairs:
+    """Return some of the pairs, evenly spaced, as they are under the learner as it is now."""
     count = len(pairs.initial)
     at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
     at = at.to(pairs.initial.device)
     initial = base.own(at)
-    now = PromptPairs(pairs.features[at], initial, base.best(initial, at))
-    return {**result, **measured, **told, **quality(generator, now)}
+    return PromptPairs(pairs.features[at], initial, base.best(initial, at))

@@ -5,6 +5,8 @@ Legend: B image, E embedding, F flat, Z normalised coordinate.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,12 @@ from diffuprompt.diffusion.samplers import NEEDS_NOISE, get_sampler
 from diffuprompt.diffusion.sampling import Denoise
 from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
-from diffuprompt.engine.progress import Progress
+from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 HIDING = 80.0  # sigma at which unit data are 0.02 % of the variance
@@ -83,7 +86,9 @@ class PromptDiffusion(PromptGenerator):
             generator=generator,
         )
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the denoising loss at random noise; guesses at too much noise are not usable.
 
         Guesses without a condition are put before the task loss like all others.
@@ -102,7 +107,7 @@ class PromptDiffusion(PromptGenerator):
             weight=config.weight,
         )
         limit = config.ce_max_sigma
-        return Attempt(out.loss, out.x0, out.sigma <= limit if limit else None)
+        return TrainingLoss(out.loss, out.x0, out.sigma <= limit if limit else None)
 
     def generate(
         self,
@@ -169,10 +174,18 @@ class PromptDiffusion(PromptGenerator):
         z_BZ = self._carry(features_BE, 0, "euler", sigmas)
         return self.normaliser.decode(z_BZ, initial_BF)
 
-    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
+    def fit_sampler(
+        self,
+        features_NE: Tensor,
+        *,
+        folder: Path | None = None,
+        fingerprint: str = "",
+        progress: Progress = NULL,
+    ) -> dict[str, float]:
         """Fit AMED, where it is the sampler, to the network as it is now.
 
-        On up to 64 training images, each with noise of its own, so that any draw is served.
+        On up to 64 training images, each with noise of its own, so that any draw is served. It is
+        not resumed: ``folder`` and ``fingerprint`` change nothing yet.
         """
         if self.amed is None:
             return {}
@@ -180,7 +193,7 @@ class PromptDiffusion(PromptGenerator):
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.network.requires_grad_(False)
         try:
-            return fit_amed(self.amed, self._starts(features), progress=progress)
+            return fit_amed(self.amed, self._starts(features_NE), progress=progress)
         finally:
             for parameter in trained:
                 parameter.requires_grad_(True)

@@ -15,7 +15,8 @@ from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.joint import fit_joint
+from diffuprompt.generators.fitting import fit, quality
+from diffuprompt.generators.joint import fit_joint, moved_pairs
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.artifact import load_artifact, save_artifact
 from diffuprompt.jobs.job import JobConfig, Resolved
@@ -151,16 +152,21 @@ def fit_generator(
     progress: Progress,
 ) -> None:
     """Stages 1 and 2: overfitted prompts, then the generator of such prompts."""
-    resolved, fit = bench.resolved, generator.fit
+    resolved, base = bench.resolved, None
     place = "overfit-before" if resolved.fit.mode == "joint" else "overfit"
     pairs, found = overfit_train(bench, learner, folder, progress, place=place)
     if resolved.fit.mode == "joint":
-        fit = partial(fit_joint, generator, base=joint_base(bench, learner, found.lr))
-    fitted = fit(
+        base = joint_base(bench, learner, found.lr)
+    train_generator = fit if base is None else partial(fit_joint, base=base)
+    fitted = train_generator(
+        generator,
         pairs,
         task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
         folder=folder.checkpoint / generator.name,
         fingerprint=bench.fingerprint,
         progress=progress,
     )
+    if told := generator.fit_sampler(pairs.features, progress=progress):
+        now = pairs if base is None else moved_pairs(base, pairs)
+        fitted |= told | quality(generator, now)  # of the samples that the fitted sampler makes
     folder.note(generator.name, fitted)

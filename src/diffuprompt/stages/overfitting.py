@@ -19,7 +19,6 @@ from torch import Tensor
 from diffuprompt.clip.templates import SINGLE
 from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.joint import Base
@@ -28,6 +27,7 @@ from diffuprompt.generators.overfit import Overfitted, overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
 from diffuprompt.generators.shards import holds
 from diffuprompt.generators.spectrum import measure
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.artifact import tensors_hash
 from diffuprompt.jobs.run_folder import RunFolder
 from diffuprompt.jobs.workbench import Workbench
