@@ -9,8 +9,7 @@ Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,37 +21,10 @@ from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.config import FitConfig
-from diffuprompt.generators.fitting import FitTask, run
+from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
 from diffuprompt.generators.normalise import make_normaliser
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
-
-TaskLoss = Callable[[Tensor, Tensor], Tensor]
-"""``task_loss(flat (B, F), index (B,)) -> scalar``: how well prompts serve their images."""
-
-
-@dataclass(frozen=True, eq=False)
-class PromptPairs:
-    """Features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)`` to learn from."""
-
-    features: Tensor
-    initial: Tensor
-    target: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What a generator makes of one training batch.
-
-    ``loss`` is its own loss, a scalar; ``guess`` ``(B, Z)`` the normalised prompts on which the
-    task loss is put, with their graph; ``usable`` ``(B,)`` the rows for which that makes sense,
-    None for all; ``shown`` further scalars for the log.
-    """
-
-    loss: Tensor
-    guess: Tensor
-    usable: Tensor | None = None
-    shown: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PromptGenerator(nn.Module, ABC):
@@ -95,6 +67,11 @@ class PromptGenerator(nn.Module, ABC):
         self.normaliser = make_normaliser(fitting, spec)
         self.num_noise = 0
 
+    @property
+    def kind(self) -> GeneratorKind:
+        """What is known of this kind of generator without building one."""
+        return KINDS[self.name]
+
     def fix_noise(self, size: int) -> None:
         """Let samples start from ``size`` normal numbers; without this there is no noise."""
         drawn = torch.randn(1, size, generator=self._noise_stream())
@@ -102,7 +79,9 @@ class PromptGenerator(nn.Module, ABC):
         self.register_buffer("noise", drawn)
 
     @abstractmethod
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the generator's own loss and guesses for normalised targets ``z``.
 
         ``stream`` is the step's only source of randomness.
@@ -155,33 +134,9 @@ class PromptGenerator(nn.Module, ABC):
         named = self.network.named_parameters()
         return frozenset(n for n, p in named if p.ndim <= 1 or n.endswith(vectors))
 
-    def fit(
-        self,
-        pairs: PromptPairs,
-        task_loss: TaskLoss,
-        *,
-        folder: Path | None = None,
-        fingerprint: str = "",
-        progress: Progress = NULL,
-    ) -> dict[str, float]:
-        """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
-
-        Returns the means of the last epoch's terms, and as statistics what the normaliser
-        measures ("normaliser_..."). The averaged (EMA) weights stay in place.
-        """
-        measured = self.normaliser.measure(pairs.initial, pairs.target)
-        task = self.task(pairs, task_loss)
-        self.train()
-        result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
-        self.eval()
-        return {**result, **measured}
-
-    def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
-        """Return E[V*|pi] ``(B, F)`` in one evaluation: what is left of sampling without steps.
-
-        Only a generator that takes steps has one.
-        """
-        raise ConfigError(f"regression: the generator {self.name!r} takes no steps")
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask | None:
+        """Return what the training loop steps, where it is not what steps most generators."""
+        return None
 
     def solver(self, nfe: int | None = None) -> nn.Module | None:
         """Return what is fitted to the trained network to sample with ``nfe`` evaluations.
@@ -225,6 +180,12 @@ class PromptGenerator(nn.Module, ABC):
         """Return the tensors of an artifact of 0.1 under today's names."""
         return tensors
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
-        """Return what the training loop steps."""
-        return FitTask(self, pairs, task_loss)
+    def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
+        """Return the mean of all prompts of an image, E[V*|pi] ``(B, F)``, by one evaluation.
+
+        Raises:
+            ConfigError: this generator takes no steps (``kind.stepwise``): without noise it is a
+                regression itself, and through its noise one evaluation cannot see.
+        """
+        stepwise = [name for name, kind in KINDS.items() if kind.stepwise]
+        raise ConfigError(f"{self.name} has no regression of its own, only {stepwise} have one")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffuprompt.clip.model import normalize
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptPairs
+from diffuprompt.generators.types import PromptPairs
 
 
 class Nearest:

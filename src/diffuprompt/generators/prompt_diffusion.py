@@ -25,8 +25,9 @@ from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfi
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 HIDING = 80.0  # sigma at which unit data are 0.02 % of the variance
@@ -88,7 +89,9 @@ class PromptDiffusion(PromptGenerator):
             generator=generator,
         )
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the denoising loss at random noise; guesses at too much noise are not usable.
 
         Guesses without a condition are put before the task loss like all others.
@@ -107,7 +110,7 @@ class PromptDiffusion(PromptGenerator):
             weight=config.weight,
         )
         limit = config.ce_max_sigma
-        return Attempt(out.loss, out.x0, out.sigma <= limit if limit else None)
+        return TrainingLoss(out.loss, out.x0, out.sigma <= limit if limit else None)
 
     def generate(
         self,

@@ -16,10 +16,11 @@ from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.device import moved
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask
 from diffuprompt.generators.networks import QueryTransformer, ReadingTransformer, reset
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 FREE_BITS = 0.05  # a latent number may keep this much for nothing (Kingma et al., 1606.04934)
@@ -58,11 +59,13 @@ class PromptVae(PromptGenerator):
             torch_stream(seed, self.name, "init"),
         )
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask:
         """Return the task that warms the KL weight up."""
         return _VaeTask(self, pairs, task_loss)
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return reconstruction plus weighted KL, and the reconstruction.
 
         The KL divergence is summed over latent numbers and divided by their count; numbers below
@@ -75,7 +78,7 @@ class PromptVae(PromptGenerator):
         kl_K = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(0)
         error = (guess - z_BZ).square().mean()
         loss = error + self.kl_weight * kl_K.clamp_min(FREE_BITS).mean()
-        return Attempt(loss, guess, shown={"mse": error, "kl": kl_K.mean()})
+        return TrainingLoss(loss, guess, shown={"mse": error, "kl": kl_K.mean()})
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the decoded code of one draw ``(B, Z)``."""

@@ -117,9 +117,12 @@ class JobConfig:
             raise ConfigError(
                 f"generator: {self.learner} has no prompts to generate; use generator=none"
             )
-        if sections["fit"]["mode"] == "joint" and self.generator not in ("none", "diffusion"):
+        kind = KINDS.get(self.generator)
+        if kind is not None and sections["fit"]["mode"] == "joint" and not kind.joint:
+            joint = [name for name, other in KINDS.items() if other.joint]
             raise ConfigError(
-                f"fit.mode: joint trains diffusion only, got {self.generator}; use two_stage"
+                f"fit.mode: joint trains {', '.join(joint)} only, got {self.generator}; "
+                "use two_stage"
             )
 
 

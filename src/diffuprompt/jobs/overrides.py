@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
-from diffuprompt.generators.presets import find_preset
+from diffuprompt.generators.settings import find_settings
 from diffuprompt.learners.options import settable
 from diffuprompt.learners.presets import TrainConfig, find_method
 
@@ -45,7 +45,7 @@ def apply_generator_presets(sections: Sections, overrides: tuple[str, ...]) -> t
         if key not in names or not equals:
             rest.append(text)
             continue
-        for place, value in find_preset(names[key], name).settings.items():
+        for place, value in find_settings(names[key], name).settings.items():
             section, field = place.split(".", 1)
             sections[section][field] = value
     return tuple(rest)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import KINDS
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.artifact import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepare import Prepared, image_set

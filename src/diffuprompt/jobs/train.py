@@ -11,8 +11,9 @@ from pathlib import Path
 from diffuprompt.engine.device import environment
 from diffuprompt.engine.files import write_json
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.registry import build_generator
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.artifact import save_artifact
 from diffuprompt.jobs.chain import Chain
 from diffuprompt.jobs.job import JobConfig, Resolved

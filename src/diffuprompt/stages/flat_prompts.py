@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import TaskLoss
 from diffuprompt.generators.descent import Logits
 from diffuprompt.generators.label_space import union
+from diffuprompt.generators.types import TaskLoss
 from diffuprompt.learners.base import Learner
 from diffuprompt.stages.image_set import ImageSet
 

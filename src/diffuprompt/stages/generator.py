@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from diffuprompt.engine.device import peak_memory_mib
+from diffuprompt.generators import fitting
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.joint import Base, fit_joint
@@ -125,7 +126,7 @@ def _fit(
     targets: Targets,
     folder: StageFolder,
 ) -> Values:
-    config, call = stage.config, generator.fit
+    config, call = stage.config, partial(fitting.fit, generator)
     if "overfit" in config:
         base = joint_base(bench, learner, config["overfit"], targets.lr)
         call = partial(fit_joint, generator, base=base)
@@ -134,6 +135,7 @@ def _fit(
         task_loss(learner, bench.train, num_classes=config["fit"]["classes"], seed=config["seed"]),
         folder=folder.work,
         fingerprint=stage.key,
+        save_every_s=bench.save_every_s,
         progress=bench.progress,
     )
     return {**values, "peak_memory_mib": peak_memory_mib(bench.clip.device)}

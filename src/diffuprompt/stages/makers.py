@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine.progress import NULL
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.controls import (
     MeanResidual,
@@ -23,6 +23,7 @@ from diffuprompt.generators.controls import (
 )
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner
 from diffuprompt.stages.flat_prompts import learner_logits, own_of
 from diffuprompt.stages.image_set import ImageSet

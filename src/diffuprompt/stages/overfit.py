@@ -16,13 +16,13 @@ from torch import Tensor
 from diffuprompt.clip.templates import SINGLE
 from diffuprompt.engine.device import peak_memory_mib
 from diffuprompt.engine.files import write_json
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.label_space import Confusion
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
 from diffuprompt.generators.spectrum import measure
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner
 from diffuprompt.runs.stage import Stage
 from diffuprompt.runs.store import StageFolder, Store, Values

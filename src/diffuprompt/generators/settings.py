@@ -10,7 +10,7 @@ from diffuprompt.errors import ConfigError, near_miss
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorPreset:
+class NamedSettings:
     """``settings`` maps "section.key" to values; ``about`` says where they are from."""
 
     section: str
@@ -19,8 +19,8 @@ class GeneratorPreset:
     settings: Mapping[str, Any]
 
 
-PRESETS: tuple[GeneratorPreset, ...] = (
-    GeneratorPreset(
+NAMED_SETTINGS: tuple[NamedSettings, ...] = (
+    NamedSettings(
         section="diffusion",
         name="paper",
         about="as printed (arXiv 2410.20164); where it is silent, by the code of ProtoDiff",
@@ -54,9 +54,9 @@ PRESETS: tuple[GeneratorPreset, ...] = (
 )
 
 
-def find_preset(section: str, name: str) -> GeneratorPreset:
-    """Return a preset; raises `ConfigError` with the near miss."""
-    known = {preset.name: preset for preset in PRESETS if preset.section == section}
+def find_settings(section: str, name: str) -> NamedSettings:
+    """Return named settings of a section; raises `ConfigError` with the near miss."""
+    known = {named.name: named for named in NAMED_SETTINGS if named.section == section}
     if name not in known:
         hint = near_miss(name, list(known))
         raise ConfigError(f"{section}.preset: expected one of {list(known)}, got {name!r}.{hint}")
