@@ -37,12 +37,14 @@ class Run:
         inputs: by content, as `jobs.prepare.Prepared.inputs`; of a run of 0.1 its hashes of
             "manifest", "subset", "backbone" (weights alone) and "preprocess".
         keys: stage name -> key; empty for a run of 0.1.
+        old_inputs: what a run of 0.1 would say of the same inputs; not part of the file.
     """
 
     job: JobConfig
     resolved: Resolved
     inputs: dict[str, str]
     keys: dict[str, str] = field(default_factory=dict)
+    old_inputs: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_old(self) -> bool:
@@ -112,13 +114,11 @@ class RunFolder:
     def check_same(self, run: Run) -> None:
         """Raise `ConfigError` naming every difference unless the folder belongs to ``run``."""
         found = read_run(self.path)
-        if found.is_old:
-            raise ConfigError(
-                f"{self.path}: holds a run of diffuprompt 0.1, which can be evaluated and used but "
-                "not trained further. Name another folder with --out, or delete this one"
-            )
         differences = _differences(found.resolved.to_json(), run.resolved.to_json())
-        differences += _differences(found.inputs, run.inputs, "the content of ")
+        inputs = run.old_inputs if found.is_old else run.inputs
+        differences += _differences(found.inputs, inputs, "the content of ")
+        if found.is_old and not differences and not self.is_trained:
+            differences.append("it was begun by diffuprompt 0.1, which alone can go on with it")
         if differences:
             raise ConfigError(
                 f"{self.path}: holds another run; {'; '.join(differences)}. "

@@ -66,6 +66,7 @@ def run_of(prepared: Prepared) -> Run:
         resolved=prepared.resolved,
         inputs=prepared.inputs,
         keys=prepared.chain.keys,
+        old_inputs=prepared.hashes,
     )
 
 
