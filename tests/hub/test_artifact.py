@@ -98,7 +98,7 @@ def test_learnables_only(coop: Path, diffusion: Path) -> None:
 
 def test_the_card_says_what_it_is(diffusion: Path) -> None:
     text = (diffusion / CARD).read_text()
-    for part in ("cocoop", "diffusion", "colours", "2 images a class", "`clip`", *CLASSES):
+    for part in ("cocoop", "diffusion", "colours", "2 images per class", "`clip`", *CLASSES):
         assert part in text
 
 
