@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.contract.towers import NAMES, pictures, tower
 from tests.world import CLASSES, make_clip
 
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.model import Clip
 from diffuprompt.engine.files import read_tensors, write_tensors
+from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError
 from diffuprompt.hub.artifact import (
     CARD,
@@ -25,6 +27,9 @@ from diffuprompt.hub.artifact import (
     save_artifact,
     tensors_hash,
 )
+from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.methods.coop import CoOpOptions
+from diffuprompt.learners.registry import build_learner
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,7 @@ def test_learnables_only(coop: Path, diffusion: Path) -> None:
 
 def test_the_card_says_what_it_is(diffusion: Path) -> None:
     text = (diffusion / CARD).read_text()
-    for part in ("cocoop", "diffusion", "colours", "2 images a class", "`clip`", *CLASSES):
+    for part in ("cocoop", "diffusion", "colours", "2 images per class", "`clip`", *CLASSES):
         assert part in text
 
 
@@ -246,3 +251,22 @@ def test_a_backbone_that_is_not_here_is_asked_for(
         load_artifact(coop, backbone=str(tmp_path / "nowhere"))
     assert load_artifact(coop, backbone=str(place / "clip")).clip.name == str(place / "clip")
     assert load_artifact(place / "coop" / "artifact").description == read_description(coop)
+
+
+@pytest.mark.parametrize("specific", [True, False])
+def test_an_artifact_of_0_1_gives_equal_logits(tmp_path: Path, specific: bool) -> None:
+    """There ``class_specific`` was the number of classes with a context of their own."""
+    tiny, classes = tower("plain-vit", torch.float32), Classes(NAMES)
+    options = CoOpOptions(num_ctx=3, class_specific=specific).for_classes(NAMES)
+    learner = build_learner("coop", tiny, options, generator=torch_stream(0, "init"))
+    save_artifact(tmp_path, learner, NAMES, None, {})
+    data = json.loads((tmp_path / DESCRIPTION).read_text())
+    assert data["learner_config"].pop("num_classes") == (len(NAMES) if specific else 0)
+    data["learner_config"]["class_specific"] = len(NAMES) if specific else 0
+    (tmp_path / DESCRIPTION).write_text(json.dumps(data))
+    loaded = load_artifact(tmp_path, clip=tiny).learner
+    assert loaded.options == options
+    images = pictures(tiny, 3)
+    with torch.no_grad():
+        want = learner.logits(images, classes)
+        assert torch.equal(loaded.logits(images, classes), want)

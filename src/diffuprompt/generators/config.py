@@ -14,7 +14,7 @@ class OverfitConfig:
     """Per-sample overfitting (arXiv 2410.20164, section 4).
 
     Attributes:
-        steps: I, gradient steps a sample; the paper's best is 5.
+        steps: I, gradient steps per sample; the paper's best is 5.
         optimiser: "sgd" without momentum, or "adam".
         lr: step size; 0 calibrates it on training images so that the median cross-entropy falls by
             about ``target_drop`` in 5 steps, whatever ``steps`` is, so that runs with other numbers

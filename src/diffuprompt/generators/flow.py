@@ -71,7 +71,7 @@ class PromptFlow(PromptGenerator):
     def training_loss(
         self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
     ) -> TrainingLoss:
-        """Return the negative log-likelihood a coordinate (nats) and a sample."""
+        """Return the negative log-likelihood per coordinate (nats) and a sample."""
         blur = BLUR * moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         noise = moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         transform = self.network(features_BE)

@@ -45,7 +45,7 @@ R1_GAMMA, R1_EVERY = 1.0, 16
 class PromptGan(PromptGenerator):
     """The rival transformer with a noise token, against a critic that sees prompts and image.
 
-    Without its squared distance to V* (weight 1) it is unstable on 16 images a class. The critic
+    Without its squared distance to V* (weight 1) it is unstable on 16 images per class. The critic
     lives in the task: nothing of it is kept after training.
     """
 

@@ -62,7 +62,7 @@ class Normaliser(nn.Module):
 
 
 class Residual(Normaliser):
-    """The residual to the learner's prompts divided by its RMS, one number a tower or a token."""
+    """The residual to the learner's prompts over its RMS, one number per tower or per token."""
 
     scale: Tensor
 
@@ -185,7 +185,7 @@ def residual_scale(
 ) -> Tensor:
     """Return ``s`` ``(F,)``: the RMS of ``target - initial`` over images.
 
-    One number a tower, or ``per_token`` one a prompt vector.
+    One number per tower, or with ``per_token`` one per prompt vector.
 
     Raises:
         TrainingError: the targets equal the initial prompts, so there is nothing to model.

@@ -17,7 +17,7 @@ The backbone itself is not part of this folder.
 |---|---|
 | learner | {learner} |
 | generator | {generator} |
-| data set | {dataset}, {shots} images a class, seed {seed}, protocol {protocol} |
+| data set | {dataset}, {shots} images per class, seed {seed}, protocol {protocol} |
 | classes | {num_classes}: {some_classes} |
 | learned numbers | {size:,} |
 

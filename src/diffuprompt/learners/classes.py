@@ -16,8 +16,8 @@ KEPT_PARTS = 64  # selections that are remembered: more than calibration comes b
 class Classes:
     """An ordered list of class names, passed at call time, so that one learner scores any list.
 
-    Tokens are remembered, so the layout of the fast text path is computed once a list, and once a
-    part of it that is selected again and again.
+    Tokens are remembered, so the layout of the fast text path is computed once per list, and once
+    per part of it that is selected again and again.
     ``descriptions`` holds S sentences about each class, in the order of the names; empty: none.
     """
 

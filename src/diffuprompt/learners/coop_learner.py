@@ -19,7 +19,7 @@ from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
 
 class CoOp(Learner):
-    """Learn M context vectors, one set for all classes or one a class (CSC).
+    """Learn M context vectors, one set for all classes or one per class (CSC).
 
     Unlike the authors' code, words can initialise class-specific contexts too, and M is counted in
     tokens, not in words.

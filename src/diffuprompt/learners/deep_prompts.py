@@ -50,7 +50,7 @@ class IndependentPrompts(nn.Module):
 
 
 class CoupledPrompts(nn.Module):
-    """Tokens ``text.l`` ``(M, D)`` and one linear map a layer from D to V.
+    """Tokens ``text.l`` ``(M, D)`` and one linear map per layer from D to V.
 
     Source prompts are the text tower's tokens, and the maps are part of rendering; with ``free`` =
     "both" the mapped tokens are source prompts too, so that each can be generated.

@@ -27,7 +27,7 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the few-shot images.
-        batch: images a step; part of the recipe.
+        batch: images per step; part of the recipe.
         lr: rate after the warm-up epoch at 1e-5.
         weight_decay: applied to every learnable, as in the field's code.
         views: random views that an image has; epoch e sees view e modulo ``views``. 0 is a fresh

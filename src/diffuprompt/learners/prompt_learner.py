@@ -55,10 +55,10 @@ class PromptLearner(Learner):
                 if share
             }
         )
-        self._terms = self._build_terms()
+        self._terms = self.build_terms()
         self._general = None
         if self.options.projection:
-            self._general = GeneralKnowledge(self._teacher())
+            self._general = GeneralKnowledge(self.template_teacher())
         self._average = None
         if self.options.gpa_std:
             self._average = PromptAggregation(self.options.gpa_mean, self.options.gpa_std)
@@ -138,21 +138,23 @@ class PromptLearner(Learner):
         if self._average is not None:
             self._average.load_state(state, self.clip.device)
 
+    def build_terms(self) -> tuple[Term, ...]:
+        """Return the terms of the loss beside cross-entropy; a kind of its own adds others."""
+        options, terms = self.options, list[Term]()
+        if options.text_l1 or options.image_l1 or options.kl:
+            weights = {"text": options.text_l1, "image": options.image_l1, "kl": options.kl}
+            terms.append(SelfRegulation(self.template_teacher(), **weights))
+        if options.consistency:
+            teacher = SentenceTeacher(self.clip, options.teacher, options.sentences, self.plan)
+            terms.append(Consistency(teacher, weight=options.consistency, kind=options.distance))
+        return tuple(terms)
+
+    def template_teacher(self) -> TemplateTeacher:
+        """Return zero-shot text features of the options' templates, as a teacher."""
+        return TemplateTeacher(self.clip, self.options.teacher, self.plan)
+
     def _shares(self) -> dict[str, float]:
         return {"image": self.options.image_adapter, "text": self.options.text_adapter}
 
     def _adapt(self, tower: str, features: Tensor) -> Tensor:
         return self.adapters[tower](features) if tower in self.adapters else features
-
-    def _teacher(self) -> TemplateTeacher:
-        return TemplateTeacher(self.clip, self.options.teacher, self.plan)
-
-    def _build_terms(self) -> tuple[Term, ...]:
-        options, terms = self.options, list[Term]()
-        if options.text_l1 or options.image_l1 or options.kl:
-            weights = {"text": options.text_l1, "image": options.image_l1, "kl": options.kl}
-            terms.append(SelfRegulation(self._teacher(), **weights))
-        if options.consistency:
-            teacher = SentenceTeacher(self.clip, options.teacher, options.sentences, self.plan)
-            terms.append(Consistency(teacher, weight=options.consistency, kind=options.distance))
-        return tuple(terms)

@@ -1,4 +1,4 @@
-"""Text features of frozen CLIP that learned ones are held to, computed once a class list.
+"""Text features of frozen CLIP that learned ones are held to, computed once per class list.
 
 Legend: C class, S sentence, E embedding.
 """
@@ -34,7 +34,7 @@ class TemplateTeacher:
 
 
 class SentenceTeacher:
-    """Many sentences a class, each of them a teacher (CoPrompt, arXiv 2306.01195, section 3.2)."""
+    """Many sentences per class, each a teacher (CoPrompt, arXiv 2306.01195, section 3.2)."""
 
     def __init__(self, clip: Clip, ensemble: str, source: str, plan: TextPlan) -> None:
         """Build the teacher.

@@ -1,4 +1,4 @@
-"""The methods: one a file, and the list of them all, in the order of tables; no torch."""
+"""The methods: one per file, and the list of them all, in the order of tables; no torch."""
 
 from __future__ import annotations
 

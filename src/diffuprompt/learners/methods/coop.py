@@ -79,7 +79,7 @@ METHOD = Method(
     name="coop",
     title="CoOp",
     learner="diffuprompt.learners.coop_learner:CoOp",
-    about="Learn M context vectors, one set for all classes or one a class (CSC).",
+    about="Learn M context vectors, one set for all classes or one per class (CSC).",
     options=CoOpOptions(),
     presets=(
         Preset(
