@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.record import Record
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.compare import Comparison
-from diffuprompt.report.extension import Appendix, Extras
-from diffuprompt.report.views import verdict
+from diffuprompt.report import Appendix, Comparison, Extras, Section, verdict
 from diffuprompt.studies.plug_in.ablations import ablation_parts
 from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
