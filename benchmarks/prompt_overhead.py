@@ -42,7 +42,8 @@ from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.cocoop import CoCoOp
+from diffuprompt.learners.cocoop_learner import CoCoOp
+from diffuprompt.learners.methods.cocoop import CoCoOpOptions
 
 BATCH, NFE = 32, 5
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -72,7 +73,9 @@ def base16() -> Clip:
 def jobs() -> dict[str, Callable[[], Tensor]]:
     """Return what is measured, by name."""
     clip = base16()
-    learner = CoCoOp(clip, ctx_init=None, generator=torch_stream(0, "init")).requires_grad_(False)
+    learner = CoCoOp(
+        clip, CoCoOpOptions(ctx_init=None), generator=torch_stream(0, "init")
+    ).requires_grad_(False)
     features = torch.randn(BATCH, 512, generator=torch_stream(0, "features"))
     pixels = torch.randn(BATCH, 3, 224, 224, generator=torch_stream(0, "pixels"))
     images = ImageBatch(None, None, torch.arange(BATCH), features=features)

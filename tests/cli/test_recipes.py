@@ -13,7 +13,7 @@ from diffuprompt.cli.parse import parse
 from diffuprompt.cli.show import recipe
 from diffuprompt.cli.train import Args, job
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
-from diffuprompt.learners.presets import PRESETS, Preset
+from diffuprompt.learners.presets import Preset, all_presets
 
 
 def resolved(config: JobConfig) -> Resolved:
@@ -23,7 +23,7 @@ def resolved(config: JobConfig) -> Resolved:
 
 
 @pytest.mark.parametrize("shots", [1, 16])
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.learner}-{p.name}")
+@pytest.mark.parametrize("preset", all_presets(), ids=lambda p: f"{p.learner}-{p.name}")
 def test_a_written_recipe_resolves_to_the_presets_job(
     preset: Preset, shots: int, tmp_path: Path
 ) -> None:
@@ -54,7 +54,7 @@ def test_show_prints_values_source_command_and_numbers(capsys: pytest.CaptureFix
     assert "16 shots 82.87" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.learner}-{p.name}")
+@pytest.mark.parametrize("preset", all_presets(), ids=lambda p: f"{p.learner}-{p.name}")
 def test_the_shown_command_is_one_that_train_takes(preset: Preset) -> None:
     words = shlex.split(preset.command)
     assert words[:2] == ["diffuprompt", "train"]

@@ -26,7 +26,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "coop-some-words": ("coop", {"num_ctx": 2, "ctx_init": "a photo of a"}),
     "coop-middle": ("coop", {"num_ctx": 5, "position": "middle"}),
     "coop-front": ("coop", {"num_ctx": 3, "position": "front"}),
-    "coop-per-class": ("coop", {"num_ctx": 3, "class_specific": len(NAMES)}),
+    "coop-per-class": ("coop", {"num_ctx": 3, "class_specific": True, "num_classes": len(NAMES)}),
     "cocoop": ("cocoop", {}),
     "cocoop-random": ("cocoop", {"num_ctx": 2, "ctx_init": None}),
     "prograd": ("prograd", {"num_ctx": 2}),

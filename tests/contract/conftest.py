@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.contract.cases import CASES, PROMPTED, build
 from tests.contract.generators import shrink_networks
-from tests.contract.probe import METHOD, Probe, ProbeOptions
+from tests.contract.probe import METHOD
 from tests.contract.towers import NAMES, TINY, pictures, tower
 
 from diffuprompt.checkpoints.load import ASSETS, BUNDLED, PHOTO
@@ -18,7 +18,6 @@ from diffuprompt.data.images import ImageBatch
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.registry import KINDS
 
 TOWERS = (*TINY, PHOTO, BUNDLED)
 
@@ -36,7 +35,6 @@ def _folder(name: str, request: pytest.FixtureRequest) -> Path | None:
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe is a learner here, and diffusion networks are small, to be fast."""
     monkeypatch.setitem(METHODS, METHOD.name, METHOD)
-    monkeypatch.setitem(KINDS, ProbeOptions, Probe)
     shrink_networks(monkeypatch)
 
 

@@ -16,11 +16,13 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem
+from diffuprompt.generators.fitting import fit
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.registry import build_generator
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 
@@ -55,7 +57,8 @@ def generator_for(kind: str, case: str, clip: Clip, name: str = "diffusion") -> 
         problem = Problem(logits=logits, initial=own, labels=images.labels)
         best = overfit(problem, OverfitConfig(steps=2, lr=0.3))
         loss = torch.nn.functional.cross_entropy
-        generator.fit(
+        fit(
+            generator,
             PromptPairs(images.features, own, best.prompts),
             lambda flat, index: loss(logits(flat, index), images.labels[index]),
         )

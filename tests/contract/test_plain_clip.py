@@ -45,11 +45,9 @@ def test_untrained_words_are_the_template(case, clip, images, classes):
     ("position", "template"),
     [("end", "a photo of a {}."), ("middle", "a photo {} of a."), ("front", "{} a photo of a.")],
 )
-@pytest.mark.parametrize("class_specific", [0, len(NAMES)])
-def test_untrained_words_at_every_position(
-    position, template, class_specific, clip, images, classes
-):
+@pytest.mark.parametrize("own", [{}, {"class_specific": True, "num_classes": len(NAMES)}])
+def test_untrained_words_at_every_position(position, template, own, clip, images, classes):
     options = {"num_ctx": 4, "ctx_init": "a photo of a", "position": position}
-    learner = build_learner("coop", clip, {**options, "class_specific": class_specific})
+    learner = build_learner("coop", clip, {**options, **own})
     want = zero_shot(clip, images, classes, template)
     torch.testing.assert_close(learner.logits(images, classes), want, **EXACT)

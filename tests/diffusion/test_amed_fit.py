@@ -19,7 +19,8 @@ from diffuprompt.diffusion.amed_fit import AmedFit, Start, fit_amed, teach
 from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.grids import log_snr
 from diffuprompt.diffusion.samplers import SAMPLERS
-from diffuprompt.errors import TrainingError
+from diffuprompt.diffusion.sampling import Counted
+from diffuprompt.errors import CheckpointError, TrainingError
 
 START = 40.0
 GRID = log_snr(4, START, 0.0316, append_zero=True)
@@ -148,3 +149,75 @@ def test_a_broken_denoiser_is_named():
 
     with pytest.raises(TrainingError, match="loss"):
         fit_amed(predictor, [(fails_off_the_grid, noise(2))])
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+class StopAt:
+    """Shows nothing, and stops the stage of one name after so many updates."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        self.stage, self.step, self.label = stage, step, ""
+
+    def task(self, label: str, *, total: int) -> StopAt:
+        self.label, self.done = label, 0
+        return self
+
+    def advance(self, n: int = 1, **stats: float) -> None:
+        self.done += n
+        if self.stage in self.label and self.done == self.step:
+            raise Stopped
+
+    def __enter__(self) -> StopAt:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+SHORT = AmedFit(interval_steps=8, end_steps=8)
+
+
+@pytest.mark.parametrize(("stage", "step"), [("intervals", 1), ("intervals", 5), ("ends", 3)])
+def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, stage, step):
+    whole, told = fitted(SHORT)
+    options = {"folder": tmp_path, "fingerprint": "f", "save_every_s": 0.0}
+    predictor = AmedPredictor(GRID, generator=generator())
+    with pytest.raises(Stopped):
+        fit_amed(predictor, all_scales(), SHORT, **options, progress=StopAt(stage, step))
+    again = AmedPredictor(GRID, generator=generator())
+    counted = StopAt("none", 0)
+    assert fit_amed(again, all_scales(), SHORT, **options, progress=counted) == told
+    assert counted.done <= 8 - (step - 1 if stage == "ends" else 0)  # it did not start over
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name])
+    with pytest.raises(CheckpointError, match="another run"):
+        fit_amed(again, all_scales(), SHORT, folder=tmp_path, fingerprint="another")
+
+
+def test_the_teacher_is_asked_only_once_anywhere():
+    """Its own answers show what a look shows: with a first step for nothing, 48 evaluations."""
+    predictor, calls = AmedPredictor(GRID, generator=generator()), Counted(mixture_denoiser())
+    path = teach(predictor, calls, noise(4), points=16)
+    assert calls.nfe == 3 * 16 + 1
+    x, sigma = path.states[1], torch.tensor(float(GRID[1]))
+    want = predictor.look(mixture_denoiser(), x, sigma)
+    assert torch.equal(path.looks[1].x0, want.x0)
+    assert torch.equal(path.looks[1].features, want.features)
+    assert path.looks[0].features is None
+
+
+def test_the_grid_stays_on_the_host_and_keys_as_they_were(by_sample):
+    """State dicts of 0.1 hold ``sigmas`` as it was converted, usually to float32."""
+    predictor = AmedPredictor(GRID, generator=generator())
+    assert list(predictor.state_dict()) == list(by_sample[0].state_dict())
+    assert predictor.to(torch.float32).sigmas.dtype == torch.float32
+    assert torch.equal(predictor.sigmas, GRID.float())
+    old = {k: v.float() for k, v in by_sample[0].state_dict().items()}
+    fresh = AmedPredictor(GRID, generator=generator(7))
+    fresh.load_state_dict(old)
+    assert fresh.sigmas.tolist() == GRID.float().tolist()
+    moved = fresh.to("meta")
+    assert (moved.raw.device.type, moved.sigmas.device.type) == ("meta", "cpu")

@@ -7,10 +7,14 @@ import threading
 
 import pytest
 import torch
+from tests.accelerator import DEVICE, accelerator
 from tests.engine.task import Regression
+from torch import nn
 
+from diffuprompt.engine import loop
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
+from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, TrainingError
 
 SGD = Optimiser(lr=0.05)
@@ -90,7 +94,7 @@ def test_non_finite_gradient_stops_before_the_update():
             return {"loss": (self.bias.abs() ** 0.5).sum()}  # 0 with an infinite slope at 0
 
     task = Root()
-    with pytest.raises(TrainingError, match="gradient norm is nan"):
+    with pytest.raises(TrainingError, match="gradient 'norm' is nan"):
         run(task)
     assert torch.equal(task.bias, torch.zeros(3))
 
@@ -211,3 +215,77 @@ def test_progress_is_advanced_with_the_terms(tmp_path):
     assert recorder.opened == ("CoOp (from step 4)", 6)
     assert [n for n, _ in recorder.steps] == [1] * 6
     assert set(recorder.steps[0][1]) == {"loss", "extra"}
+
+
+class Far(Regression):
+    """The same task on an accelerator."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.weight, self.bias = (nn.Parameter(p.detach().to(DEVICE)) for p in self.parameters())
+        self.ema = self.ema.to(DEVICE)
+
+    def load_state(self, state):
+        super().load_state({**state, "ema": state["ema"].to(DEVICE)})
+
+    def loss(self, epoch, step):
+        self.seen.append((epoch, step))
+        if self.hook is not None:
+            self.hook(epoch, step)
+        x = torch.randn(8, 5, generator=torch_stream(7, epoch, step)).to(DEVICE)
+        fit = (x @ self.weight + self.bias - x[:, :3]).square().mean()
+        extra = fit.detach() * (float("nan") if (epoch, step) == self.fail_at else 1)
+        return {"loss": fit + 0 * extra, "extra": extra}
+
+
+def test_on_an_accelerator_no_step_waits_and_means_are_the_same(monkeypatch):
+    monkeypatch.setattr("diffuprompt.engine.guard.MIN_GAP_S", 1e9)
+    near = run(Regression(), ADAMW, epochs=3, steps_per_epoch=7)
+    with accelerator() as found:
+        far = run(Far(), ADAMW, epochs=3, steps_per_epoch=7)
+        assert +found.waits == {"a copy to the host": 1}  # at the end, for 21 steps
+    assert far["loss"] == pytest.approx(near["loss"], rel=1e-5)
+    assert far["extra"] == pytest.approx(near["extra"], rel=1e-5)
+
+
+def test_on_an_accelerator_a_broken_state_is_never_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffuprompt.engine.guard.MIN_GAP_S", 1e9)
+    saved = []
+    real = loop.save_state
+    monkeypatch.setattr(loop, "save_state", lambda *args: (saved.append(args), real(*args)))
+    with accelerator():
+        task = Far(fail_at=(1, 2))
+        with pytest.raises(TrainingError, match=r"epoch 1, step 2 .*'loss' is nan; .*'extra' is n"):
+            run(task, folder=tmp_path, save_every_s=1e9)
+        assert task.seen[-1] == (1, 4)  # only now was a number needed: it was to be saved
+        assert saved == []
+        with pytest.raises(TrainingError, match="epoch 1, step 2"):
+            run(Far(fail_at=(1, 2)), folder=tmp_path, save_every_s=0.0)
+        assert len(saved) == 7  # of the steps before
+        again = Far()
+        run(again, folder=tmp_path)
+        assert again.seen == [(1, 2), (1, 3), (1, 4)]
+        assert bool(again.weight.isfinite().all())
+
+
+def test_on_an_accelerator_numbers_are_shown_ten_times_a_second(monkeypatch):
+    now, shown = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class Recorder:
+        def task(self, label, *, total):
+            return self
+
+        def advance(self, n=1, **stats):
+            shown.append(sorted(stats))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    with accelerator():
+        run(Far(hook=lambda *_: now.append(now.pop() + 0.04)), progress=Recorder())
+    assert len(shown) == 10
+    assert [at for at, names in enumerate(shown) if names] == [2, 5, 8, 9]  # the last one too

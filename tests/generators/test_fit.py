@@ -12,8 +12,9 @@ from diffuprompt.engine import loop
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, ConfigError, TrainingError
 from diffuprompt.generators import fitting
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import KINDS, FitConfig
+from diffuprompt.generators.fitting import fit, make_task
+from diffuprompt.generators.types import PromptPairs
 
 pytestmark = pytest.mark.usefixtures("_small")
 
@@ -32,7 +33,7 @@ def test_fit_learns_a_linear_map_and_beats_the_mean():
         return float(denoising_loss(denoise, target, generator.schedule, generator=stream).loss)
 
     before = loss()
-    result = generator.fit(train, never)
+    result = fit(generator, train, never)
     assert result["steps"] == 40 * 8
     assert result["loss"] == result["diffusion"] < 0.3
     assert not generator.training
@@ -57,7 +58,7 @@ def test_bf16_trains_almost_the_same_network(name):
     def trained(precision):
         generator = make_any(name, epochs=4, ce_weight=0.0)
         generator.precision = precision
-        generator.fit(pairs, never)
+        fit(generator, pairs, never)
         assert {p.dtype for p in generator.parameters()} == {torch.float32}
         with torch.no_grad():
             return generator.sample(pairs.features, pairs.initial) - pairs.initial
@@ -75,8 +76,8 @@ def test_without_a_number_of_epochs_few_images_are_looked_at_more_often(
     monkeypatch.setattr(fitting, "STEPS", 50)
     pairs = linear_pairs(images)
     generator = make(epochs=0, batch=4, ce_weight=0.0)
-    assert generator.task(pairs, never).epochs == epochs
-    steps = generator.fit(pairs, never)["steps"]
+    assert make_task(generator, pairs, never).epochs == epochs
+    steps = fit(generator, pairs, never)["steps"]
     assert 50 <= steps < 50 + max(1, images // 4)
 
 
@@ -93,7 +94,7 @@ def test_noise_on_the_condition_keeps_few_images_from_being_learned_by_heart():
     """Without it each image has one answer; with it draws differ."""
     pairs = linear_pairs(8)
     told = {
-        size: make(epochs=150, batch=8, ce_weight=0.0, condition_noise=size).fit(pairs, never)
+        size: fit(make(epochs=150, batch=8, ce_weight=0.0, condition_noise=size), pairs, never)
         for size in (0.0, 1.5)
     }
     assert told[1.5]["generated_spread"] > 1.5 * told[0.0]["generated_spread"]
@@ -105,7 +106,7 @@ def test_the_average_weights_stay_in_place():
     pairs = linear_pairs(16)
     fast, slow = make(ema=0.0, epochs=4, ce_weight=0.0), make(ema=0.999, epochs=4, ce_weight=0.0)
     for generator in (fast, slow):
-        generator.fit(pairs, never)
+        fit(generator, pairs, never)
     start = make()
     names = [n for n, _ in start.network.named_parameters() if n.startswith("codec.decoders")]
 
@@ -122,7 +123,7 @@ def test_the_average_weights_stay_in_place():
 def test_the_loss_is_ce_plus_beta_times_diffusion():
     pairs = linear_pairs(16)
     generator = make(beta=3.0, ce_weight=0.25, epochs=1)
-    result = generator.fit(pairs, lambda flat, index: flat.square().mean())
+    result = fit(generator, pairs, lambda flat, index: flat.square().mean())
     assert result["loss"] == pytest.approx(
         0.25 * result["ce"] + 3.0 * result["diffusion"], rel=1e-5
     )
@@ -130,7 +131,7 @@ def test_the_loss_is_ce_plus_beta_times_diffusion():
 
 def test_no_ce_weight_never_asks_the_task_loss():
     generator = make(ce_weight=0.0)
-    result = generator.fit(linear_pairs(16), never)
+    result = fit(generator, linear_pairs(16), never)
     assert "ce" not in result
 
 
@@ -144,7 +145,7 @@ def test_the_task_loss_sees_some_images_of_each_batch(samples, expected):
         seen.append(index.tolist())
         return flat.square().mean()
 
-    make(ce_samples=samples).fit(pairs, task_loss)
+    fit(make(ce_samples=samples), pairs, task_loss)
     assert len(seen) == 2 * (10 // 4)
     assert all(len(set(index)) == expected for index in seen)
     assert len({i for index in seen for i in index}) > expected
@@ -158,7 +159,7 @@ def test_the_task_loss_sees_prompts_of_its_images():
         torch.testing.assert_close(flat, pairs.initial[index], rtol=0, atol=1e-6)
         return flat.square().mean()
 
-    make(lr=1e-30, weight_decay=0.0, ce_samples=0).fit(pairs, task_loss)
+    fit(make(lr=1e-30, weight_decay=0.0, ce_samples=0), pairs, task_loss)
 
 
 def test_the_task_loss_sees_residuals_of_the_targets_size():
@@ -174,8 +175,10 @@ def test_the_task_loss_sees_residuals_of_the_targets_size():
             seen.append((flat - pairs.initial[index]).detach())
             return flat.square().mean()
 
-        generator.fit(
-            PromptPairs(pairs.features, pairs.initial, pairs.initial + residual), task_loss
+        fit(
+            generator,
+            PromptPairs(pairs.features, pairs.initial, pairs.initial + residual),
+            task_loss,
         )
         return torch.cat(seen)
 
@@ -191,10 +194,10 @@ def test_guesses_at_high_noise_can_be_left_out():
         seen.append(len(index))
         return flat.square().mean()
 
-    make(ce_samples=0, ce_max_sigma=1.0, batch=8, epochs=4).fit(pairs, task_loss)
+    fit(make(ce_samples=0, ce_max_sigma=1.0, batch=8, epochs=4), pairs, task_loss)
     # about a quarter of uniform times has sigma below 1 (reference: 74 % above it)
     assert 0.1 < sum(seen) / (4 * 40) < 0.45
-    make(ce_samples=0, ce_max_sigma=1e-9, batch=8).fit(pairs, never)
+    fit(make(ce_samples=0, ce_max_sigma=1e-9, batch=8), pairs, never)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
@@ -213,7 +216,7 @@ def test_fit_resumes_bit_for_bit(stop_at, dropout, tmp_path, monkeypatch):
         return flat.square().mean()
 
     whole = make(BOTH)
-    want = whole.fit(pairs, task_loss, folder=tmp_path / "whole", fingerprint="f")
+    want = fit(whole, pairs, task_loss, folder=tmp_path / "whole", fingerprint="f")
     assert len(calls) == 10
 
     def broken(flat, index):
@@ -223,10 +226,10 @@ def test_fit_resumes_bit_for_bit(stop_at, dropout, tmp_path, monkeypatch):
 
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
-        make(BOTH).fit(pairs, broken, folder=tmp_path / "run", fingerprint="f")
+        fit(make(BOTH), pairs, broken, folder=tmp_path / "run", fingerprint="f")
     calls.clear()
     again = make(BOTH)
-    got = again.fit(pairs, task_loss, folder=tmp_path / "run", fingerprint="f")
+    got = fit(again, pairs, task_loss, folder=tmp_path / "run", fingerprint="f")
     assert len(calls) == 10 - (stop_at - 1)
     assert bits(again) == bits(whole)
     assert {k: v for k, v in got.items() if k != "seconds"} == {
@@ -237,18 +240,18 @@ def test_fit_resumes_bit_for_bit(stop_at, dropout, tmp_path, monkeypatch):
 def test_a_finished_fit_is_only_loaded(tmp_path):
     pairs = linear_pairs(16)
     first, second = make(), make()
-    first.fit(pairs, lambda flat, index: flat.square().mean(), folder=tmp_path, fingerprint="f")
-    second.fit(pairs, never, folder=tmp_path, fingerprint="f")
+    fit(first, pairs, lambda flat, index: flat.square().mean(), folder=tmp_path, fingerprint="f")
+    fit(second, pairs, never, folder=tmp_path, fingerprint="f")
     assert bits(first) == bits(second)
     with pytest.raises(CheckpointError, match="another run"):
-        make().fit(pairs, never, folder=tmp_path, fingerprint="other")
+        fit(make(), pairs, never, folder=tmp_path, fingerprint="other")
 
 
 def test_fit_leaves_the_pairs_and_the_global_stream():
     pairs = linear_pairs(16)
     kept = PromptPairs(*(t.clone() for t in vars(pairs).values()))
     state = torch.get_rng_state()
-    make().fit(pairs, lambda flat, index: flat.square().mean())
+    fit(make(), pairs, lambda flat, index: flat.square().mean())
     assert torch.equal(torch.get_rng_state(), state)
     for name, tensor in vars(kept).items():
         assert torch.equal(getattr(pairs, name), tensor), name
@@ -257,11 +260,11 @@ def test_fit_leaves_the_pairs_and_the_global_stream():
 def test_targets_equal_to_the_own_prompts_are_an_error():
     pairs = linear_pairs(16)
     with pytest.raises(TrainingError, match="did not move the text prompts"):
-        make().fit(PromptPairs(pairs.features, pairs.initial, pairs.initial), never)
+        fit(make(), PromptPairs(pairs.features, pairs.initial, pairs.initial), never)
 
 
 def test_fewer_images_than_a_batch_are_one_step():
-    result = make(batch=32, ce_weight=0.0).fit(linear_pairs(5), never)
+    result = fit(make(batch=32, ce_weight=0.0), linear_pairs(5), never)
     assert result["steps"] == 2
 
 

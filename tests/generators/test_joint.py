@@ -13,9 +13,9 @@ from torch.nn import functional
 from diffuprompt.engine import loop
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators import fitting
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.joint import Base, JointTask, fit_joint
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.jobs.job import JobConfig
 
 pytestmark = pytest.mark.usefixtures("_small")
@@ -99,14 +99,14 @@ def test_a_step_is_the_literal_loss_and_gradient(normaliser: str) -> None:
     raw = normaliser == "none"
     scale = torch.ones(SPEC.size) if raw else generator.normaliser.scale
     z = target if raw else (target - initial) / scale
-    attempt = generator.attempt(z, FEATURES_NE[index], task.stream("noise", 1, 0))
-    guess = scale * attempt.guess + (0 if raw else initial)
+    found = generator.training_loss(z, FEATURES_NE[index], task.stream("noise", 1, 0))
+    guess = scale * found.guess + (0 if raw else initial)
     ce = task_loss(guess, index)
-    (ce + attempt.loss).backward()
+    (ce + found.loss).backward()
     # float32: overfitting one image at a time adds in another order
     close = {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(got["ce"], ce, **close)
-    torch.testing.assert_close(got["diffusion"], attempt.loss, **close)
+    torch.testing.assert_close(got["diffusion"], found.loss, **close)
     for gradient, parameter in zip(gradients, learner.parameters(), strict=True):
         assert bool(gradient.any())
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.label_space import hardest, union
+from diffuprompt.generators.label_space import Confusion, union
+
+
+def hardest(probabilities, labels, negatives):
+    confusion = Confusion(probabilities.shape[1])
+    for rows, own in zip(probabilities.split(2), labels.split(2), strict=True):
+        confusion.add(rows, own)
+    return confusion.hardest(negatives)
+
 
 
 def test_hardest_are_those_that_images_of_the_label_are_taken_for():

@@ -11,6 +11,7 @@ from tests.generators.toy import BOTH, FEATURES, SPEC, linear_pairs, make_any, r
 
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
+from diffuprompt.generators.fitting import make_task
 from diffuprompt.generators.flow import BLUR
 from diffuprompt.generators.gan import Critic
 from diffuprompt.generators.vae import FREE_BITS
@@ -28,10 +29,10 @@ def targets(generator, count=6):
 def test_a_regression_is_trained_on_the_squared_error(name):
     generator = moved(name)
     z, features = targets(generator)
-    attempt = generator.attempt(z, features, torch_stream(0, "s"))
+    found = generator.training_loss(z, features, torch_stream(0, "s"))
     answer = generator.generate(features)
-    torch.testing.assert_close(attempt.guess, answer, **FLOAT64)
-    assert float(attempt.loss.detach()) == pytest.approx(
+    torch.testing.assert_close(found.guess, answer, **FLOAT64)
+    assert float(found.loss.detach()) == pytest.approx(
         float(((answer - z) ** 2).mean().detach()), rel=1e-12
     )
 
@@ -48,10 +49,10 @@ def moved(name, spec=SPEC, **config):
 def test_an_untrained_flow_is_a_standard_normal():
     generator = make_any("flow").double()
     z, features = targets(generator)
-    attempt = generator.attempt(z, features, torch_stream(0, "s"))
+    found = generator.training_loss(z, features, torch_stream(0, "s"))
     blurred = z + BLUR * torch.randn(z.shape, generator=torch_stream(0, "s")).double()
     want = -torch.distributions.Normal(0.0, 1.0).log_prob(blurred).mean()
-    torch.testing.assert_close(attempt.loss, want, rtol=1e-6, atol=0)  # 2 pi is a float32 there
+    torch.testing.assert_close(found.loss, want, rtol=1e-6, atol=0)  # 2 pi is a float32 there
 
 
 def test_a_flow_is_invertible_and_knows_its_volume():
@@ -84,24 +85,24 @@ def test_the_vae_pays_reconstruction_and_divergence():
     generator = moved("vae", latent=5)
     z, features = targets(generator)
     generator.kl_weight = 0.3
-    attempt = generator.attempt(z, features, torch_stream(0, "s"))
+    found = generator.training_loss(z, features, torch_stream(0, "s"))
     mean, logvar = generator.network.encode(z, features, torch_stream(0, "unused"))
     posterior = torch.distributions.Normal(mean, (0.5 * logvar).exp())
     kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
-    torch.testing.assert_close(attempt.shown["kl"], kl.mean(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.shown["kl"], kl.mean(), rtol=1e-6, atol=0)
     paid = kl.mean(0).clamp_min(FREE_BITS).mean()
-    want = ((attempt.guess - z) ** 2).mean() + 0.3 * paid
-    torch.testing.assert_close(attempt.loss, want, rtol=1e-6, atol=0)
+    want = ((found.guess - z) ** 2).mean() + 0.3 * paid
+    torch.testing.assert_close(found.loss, want, rtol=1e-6, atol=0)
     noise = torch.randn(mean.shape, generator=torch_stream(0, "s")).double()
     code = mean + posterior.scale * noise
-    torch.testing.assert_close(attempt.guess, generator.network.decoder(features, code), **FLOAT64)
+    torch.testing.assert_close(found.guess, generator.network.decoder(features, code), **FLOAT64)
 
 
 def test_the_divergence_is_warmed_up_over_half_of_training():
     pairs = linear_pairs(8)
     generator = make_any("vae", epochs=4, batch=4, ce_weight=0.0, kl_weight=0.8)
     generator.normaliser.measure(pairs.initial, pairs.target)
-    task = generator.task(pairs, None)
+    task = make_task(generator, pairs, None)
     seen = []
     for epoch in range(4):
         for step in range(2):
@@ -132,18 +133,18 @@ def gan_task():
     pairs = linear_pairs(8, dtype=torch.float64)
     generator = moved("gan", ce_weight=0.0)
     generator.normaliser.measure(pairs.initial, pairs.target)
-    return generator, generator.task(pairs, None)
+    return generator, make_task(generator, pairs, None)
 
 
 def test_the_generator_pays_distance_minus_score():
     generator, task = gan_task()
     terms = task.loss(0, 0)
-    attempt = task.attempt(
+    found = task.training_loss(
         task.target[task.index(0, 0)], task.index(0, 0), task.stream("noise", 0, 0)
     )
     features = task.pairs.features[task.index(0, 0)]
-    want = (attempt.guess - task.target[task.index(0, 0)]).square().mean()
-    want = want - task.critic(attempt.guess, features).mean()
+    want = (found.guess - task.target[task.index(0, 0)]).square().mean()
+    want = want - task.critic(found.guess, features).mean()
     torch.testing.assert_close(terms["loss"], want, **FLOAT64)
     terms["loss"].backward()
     assert all(p.grad is None for p in task.critic.parameters())
@@ -155,7 +156,7 @@ def test_only_the_critic_moves_after_a_step_and_real_gains_on_fake():
     before = {k: v.clone() for k, v in generator.state_dict().items()}
     index = task.index(0, 0)
     real, features = task.target[index], task.pairs.features[index]
-    fake = task.attempt(real, index, task.stream("critic", 0, 0)).guess.detach()
+    fake = task.training_loss(real, index, task.stream("critic", 0, 0)).guess.detach()
 
     def lead():
         task.critic.eval()

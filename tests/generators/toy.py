@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptGenerator, PromptPairs
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import KINDS, DiffusionConfig, FitConfig
 from diffuprompt.generators.descent import Logits, Problem
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.generators.registry import build_generator
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.prompts import PromptSpec, Slot
 
 SPEC = PromptSpec((Slot(name="text.0", tower="text", layer=0, length=2, width=6),))

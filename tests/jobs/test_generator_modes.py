@@ -12,8 +12,8 @@ from tests.world import small_job
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
-from diffuprompt.generators.presets import PRESETS
 from diffuprompt.generators.registry import build_generator
+from diffuprompt.generators.settings import NAMED_SETTINGS
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
@@ -82,7 +82,7 @@ def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> N
         ).to_json()
 
     paper = resolved("diffusion.preset=paper")
-    (preset,) = (p for p in PRESETS if p.name == "paper")
+    (preset,) = (p for p in NAMED_SETTINGS if p.name == "paper")
     for key, value in preset.settings.items():
         section, field = key.split(".")
         assert paper[section][field] == value, key
@@ -93,7 +93,7 @@ def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> N
         resolved("diffusion.preset=papper")
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.section}-{p.name}")
+@pytest.mark.parametrize("preset", NAMED_SETTINGS, ids=lambda p: f"{p.section}-{p.name}")
 def test_a_preset_is_settings_that_exist_and_build(preset) -> None:
     sections = {"overfit": {}, "fit": {}, preset.section: {}}
     for key, value in preset.settings.items():

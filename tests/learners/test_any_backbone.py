@@ -20,7 +20,8 @@ from diffuprompt.data.transforms import Preprocess
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.registry import build_learner, options
+from diffuprompt.learners.options import settable
+from diffuprompt.learners.registry import build_learner
 
 # text width, text heads, vision width, vision heads, patch, embedding; all of 224 x 224
 SHAPES = {
@@ -71,7 +72,7 @@ def test_every_learner_trains_and_scores(method: str, name: str) -> None:
     with torch.no_grad():
         features = clip.vision(pixels)
     images = ImageBatch(pixels, torch.tensor([1]), torch.tensor([0]), features, second=features)
-    known = {k: v for k, v in SMALL.items() if k in options(method)}
+    known = {k: v for k, v in SMALL.items() if k in settable(METHODS[method].options)}
     if method in COUPLED:
         del known["vision_depth"]
     learner = build_learner(method, clip, known, generator=torch_stream(0, "init"))

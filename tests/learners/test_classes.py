@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import pytest
 import torch
 from tests.contract.towers import NAMES, tiny, tower
@@ -82,3 +85,35 @@ def test_only_the_last_parts_are_remembered(monkeypatch):
     classes.select([2])  # now the oldest is [1]
     assert classes.select([0]) is first
     assert classes.select([1]) is not second
+
+
+def test_tokens_are_those_of_the_tokenizer_and_not_of_its_address():
+    """A new tokenizer can get the address of one that is gone: it must not get its tokens."""
+    clip, classes = tower("plain-vit", torch.float64), Classes(NAMES)
+
+    class Shifted:
+        """Other ids for the same text."""
+
+        def __init__(self, by: int) -> None:
+            self.by, (self.sot, self.eot, self.pad) = by, (1, 2, 0)
+            self.vocab_size = 1000
+
+        def encode(self, text: str) -> list[int]:
+            return [3 + self.by + ord(letter) % 7 for letter in text]
+
+    def first_ids(by: int) -> list[int]:
+        other = copy.copy(clip)
+        other.tokenizer = Shifted(by)
+        return classes.sentences(other, "{}").ids[0].tolist()
+
+    seen = [first_ids(10 * i) for i in range(50)]  # each tokenizer is gone before the next is made
+    assert all(ids[1] == seen[0][1] + 10 * i for i, ids in enumerate(seen))
+
+
+def test_a_shorter_context_has_its_own_tokens():
+    clip, classes = tower("plain-vit", torch.float64), Classes(NAMES)
+    other = copy.copy(clip)
+    text = dataclasses.replace(clip.config.text, context_length=30)
+    other.config = dataclasses.replace(clip.config, text=text)
+    assert classes.sentences(clip, "{}").ids.shape == (6, 77)
+    assert classes.sentences(other, "{}").ids.shape == (6, 30)

@@ -4,13 +4,13 @@ import pytest
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.presets import PRESETS, TrainConfig, epochs_for_shots, find_preset
+from diffuprompt.learners.presets import TrainConfig, all_presets, epochs_for_shots, find_preset
 
 
 def test_names_are_unique_and_every_learner_has_a_recipe():
-    names = [(p.learner, p.name) for p in PRESETS]
+    names = [(p.learner, p.name) for p in all_presets()]
     assert len(set(names)) == len(names)
-    assert {p.learner for p in PRESETS} == set(METHODS)
+    assert {p.learner for p in all_presets()} == set(METHODS)
 
 
 def test_published_recipes():

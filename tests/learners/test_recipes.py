@@ -11,8 +11,8 @@ from diffuprompt.engine.optim import Optimiser
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.presets import (
-    PRESETS,
     Preset,
+    all_presets,
     automatic_preset,
     epochs_for_shots,
     find_preset,
@@ -46,7 +46,7 @@ def test_trainable_sizes_are_the_published_ones(name: str, options: dict, count:
     assert build_learner(name, base16(), options).num_trainable() == count
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p.learner}-{p.name}")
+@pytest.mark.parametrize("preset", all_presets(), ids=lambda p: f"{p.learner}-{p.name}")
 def test_every_recipe_fits_its_learner_and_the_published_backbone(preset: Preset) -> None:
     learner = build_learner(preset.learner, base16(), preset.options)
     assert learner.name == preset.learner

@@ -4,48 +4,98 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from diffuprompt.checkpoints.hf import read_preprocess
 from diffuprompt.checkpoints.hf_config import parse_config
-from diffuprompt.checkpoints.load import locate
+from diffuprompt.checkpoints.load import load_clip, locate
 from diffuprompt.checkpoints.openai_archive import peek_openai
 from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.checkpoints.weights import find_weights, peek_torch
+from diffuprompt.checkpoints.weights import find_weights, hash_files, peek_torch
 from diffuprompt.clip.config import ClipConfig
+from diffuprompt.clip.identity import clip_identity
+from diffuprompt.clip.model import Clip
+from diffuprompt.clip.tokens import Encoder
+from diffuprompt.data.transforms import Preprocess
 from diffuprompt.engine.files import read_json
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Header:
-    """The shapes, the words, and the temperature's inverse."""
+    """Everything of a backbone but its weights.
+
+    ``scale`` is the temperature's inverse; ``files`` are the weight files in their order.
+    """
 
     config: ClipConfig
-    tokenizer: Tokenizer
+    tokenizer: Encoder
+    preprocess: Preprocess
     scale: float
+    files: tuple[Path, ...]
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Sixteen hex digits of the weight files' sha256."""
+        return hash_files(self.files)
+
+    @cached_property
+    def identity(self) -> str:
+        """See `clip_identity`."""
+        return clip_identity(self.config, self.tokenizer, self.preprocess, self.weights_hash)
 
 
-def read_header(name: str) -> Header | None:
-    """Return what is known of a backbone without loading it, None where only loading tells.
+def read_header(name: str) -> Header:
+    """Return what is known of a backbone, where possible without loading it.
 
     Raises `CheckpointError` as `load_clip` does.
     """
-    folder = locate(name)
-    if folder.is_file():
-        found = peek_openai(folder)
-        if found is None:
-            return None
-        config, tokenizer, logit_scale = found
-        return Header(config=config, tokenizer=tokenizer, scale=math.exp(logit_scale))
-    scale = next((s for file in find_weights(folder) for s in _scales(file)), None)
+    place = locate(name)
+    found = _of_archive(place) if place.is_file() else _of_folder(place)
+    if found is not None:
+        return found
+    clip: Clip = load_clip(name)  # only loading tells
+    return Header(
+        config=clip.config,
+        tokenizer=clip.tokenizer,
+        preprocess=clip.preprocess,
+        scale=float(clip.scale),
+        files=(place,) if place.is_file() else tuple(find_weights(place)),
+    )
+
+
+def _of_archive(path: Path) -> Header | None:
+    found = peek_openai(path)
+    if found is None:
+        return None
+    config, tokenizer, logit_scale = found
+    return Header(
+        config=config,
+        tokenizer=tokenizer,
+        preprocess=Preprocess.for_size(config.vision.image_size),
+        scale=math.exp(logit_scale),
+        files=(path,),
+    )
+
+
+def _of_folder(folder: Path) -> Header | None:
+    files = find_weights(folder)
+    scale = next((s for file in files for s in _scales(file)), None)
     source = folder / "config.json"
     fields = read_json(source)
     if scale is None or not isinstance(fields, dict):
         return None
     tokenizer = Tokenizer.from_folder(folder)
     config = parse_config(fields, tokenizer, str(source))
-    return Header(config=config, tokenizer=tokenizer, scale=scale)
+    return Header(
+        config=config,
+        tokenizer=tokenizer,
+        preprocess=read_preprocess(folder, config),
+        scale=scale,
+        files=tuple(files),
+    )
 
 
 def _scales(path: Path) -> list[float]:

@@ -11,6 +11,7 @@ from diffuprompt.checkpoints.hf_config import config_fields, parse_config
 from diffuprompt.checkpoints.keys import HF_BUFFERS, hf_table
 from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.checkpoints.weights import fill, find_weights, hash_files, read_weights
+from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.stem import build_stem
 from diffuprompt.data.transforms import Preprocess
@@ -28,14 +29,7 @@ def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32)
     tokenizer = Tokenizer.from_folder(folder)
     source = folder / "config.json"
     config = parse_config(_fields(source), tokenizer, str(source))
-    source = folder / "preprocessor_config.json"
-    preprocess = Preprocess.from_hf(_fields(source), source)
-    side = int((config.vision.stem or {}).get("image_size", config.vision.image_size))
-    if preprocess.output_size != (side, side):
-        raise CheckpointError(
-            f"{source}: crop_size: expected {side} x {side}, which the image tower reads, got "
-            f"{preprocess.output_size}"
-        )
+    preprocess = read_preprocess(folder, config)
     files = find_weights(folder)
     with torch.device("meta"):  # no memory, and no random initial values
         clip = Clip(
@@ -50,6 +44,22 @@ def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32)
     table, tensors = hf_table(config, stem), read_weights(files)
     fill(clip, table, tensors, ignored=HF_BUFFERS, dtype=dtype, source=files[0])
     return clip.freeze()
+
+
+def read_preprocess(folder: Path, config: ClipConfig) -> Preprocess:
+    """Read ``preprocessor_config.json``, which must make what the image tower reads.
+
+    Raises `CheckpointError` naming the file and field.
+    """
+    source = folder / "preprocessor_config.json"
+    preprocess = Preprocess.from_hf(_fields(source), source)
+    side = int((config.vision.stem or {}).get("image_size", config.vision.image_size))
+    if preprocess.output_size != (side, side):
+        raise CheckpointError(
+            f"{source}: crop_size: expected {side} x {side}, which the image tower reads, got "
+            f"{preprocess.output_size}"
+        )
+    return preprocess
 
 
 def save_hf(clip: Clip, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -106,6 +106,10 @@ class Tokenizer:
         """
         return self._backend.encode(text, add_special_tokens=False).ids
 
+    def vocabulary(self) -> dict[str, int]:
+        """Return every token with its id, special ones included."""
+        return self._backend.get_vocab(with_added_tokens=True)
+
     def to_bytes(self) -> bytes:
         """Return the content of a ``tokenizer.json``."""
         return self._backend.to_str(pretty=False).encode()

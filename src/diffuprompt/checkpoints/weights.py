@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from diffuprompt.checkpoints.pickles import read_pickle
 from diffuprompt.engine.files import read_json, read_tensors
 from diffuprompt.errors import CheckpointError
+from diffuprompt.runs.contents import Contents
 
 SCALAR = 8  # bytes of one number of any type
 SHOWN = 12  # problems of one kind that a message lists
@@ -143,13 +143,11 @@ def peek_torch(path: Path) -> dict[str, Tensor] | None:
 
 
 def hash_files(files: Sequence[Path]) -> str:
-    """Return sixteen hex digits of the sha256 of the files' bytes, in the given order."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+    """Return sixteen hex digits of the sha256 of the files' bytes, in the given order.
+
+    They are read once, see `Contents`.
+    """
+    return Contents().hash(*files)[:16]
 
 
 def _shards(index: Path) -> list[Path]:

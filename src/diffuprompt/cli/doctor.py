@@ -146,7 +146,7 @@ def memory() -> Iterator[Finding]:
 
 def cache() -> Iterator[Finding]:
     """Where computed features and drawn scenes are kept, and how much they take."""
-    from diffuprompt.stages.features import cache_root
+    from diffuprompt.runs.cache import cache_root
 
     root = cache_root()
     # names with a dot in front are being written: they may be gone at any moment

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import Positional
+from diffuprompt.cli.parse import Positional, Switch
 from diffuprompt.errors import ConfigError, DataError
 
 EXAMPLES = """
@@ -17,6 +17,7 @@ diffuprompt evaluate runs/*
 diffuprompt evaluate runs/scenes-cocoop --no-oracle
 diffuprompt evaluate runs/scenes-cocoop --controls none --nfe 1 2 3 10
 diffuprompt evaluate runs/scenes-cocoop --samples 8
+diffuprompt evaluate runs/caltech101-cocoop --data caltech101 scenes ~/Pictures/birds
 """
 
 
@@ -33,6 +34,15 @@ class Args:
     """Whether "all" holds the oracle, by far the slowest: it overfits prompts for test images."""
     nfe: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
     """Also sample with these numbers of evaluations; an evaluated run is only added to."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
+    """Test on these data sets, and add the scores; without it on the run's own. All classes of a
+    data set are told apart; NAME:base and NAME:new test one half of them."""
+    data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of their images, where a data set does not say it."""
+    again: Switch[bool] = False
+    """Score anew what has been scored."""
+    rehash: Switch[bool] = False
+    """Read every picture and weight file again, whatever is remembered of its content."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
 
@@ -57,7 +67,15 @@ def run(args: Args) -> int:
     )
     progress = console_progress()
     for folder in args.run:
-        path = evaluate_run(folder, evaluation=evaluation, progress=progress)
+        path = evaluate_run(
+            folder,
+            evaluation=evaluation,
+            data=args.data,
+            data_root=args.data_root,
+            again=args.again,
+            rehash=args.rehash,
+            progress=progress,
+        )
         source = Source(path=path, record=read_record(path))
         print(f"{summary([source])}\n\nrecord: {path}\n", flush=True)
     return 0

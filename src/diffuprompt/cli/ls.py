@@ -65,7 +65,7 @@ def learners(args: Args) -> Listing:
 def generators(args: Args) -> Listing:
     """Names and keys of the generators."""
     from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
-    from diffuprompt.generators.presets import PRESETS
+    from diffuprompt.generators.settings import NAMED_SETTINGS
 
     rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
     for name, kind in KINDS.items():
@@ -73,15 +73,15 @@ def generators(args: Args) -> Listing:
         keys = [f"{s}.{f.name}" for s, config in shared.items() for f in fields(config)]
         keys += [f"{kind.section}.{key}" for key in kind.reads]
         rows.append([name, kind.about, ", ".join(keys)])
-    for preset in PRESETS:
-        values = ", ".join(f"{key}={value}" for key, value in preset.settings.items())
-        rows.append([f"{preset.section}.preset={preset.name}", preset.about, values])
+    for named in NAMED_SETTINGS:
+        values = ", ".join(f"{key}={value}" for key, value in named.settings.items())
+        rows.append([f"{named.section}.preset={named.name}", named.about, values])
     return ["generator", "what it is", "keys for --set"], rows
 
 
 def presets(args: Args) -> Listing:
     """Recipes by learner; ``auto`` chooses among those of the learner."""
-    from diffuprompt.learners.presets import PRESETS
+    from diffuprompt.learners.presets import all_presets
 
     rows: list[list[object]] = [
         [
@@ -92,7 +92,7 @@ def presets(args: Args) -> Listing:
             ", ".join(f"{key} {value:.2f}" for key, value in p.published.items()),
             p.source,
         ]
-        for p in PRESETS
+        for p in all_presets()
     ]
     return ["learner/preset", "epochs", "batch", "lr", "published", "source"], rows
 

@@ -39,9 +39,9 @@ def find(name: str) -> Preset:
     Raises:
         ConfigError: there is none; the message names the nearest one.
     """
-    from diffuprompt.learners.presets import PRESETS
+    from diffuprompt.learners.presets import all_presets
 
-    known = {f"{preset.learner}/{preset.name}": preset for preset in PRESETS}
+    known = {f"{preset.learner}/{preset.name}": preset for preset in all_presets()}
     if name not in known:
         raise ConfigError(
             f"expected LEARNER/PRESET as 'diffuprompt ls presets' shows them, got {name!r}."

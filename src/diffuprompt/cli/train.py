@@ -65,6 +65,8 @@ class Args:
     """auto, cpu, cuda, cuda:1, mps."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 2
     """Threads that read images."""
+    rehash: Switch[bool] = False
+    """Read every picture and weight file again, whatever is remembered of its content."""
     text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
     """Budget of the text tower's activations; smaller is slower, never different."""
     image_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
@@ -108,17 +110,18 @@ def run(args: Args) -> int:
 
 def describe(config: JobConfig, progress: Progress) -> str:
     """Open the data and the backbone, and return the job as it would be run, one value a line."""
-    from diffuprompt.jobs.train import run_name
-    from diffuprompt.jobs.workbench import prepare
+    from diffuprompt.jobs.prepare import prepare
+    from diffuprompt.jobs.train import folder_of
 
-    bench = prepare(config, progress)
-    rows: dict[str, object] = {"folder": config.out or config.runs_dir / run_name(bench.resolved)}
-    for key, value in bench.resolved.to_json().items():
+    prepared = prepare(config, progress)
+    rows: dict[str, object] = {"folder": folder_of(prepared).path}
+    for key, value in prepared.resolved.to_json().items():
         inner = value if isinstance(value, dict) else None
         section = "learner" if key == "options" else key
         rows |= {key: value} if inner is None else {f"{section}.{k}": inner[k] for k in inner}
-    rows["training images"] = len(bench.train)
-    for subset, images in bench.tests.items():
-        rows[f"test images ({subset})"] = len(images)
+    rows["training images"] = len(prepared.roles.train.items)
+    for subset, selection in prepared.roles.tests.items():
+        rows[f"test images ({subset})"] = len(selection.items)
+    rows |= {f"stage {name}": key for name, key in prepared.chain.keys.items()}
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}} = {rows[key]}" for key in rows)

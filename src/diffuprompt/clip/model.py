@@ -6,12 +6,14 @@ Legend: B image, C class, E embedding.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from diffuprompt.clip.config import ClipConfig
+from diffuprompt.clip.identity import clip_identity
 from diffuprompt.clip.text import TextTower
 from diffuprompt.clip.tokens import Encoder
 from diffuprompt.clip.vision import VisionTower
@@ -24,7 +26,7 @@ class Clip(nn.Module):
 
     Attributes:
         name: what the user called it, e.g. "openai/clip-vit-base-patch16".
-        weights_hash: sixteen hex digits of the weight file's sha256; artifacts carry it.
+        weights_hash: sixteen hex digits of the weight files' sha256.
     """
 
     def __init__(
@@ -46,6 +48,11 @@ class Clip(nn.Module):
         self.text = TextTower(config.text, config.embed_dim)
         self.vision = VisionTower(config.vision, config.embed_dim, stem)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    @cached_property
+    def identity(self) -> str:
+        """Thirty-two hex digits over all that features depend on; see `clip_identity`."""
+        return clip_identity(self.config, self.tokenizer, self.preprocess, self.weights_hash)
 
     @property
     def scale(self) -> Tensor:

@@ -35,6 +35,10 @@ class Encoder(Protocol):
         """Return token ids without special tokens."""
         ...
 
+    def vocabulary(self) -> dict[str, int]:
+        """Return every token with its id."""
+        ...
+
     def to_bytes(self) -> bytes:
         """Return the content of a ``tokenizer.json``."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,9 +49,15 @@ def fit_amed(
     batches: Sequence[Start],
     config: AmedFit | None = None,
     *,
+    folder: Path | None = None,
+    fingerprint: str = "",
+    save_every_s: float = 30.0,
     progress: Progress = NULL,
 ) -> dict[str, float]:
     """Fit the pairs in place and freeze them (arXiv 2312.00094); deterministic given the batches.
+
+    With a ``folder`` an interrupted fit goes on where it was saved, given the predictor and the
+    batches that it began with, and ends with the same bits; the teacher runs again.
 
     Deviations: the teacher is UniPC-3 with 16 points an interval, since Heun with one more point
     overshoots a unit Gaussian by 15 to 49 % from sigma 221; squared errors are divided by the
@@ -62,6 +69,9 @@ def fit_amed(
         batches: looked at in turn, one an update. Parameters of the denoisers should not require
             gradients; none of them changes.
         config: defaults to `AmedFit()`.
+        folder: where the two stages keep their states, in "intervals" and "ends".
+        fingerprint: names all that the fit depends on; see `engine.loop.train`.
+        save_every_s: seconds of work that a kill may cost.
         progress: shows the updates.
 
     Returns:
@@ -69,26 +79,36 @@ def fit_amed(
         and after.
 
     Raises:
+        CheckpointError: ``folder`` belongs to another fit or is damaged.
         TrainingError: the teacher's states, a loss or a gradient are not finite.
     """
     config = config or AmedFit()
     predictor.requires_grad_(True)
     paths = [teach(predictor, *batch, config.teacher_points) for batch in batches]
     before = _error(predictor, paths)
-    for task, steps in (
-        (_Intervals(predictor, paths), config.interval_steps),
-        (_Ends(predictor, paths), config.end_steps),
+    optimiser = Optimiser(kind="adam", lr=config.lr, weight_decay=0.0, schedule="cosine")
+    for name, task, steps in (
+        ("intervals", _Intervals(predictor, paths), config.interval_steps),
+        ("ends", _Ends(predictor, paths), config.end_steps),
     ):
-        optimiser = Optimiser(kind="adam", lr=config.lr, weight_decay=0.0, schedule="cosine")
-        label = "AMED, intervals" if isinstance(task, _Intervals) else "AMED, ends"
         if steps:
-            train(task, optimiser, epochs=1, steps_per_epoch=steps, progress=progress, label=label)
+            train(
+                task,
+                optimiser,
+                epochs=1,
+                steps_per_epoch=steps,
+                folder=folder / name if folder else None,
+                fingerprint=fingerprint,
+                save_every_s=save_every_s,
+                progress=progress,
+                label=f"AMED, {name}",
+            )
     predictor.requires_grad_(False)
     return {"amed_start": before, "amed_end": _error(predictor, paths)}
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Taught:
     """A teacher's run: its states where the intervals start, what is seen there, and its end."""
 
     denoise: Denoise
@@ -101,11 +121,11 @@ class Path:
 
 
 @torch.no_grad()
-def teach(predictor: AmedPredictor, denoise: Denoise, x: Tensor, points: int) -> Path:
-    """Run UniPC-3 on the grid with ``points`` steps a interval, evenly in ln(sigma).
+def teach(predictor: AmedPredictor, denoise: Denoise, x: Tensor, points: int) -> Taught:
+    """Run UniPC-3 on the grid with ``points`` steps per interval, evenly in ln(sigma).
 
-    States at the grid's levels are those at which the teacher evaluates, its last one is returned
-    by it.
+    States at the grid's levels are those at which the teacher evaluates, so what is seen there is
+    known too, unless the predictor reads hidden features; its last state is returned by it.
 
     Raises:
         TrainingError: a state is not finite.
@@ -114,25 +134,30 @@ def teach(predictor: AmedPredictor, denoise: Denoise, x: Tensor, points: int) ->
     positive = [s for s in grid if s > 0]
     fine = [a * (b / a) ** (j / points) for a, b in pairwise(positive) for j in range(points)]
     fine += grid[len(positive) - 1 :]
-    seen: list[Tensor] = []
+    every: list[tuple[Tensor, Tensor]] = []  # states and answers
 
     def watched(x: Tensor, sigma: Tensor) -> Tensor:
-        seen.append(x)
-        return denoise(x, sigma)
+        every.append((x, denoise(x, sigma)))
+        return every[-1][1]
 
     dense = torch.tensor(fine, dtype=torch.float64)
     end = unipc(watched, x, dense, order=3, lower_order_final=False)
     steps = intervals(predictor.sigmas)
-    states = [*seen[: points * len(steps) : points], end]
-    if not all(bool(state.isfinite().all()) for state in states):
+    starts = every[: points * len(steps) : points]
+    states = [*(state for state, _ in starts), end]
+    if not bool(torch.stack([state.isfinite().all() for state in states]).all()):
         raise TrainingError(
             "AMED: the teacher's states are not finite; the denoiser gives inf or nan on the grid "
             f"{grid}"
         )
-    looks = [predictor.look(denoise, s, at(i.a, s)) for s, i in zip(states, steps, strict=False)]
-    if predictor.afs:
-        looks[0] = Look(analytic_x0(x, grid[0]), None)
-    return Path(denoise, states, looks)
+    looks = [Look(analytic_x0(x, grid[0]), None)] if predictor.afs else []
+    for (state, answer), interval in list(zip(starts, steps, strict=True))[len(looks) :]:
+        sigma = at(interval.a, state)
+        if predictor.reads_hidden:
+            looks.append(predictor.look(denoise, state, sigma))
+        else:
+            looks.append(predictor.seen(state, answer, sigma))
+    return Taught(denoise, states, looks)
 
 
 def relative_error(got: Tensor, want: Tensor) -> Tensor:
@@ -142,7 +167,7 @@ def relative_error(got: Tensor, want: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _error(predictor: AmedPredictor, paths: Sequence[Path]) -> float:
+def _error(predictor: AmedPredictor, paths: Sequence[Taught]) -> float:
     """Return the mean error of end states."""
     task = _Ends(predictor, paths)
     return sum(float(task.loss(0, i)["loss"]) for i in range(len(paths))) / len(paths)
@@ -151,7 +176,7 @@ def _error(predictor: AmedPredictor, paths: Sequence[Path]) -> float:
 class _Fit:
     """What both stages share: the same parameters, one path an update."""
 
-    def __init__(self, predictor: AmedPredictor, paths: Sequence[Path]) -> None:
+    def __init__(self, predictor: AmedPredictor, paths: Sequence[Taught]) -> None:
         self.predictor, self.paths = predictor, paths
 
     def parameters(self) -> Iterable[nn.Parameter]:

@@ -5,6 +5,9 @@ Legend: B row, K features of a look, H hidden features that a network may offer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,6 +48,8 @@ class AmedPredictor(nn.Module):
     0.01, because few steps from large noise need it: on the benchmark's mixture 0.01 leaves twice
     to three times the error. Gradients pass through the features, so that sampling can be
     differentiated exactly.
+
+    ``sigmas`` stays on the host wherever the module goes: it is read as numbers.
     """
 
     sigmas: Tensor
@@ -87,11 +92,8 @@ class AmedPredictor(nn.Module):
         Raises:
             ConfigError: built for hidden features, and this denoiser offers none.
         """
-        if not self.heads:
-            return Look(denoise(x, sigma), None)
-        if not self.hidden:
-            x0 = denoise(x, sigma)
-            return Look(x0, statistics(x, x0, sigma))
+        if not self.reads_hidden:
+            return self.seen(x, denoise(x, sigma), sigma)
         features = getattr(denoise, "features", None)
         if features is None:
             raise ConfigError(
@@ -101,6 +103,16 @@ class AmedPredictor(nn.Module):
         x0, hidden = features(x, sigma)
         told = functional.layer_norm(hidden, hidden.shape[-1:])
         return Look(x0, torch.cat([statistics(x, x0, sigma), told], dim=1))
+
+    @property
+    def reads_hidden(self) -> bool:
+        """Whether a look needs more of the denoiser than its x0."""
+        return bool(self.heads) and self.hidden > 0
+
+    def seen(self, x: Tensor, x0: Tensor, sigma: Tensor) -> Look:
+        """Return the look of an evaluation that was made already; not where it `reads_hidden`."""
+        assert not self.reads_hidden, "hidden features are read while evaluating"
+        return Look(x0, statistics(x, x0, sigma) if self.heads else None)
 
     def pair(self, interval: int, features: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return r and c_n of an interval, ``(B,)`` from features, else scalars."""
@@ -117,7 +129,7 @@ class AmedPredictor(nn.Module):
         Raises:
             ConfigError: another grid than the one that the pairs belong to.
         """
-        own = self.sigmas.double()
+        own = self.sigmas.double()  # on the host
         same = sigmas.shape == own.shape and torch.allclose(sigmas.to(own), own, rtol=_ROUNDING)
         if not same:
             raise ConfigError(
@@ -125,6 +137,17 @@ class AmedPredictor(nn.Module):
                 f"{sigmas.tolist()}; fit AMED again for another grid or number of evaluations"
             )
         return amed(denoise, x, sigmas, pairs=self, afs=self.afs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert all but the grid, which is only converted, where a type is asked for."""
+        grid = self._buffers.pop("sigmas")
+        assert grid is not None
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            asked = fn(torch.zeros((), dtype=torch.float16)).dtype  # no one asks for this one
+            self.register_buffer("sigmas", grid if asked == torch.float16 else grid.to(asked))
+        return self
 
 
 def _head(features: int, width: int, generator: torch.Generator) -> nn.Sequential:

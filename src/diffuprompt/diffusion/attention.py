@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffuprompt.engine import device
 from diffuprompt.errors import ConfigError
 
 
 def linear(width_in: int, width_out: int) -> nn.Linear:
     """Return an `nn.Linear` without drawing from the global generator; weights are undefined."""
-    device = torch.get_default_device()
-    return nn.utils.skip_init(nn.Linear, width_in, width_out, device=device)
+    place = torch.get_default_device()
+    return nn.utils.skip_init(nn.Linear, width_in, width_out, device=place)
 
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
     """Drop entries with probability ``rate``, with a mask drawn from ``generator`` only.
+
+    On an accelerator the mask is drawn there, from a seed that ``generator`` draws on the host: to
+    copy masks would cost more than the layer, so they differ from those of the CPU.
 
     Raises:
         ConfigError: ``rate`` is above 0 and there is no generator, so that a resumed training
@@ -32,8 +36,11 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
             f"generator: dropout {rate} in training needs a torch.Generator; "
             "pass one, or call eval(), or use dropout=0"
         )
-    mask = torch.rand(x.shape, generator=generator, device=generator.device) >= rate
-    return x * mask.to(x.device, x.dtype) / (1 - rate)
+    if generator.device.type != x.device.type:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        generator = device.generator_on(x.device, seed)
+    mask = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    return x * mask.to(x.dtype) / (1 - rate)
 
 
 class Block(nn.Module):

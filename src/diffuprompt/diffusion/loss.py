@@ -11,6 +11,7 @@ from diffuprompt.diffusion.parametrisation import loss_weight
 from diffuprompt.diffusion.sampling import Denoise, draw_noise
 from diffuprompt.diffusion.schedule import Schedule
 from diffuprompt.diffusion.targets import per_row
+from diffuprompt.engine.device import moved
 from diffuprompt.errors import ConfigError, near_miss
 
 NOISES = ("time", "steps", "log_normal", "uniform_u")
@@ -22,7 +23,7 @@ class Denoised:
     """One noisy look at a batch.
 
     ``loss`` is a scalar, ``x0`` the guess ``(B, ...)`` with its graph (the task loss is put on
-    it), ``sigma`` the noise levels ``(B,)``.
+    it), ``sigma`` the noise levels ``(B,)`` where they were drawn, usually on the host.
     """
 
     loss: Tensor
@@ -33,7 +34,7 @@ class Denoised:
 def draw_sigma(
     batch: int, schedule: Schedule, generator: torch.Generator, *, noise: str = "time"
 ) -> Tensor:
-    """Draw ``(B,)`` noise levels in float64, by one of four densities.
+    """Draw ``(B,)`` noise levels (in float64 on the CPU), by one of four densities.
 
     "time": t uniform on [1, T], the default because few-step solvers evaluate between the integers.
     "steps": the integers 1..T (Ho et al. 2020, arXiv 2006.11239, algorithm 1).
@@ -49,14 +50,15 @@ def draw_sigma(
         ConfigError: the name is unknown.
     """
     device = generator.device
+    dtype = torch.float64 if device.type == "cpu" else torch.float32  # some have nothing else
     if noise == "steps":
         t = torch.randint(1, schedule.steps + 1, (batch,), generator=generator, device=device)
         return schedule.sigma(t)
     if noise == "log_normal":
-        z = torch.randn(batch, generator=generator, device=device, dtype=torch.float64)
+        z = torch.randn(batch, generator=generator, device=device, dtype=dtype)
         sigma = (LOG_MEAN + LOG_STD * z).exp()
         return sigma.clamp(schedule.sigma_min, schedule.sigma_max)
-    u = torch.rand(batch, generator=generator, device=device, dtype=torch.float64)
+    u = torch.rand(batch, generator=generator, device=device, dtype=dtype)
     if noise == "uniform_u":
         return (u / (1 - u)).clamp(schedule.sigma_min, schedule.sigma_max)
     if noise != "time":
@@ -89,8 +91,9 @@ def denoising_loss(
         prediction: what the network behind ``denoise`` predicts; "unit" weights are even on it.
         weight: `loss_weight`.
     """
-    sigma = draw_sigma(x0.shape[0], schedule, generator, noise=noise).to(x0)
+    drawn = draw_sigma(x0.shape[0], schedule, generator, noise=noise).to(x0.dtype)
+    sigma = moved(drawn, x0)
     x = x0 + per_row(sigma, x0) * draw_noise(x0, generator)
     guess = denoise(x, sigma)
     weighed = per_row(loss_weight(weight, prediction, sigma), x0) * (guess - x0).square()
-    return Denoised(loss=weighed.mean(), x0=guess, sigma=sigma)
+    return Denoised(loss=weighed.mean(), x0=guess, sigma=drawn)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffuprompt.diffusion.schedule import Schedule
+from diffuprompt.diffusion.schedule import Schedule, widened
 from diffuprompt.diffusion.targets import TO_X0, Conversion, Prediction, ve_to_flow, ve_to_vp
 from diffuprompt.errors import ConfigError, near_miss
 
@@ -26,9 +26,9 @@ MAX_SNR = 5.0  # gamma of Hang et al. 2023
 class Parametrisation:
     """One way to ask a network.
 
-    ``state(x, sigma)`` is what the network sees, ``time(sigma, schedule)`` its time in float64,
-    ``to_x0(raw, x, sigma)`` its answer as x0, and ``weight(sigma)`` makes a squared error of x0 one
-    of what is predicted.
+    ``state(x, sigma)`` is what the network sees, ``time(sigma, schedule)`` its time (in
+    float64 on the host, see `widened`), ``to_x0(raw, x, sigma)`` its answer as x0, and
+    ``weight(sigma)`` makes a squared error of x0 one of what is predicted.
     """
 
     state: Callable[[Tensor, Tensor], Tensor]
@@ -44,12 +44,13 @@ def schedule_time(sigma: Tensor, schedule: Schedule) -> Tensor:
 
 def log_time(sigma: Tensor, schedule: Schedule) -> Tensor:
     """Return ``ln(sigma) / 4`` (Karras et al. 2022, arXiv 2206.00364, table 1)."""
-    return sigma.double().log() / 4
+    return widened(sigma).log() / 4
 
 
 def flow_time(sigma: Tensor, schedule: Schedule) -> Tensor:
     """Return ``u = sigma / (1 + sigma)``, the time of the straight path (arXiv 2209.03003)."""
-    return sigma.double() / (1 + sigma.double())
+    noise = widened(sigma)
+    return noise / (1 + noise)
 
 
 def _v_weight(sigma: Tensor) -> Tensor:

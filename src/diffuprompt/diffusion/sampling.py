@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from diffuprompt.engine.device import moved
 from diffuprompt.errors import ConfigError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -39,7 +40,7 @@ class Sampler(Protocol):
 
 
 def levels(sigmas: Tensor) -> list[float]:
-    """Return the grid as floats.
+    """Return the grid as floats; one on an accelerator makes the host wait, so keep it here.
 
     Raises:
         ConfigError: not ``(N,)`` with N at least 2, strictly falling, and positive but for a last
@@ -77,7 +78,7 @@ def draw_noise(x: Tensor, generator: Generators) -> Tensor:
 
 def _normal(shape: torch.Size, x: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(shape, generator=generator, device=generator.device, dtype=x.dtype)
-    return noise.to(x.device)
+    return moved(noise, x)
 
 
 class Counted:

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from diffuprompt.errors import ConfigError
 
@@ -32,6 +33,22 @@ def pick(name: str = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device: mps asked, but torch cannot use it here; try auto")
     return device
+
+
+def moved(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return ``tensor`` with the dtype and on the device of ``like``.
+
+    From the host to CUDA without waiting: its driver has taken a copy of pageable memory when the
+    call returns. MPS gives no such promise and waits.
+    """
+    if tensor.device == like.device or like.device.type != "cuda":
+        return tensor.to(like.dtype).to(like.device)  # in this order: MPS has no float64
+    return tensor.to(like.dtype).to(like.device, non_blocking=True)
+
+
+def generator_on(device: torch.device, seed: int) -> torch.Generator:
+    """Return a generator that draws on ``device``."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 def environment(device: torch.device | str = "cpu") -> dict[str, str]:

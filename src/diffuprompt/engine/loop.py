@@ -5,7 +5,6 @@ Epochs and steps count from 0; the ``step`` given to a task is the step within i
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from diffuprompt.engine.files import load_state, remove_parts, save_state
+from diffuprompt.engine.guard import Guard
 from diffuprompt.engine.metrics import MetricsFile
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.progress import NULL, Progress
@@ -25,6 +25,7 @@ from diffuprompt.errors import CheckpointError, TrainingError
 
 STATE_FILE = "state.pt"
 METRICS_FILE = "metrics.jsonl"
+TERM, GRADIENT = "the loss term", "the gradient"
 
 
 class Task(Protocol):
@@ -73,7 +74,9 @@ def train(
     CPU); a finished run is only loaded. ``no_decay`` chooses parameters without weight decay.
 
     Raises `CheckpointError` when the folder belongs to another run or is damaged, `TrainingError`
-    before an update with a loss or gradient that is not finite.
+    for a loss or gradient that is not finite: on the CPU before the update, on an accelerator when
+    numbers are read next, which is before they are shown (at most 10 times a second) and before
+    anything is saved. So no step waits for the device, and no spoiled state is ever saved.
     """
     run = _Run(task, optimiser.build(task.parameters(), no_decay=no_decay))
     plan = {
@@ -96,9 +99,12 @@ def train(
             while run.step < total:
                 epoch, step = divmod(run.step, steps_per_epoch)
                 lr = optimiser.lr_at(epoch, step, epochs, steps_per_epoch)
-                terms = run.update(epoch, step, lr, optimiser.clip_norm)
-                metrics.write(run.step, epoch=epoch, step=step, lr=lr, **terms)
-                run.finish(epoch, step, terms, last=step + 1 == steps_per_epoch)
+                run.update(epoch, step, lr, optimiser.clip_norm)
+                terms: dict[str, float] = {}
+                if run.guard.ready or run.step + 1 == total:
+                    terms = run.read()
+                    metrics.write(run.step, epoch=epoch, step=step, lr=lr, **terms)
+                run.finish(epoch, step, last=step + 1 == steps_per_epoch)
                 shown.advance(1, **terms)
                 due = run.step == total or time.monotonic() - saved_at >= save_every_s
                 if folder is not None and (due or stop.asked):
@@ -116,37 +122,45 @@ class _Run:
     def __init__(self, task: Task, optimizer: torch.optim.Optimizer) -> None:
         self.task, self.optimizer = task, optimizer
         self.params = [p for group in optimizer.param_groups for p in group["params"]]
+        self.guard = Guard()
         self.step = 0  # the next step, counted over all epochs
         self.sums: dict[str, float] = {}  # of each term over the current epoch
         self.counted = 0
         self.seconds = 0.0
         self._since = time.monotonic()
 
-    def update(self, epoch: int, step: int, lr: float, clip_norm: float | None) -> dict[str, float]:
-        """Do one guarded update and return the value of each term."""
+    def update(self, epoch: int, step: int, lr: float, clip_norm: float | None) -> None:
+        """Do one guarded update."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         losses = self.task.loss(epoch, step)
         if "loss" not in losses:
             raise TrainingError(f'a task must return a term "loss", got {sorted(losses)}')
-        terms = {name: float(term.detach()) for name, term in losses.items()}
-        _guard({f"the loss term {name!r}": value for name, value in terms.items()}, epoch, step)
+        self.guard.take(TERM, losses, epoch, step)
         losses["loss"].backward()
         norm = get_total_norm([p.grad for p in self.params if p.grad is not None])
-        _guard({"the gradient norm": float(norm)}, epoch, step)
+        self.guard.take(GRADIENT, {"norm": norm}, epoch, step)
         if clip_norm is not None:
             clip_grads_with_norm_(self.params, clip_norm, norm)
         self.optimizer.step()
+
+    def read(self) -> dict[str, float]:
+        """Count the terms of all steps since the last reading; return those of the newest."""
+        terms: dict[str, float] = {}
+        for record in self.guard.read():
+            if record.kind != TERM:
+                continue
+            if record.step == 0:
+                self.sums, self.counted = {}, 0
+            terms = {name: float(value) for name, value in record.values.items()}
+            for name, value in terms.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counted += 1
         return terms
 
-    def finish(self, epoch: int, step: int, terms: dict[str, float], *, last: bool) -> None:
-        """Count the step and let the task follow it up."""
-        if step == 0:
-            self.sums, self.counted = {}, 0
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.counted += 1
+    def finish(self, epoch: int, step: int, *, last: bool) -> None:
+        """Let the task follow the step up."""
         self.task.after_step(epoch, step)
         if last:
             self.task.after_epoch(epoch)
@@ -155,7 +169,8 @@ class _Run:
         self.seconds, self._since = self.seconds + now - self._since, now
 
     def save(self, path: Path, plan: dict[str, Any]) -> None:
-        """Replace the state file."""
+        """Replace the state file; raises before that when a number was not finite."""
+        self.read()
         state = {
             "plan": plan,
             "step": self.step,
@@ -180,15 +195,6 @@ class _Run:
         self.step, self.sums = state["step"], state["sums"]
         self.counted, self.seconds = state["counted"], state["seconds"]
         self._since = time.monotonic()
-
-
-def _guard(values: dict[str, float], epoch: int, step: int) -> None:
-    bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise TrainingError(
-            f"epoch {epoch}, step {step} (from 0): {'; '.join(bad)}, expected finite numbers; "
-            "nothing was updated by this step. Try a lower learning rate or clip_norm."
-        )
 
 
 def _same_plan(path: Path, old: Any, new: dict[str, Any]) -> None:

@@ -9,8 +9,7 @@ Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,37 +20,11 @@ from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import FitConfig
-from diffuprompt.generators.fitting import FitTask, quality, run
+from diffuprompt.errors import ConfigError
+from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
 from diffuprompt.generators.normalise import make_normaliser
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
-
-TaskLoss = Callable[[Tensor, Tensor], Tensor]
-"""``task_loss(flat (B, F), index (B,)) -> scalar``: how well prompts serve their images."""
-
-
-@dataclass(frozen=True, eq=False)
-class PromptPairs:
-    """Features ``(N, E)``, own prompts V0 ``(N, F)`` and overfitted V* ``(N, F)`` to learn from."""
-
-    features: Tensor
-    initial: Tensor
-    target: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What a generator makes of one training batch.
-
-    ``loss`` is its own loss, a scalar; ``guess`` ``(B, Z)`` the normalised prompts on which the
-    task loss is put, with their graph; ``usable`` ``(B,)`` the rows for which that makes sense,
-    None for all; ``shown`` further scalars for the log.
-    """
-
-    loss: Tensor
-    guess: Tensor
-    usable: Tensor | None = None
-    shown: dict[str, Tensor] = field(default_factory=dict)
 
 
 class PromptGenerator(nn.Module, ABC):
@@ -74,6 +47,7 @@ class PromptGenerator(nn.Module, ABC):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Keep the settings.
 
@@ -83,21 +57,31 @@ class PromptGenerator(nn.Module, ABC):
             config: the generator's own settings.
             fitting: how it is trained.
             seed: gives the initial weights and the fixed noise.
+            scope: what the fixed noise belongs to beside the seed and the spec: the data set's
+                name. Empty in artifacts of 0.1, whose noise belongs to seed and generator alone.
         """
         super().__init__()
+        self.scope = scope
         self.spec, self.condition_width = spec, condition_width
         self.config, self.fitting, self.seed = config, fitting, seed
         self.normaliser = make_normaliser(fitting, spec)
         self.num_noise = 0
 
+    @property
+    def kind(self) -> GeneratorKind:
+        """What is known of this kind of generator without building one."""
+        return KINDS[self.name]
+
     def fix_noise(self, size: int) -> None:
         """Let samples start from ``size`` normal numbers; without this there is no noise."""
-        drawn = torch.randn(1, size, generator=torch_stream(self.seed, self.name, "test-noise"))
+        drawn = torch.randn(1, size, generator=self._noise_stream())
         self.num_noise = size
         self.register_buffer("noise", drawn)
 
     @abstractmethod
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the generator's own loss and guesses for normalised targets ``z``.
 
         ``stream`` is the step's only source of randomness.
@@ -122,8 +106,13 @@ class PromptGenerator(nn.Module, ABC):
         """Return the noise ``(1, K)`` of one draw; that of draw 0 travels in the artifact."""
         if draw == 0:
             return self.noise
-        stream = torch_stream(self.seed, self.name, "test-noise", draw)
-        return torch.randn(self.noise.shape, generator=stream).to(self.noise)
+        return torch.randn(self.noise.shape, generator=self._noise_stream(draw)).to(self.noise)
+
+    def _noise_stream(self, *draw: int) -> torch.Generator:
+        """Name the noise by data set, seed and spec: slots of equal size differ by tower."""
+        if not self.scope:
+            return torch_stream(self.seed, self.name, "test-noise", *draw)
+        return torch_stream(self.seed, "test-noise", self.scope, self.spec.hash, *draw)
 
     def optimiser(self, steps: int) -> Optimiser:
         """Return how ``network`` is trained over ``steps`` steps in all."""
@@ -145,36 +134,58 @@ class PromptGenerator(nn.Module, ABC):
         named = self.network.named_parameters()
         return frozenset(n for n, p in named if p.ndim <= 1 or n.endswith(vectors))
 
-    def fit(
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask | None:
+        """Return what the training loop steps, where it is not what steps most generators."""
+        return None
+
+    def solver(self, nfe: int | None = None) -> nn.Module | None:
+        """Return what is fitted to the trained network to sample with ``nfe`` evaluations.
+
+        None (the configured number) or a number; None is returned where nothing needs a fit.
+        """
+        return None
+
+    @property
+    def fitted_for(self) -> tuple[int, ...]:
+        """Numbers of evaluations for which there is a solver."""
+        return ()
+
+    def fit_solver(
         self,
-        pairs: PromptPairs,
-        task_loss: TaskLoss,
+        features: Tensor,
         *,
+        nfe: int | None = None,
         folder: Path | None = None,
         fingerprint: str = "",
+        save_every_s: float = 30.0,
         progress: Progress = NULL,
     ) -> dict[str, float]:
-        """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
+        """Fit `solver` to the network as it is now; by default there is nothing to fit.
 
-        Returns the means of the last epoch's terms, and as statistics what the normaliser and
-        `quality` measure ("normaliser_...", "generated_..."). The averaged (EMA) weights stay in
-        place.
-        """
-        measured = self.normaliser.measure(pairs.initial, pairs.target)
-        task = self.task(pairs, task_loss)
-        self.train()
-        result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
-        self.eval()
-        told = self.settle(pairs.features, progress)
-        return {**result, **measured, **told, **quality(self, pairs)}
+        Args:
+            features: of the training images, ``(N, E)``.
+            nfe: evaluations of a sample; None for the configured number.
+            folder: where an interrupted fit goes on.
+            fingerprint: names all that the result depends on.
+            save_every_s: seconds of work that a kill may cost.
+            progress: shows what is going on.
 
-    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
-        """Fit what needs the trained network, on the training images' features; by default nothing.
-
-        Called in `eval` mode; returns statistics.
+        Returns:
+            What was measured, for the record.
         """
         return {}
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
-        """Return what the training loop steps."""
-        return FitTask(self, pairs, task_loss)
+    @classmethod
+    def upgrade(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of an artifact of 0.1 under today's names."""
+        return tensors
+
+    def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
+        """Return the mean of all prompts of an image, E[V*|pi] ``(B, F)``, by one evaluation.
+
+        Raises:
+            ConfigError: this generator takes no steps (``kind.stepwise``): without noise it is a
+                regression itself, and through its noise one evaluation cannot see.
+        """
+        stepwise = [name for name, kind in KINDS.items() if kind.stepwise]
+        raise ConfigError(f"{self.name} has no regression of its own, only {stepwise} have one")

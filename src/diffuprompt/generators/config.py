@@ -208,45 +208,96 @@ class GeneratorKind:
     """What the command line knows of a generator.
 
     Attributes:
+        title: in tables and figures.
         about: one line.
+        generator: the class, "module:Class", imported when the first one is built.
         section: its own settings beside "overfit" and "fit".
         config: their dataclass.
         reads: the settings of that section that it reads; others never enter a run.
+        sampling: those of ``reads`` that only decide how a trained network is sampled.
+        stepwise: whether it samples by steps from noise: then other numbers of evaluations can be
+            chosen, and one evaluation of much noise is a regression.
+        draws_noise: whether samples of one image differ from draw to draw.
+        joint: whether it can be trained together with the learner (``fit.mode``).
         defaults: where it differs from the sections' defaults: section -> key -> value.
     """
 
+    title: str
     about: str
+    generator: str
     section: str
     config: type
     reads: tuple[str, ...]
+    sampling: tuple[str, ...] = ()
+    stepwise: bool = False
+    draws_noise: bool = True
+    joint: bool = False
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def _rival(about: str, *reads: str, **defaults: Mapping[str, Any]) -> GeneratorKind:
-    keys = ("size", *reads)
+def _rival(
+    title: str,
+    about: str,
+    generator: str,
+    *reads: str,
+    draws_noise: bool = True,
+    **defaults: Mapping[str, Any],
+) -> GeneratorKind:
     return GeneratorKind(
-        about=about, section="rival", config=RivalConfig, reads=keys, defaults=defaults
+        title=title,
+        about=about,
+        generator=generator,
+        section="rival",
+        config=RivalConfig,
+        reads=("size", *reads),
+        sampling=tuple(key for key in reads if key == "temperature"),
+        draws_noise=draws_noise,
+        defaults=defaults,
     )
 
 
 KINDS: dict[str, GeneratorKind] = {
     "diffusion": GeneratorKind(
+        title="diffusion",
         about="a diffusion model over residuals to the learner's prompts",
+        generator="diffuprompt.generators.prompt_diffusion:PromptDiffusion",
         section="diffusion",
         config=DiffusionConfig,
         reads=tuple(f.name for f in fields(DiffusionConfig)),
+        sampling=("sampler", "grid", "nfe", "sigma_start", "guidance", "ensemble"),
+        stepwise=True,
+        joint=True,
     ),
-    "mlp": _rival("a perceptron that regresses prompts on the image"),
-    "transformer": _rival("diffusion's network without noise or time: a regression by queries"),
+    "mlp": _rival(
+        "mlp",
+        "a perceptron that regresses prompts on the image",
+        "diffuprompt.generators.mlp:PromptMlp",
+        draws_noise=False,
+    ),
+    "transformer": _rival(
+        "transformer",
+        "diffusion's network without noise or time: a regression by queries",
+        "diffuprompt.generators.rival_transformer:PromptTransformer",
+        draws_noise=False,
+    ),
     "gan": _rival(
+        "gan",
         "that transformer with noise, against a critic",
+        "diffuprompt.generators.gan:PromptGan",
         *("latent", "temperature"),
         rival={"latent": 128},
         fit={"lr": 2e-4},
     ),
-    "vae": _rival("a conditional variational autoencoder", "latent", "kl_weight", "temperature"),
+    "vae": _rival(
+        "vae",
+        "a conditional variational autoencoder",
+        "diffuprompt.generators.vae:PromptVae",
+        *("latent", "kl_weight", "temperature"),
+    ),
     "flow": _rival(
+        "flow",
         "affine couplings on principal coordinates, conditioned on the image",
+        "diffuprompt.generators.flow:PromptFlow",
         "temperature",
         fit={"normaliser": "whiten"},
     ),

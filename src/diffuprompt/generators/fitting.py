@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from diffuprompt.diffusion.ema import Ema
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.precision import mixed
-from diffuprompt.engine.progress import Progress
+from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
-
-if TYPE_CHECKING:
-    from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 
 STEPS = 800  # of training, where no number of epochs is asked for
 QUALITY_IMAGES, QUALITY_DRAWS = 64, 4
@@ -70,7 +69,7 @@ class FitTask:
         """Return the generator's own random stream of one name."""
         return torch_stream(self.owner.seed, self.owner.name, *names)
 
-    def look(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def targets(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the normalised targets ``(B, Z)`` and V0 ``(B, F)`` of some images."""
         return self.target[index], self.pairs.initial[index]
 
@@ -79,27 +78,29 @@ class FitTask:
         owner, config = self.owner, self.owner.fitting
         index = self.index(epoch, step)
         stream = self.stream("noise", epoch, step)
-        target, initial = self.look(index)
-        attempt = self.attempt(target, index, stream)
-        total = config.beta * attempt.loss
-        terms = {owner.name: attempt.loss, **attempt.shown}
+        target, initial = self.targets(index)
+        own = self.training_loss(target, index, stream)
+        total = config.beta * own.loss
+        terms = {owner.name: own.loss, **own.shown}
         chosen = torch.arange(len(index), device=index.device)
-        if attempt.usable is not None:
-            chosen = chosen[attempt.usable]
+        if own.usable is not None:
+            chosen = chosen[own.usable]
         if config.ce_samples:
             chosen = chosen[: config.ce_samples]  # the order is random already
         if config.ce_weight and len(chosen):
-            guess = owner.normaliser.decode(attempt.guess[chosen], initial[chosen])
+            guess = owner.normaliser.decode(own.guess[chosen], initial[chosen])
             terms["ce"] = self.task_loss(guess, index[chosen])
             total = total + config.ce_weight * terms["ce"]
         return {"loss": total, **terms}
 
-    def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, target_BZ: Tensor, index: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return what the generator makes of the images at ``index``."""
         noise = self.owner.fitting.condition_noise
         features = blurred(self.pairs.features[index], noise, stream)
         with mixed(self.owner.precision, target_BZ.device):
-            found = self.owner.attempt(target_BZ, features, stream)
+            found = self.owner.training_loss(target_BZ, features, stream)
         return replace(found, guess=found.guess.to(target_BZ.dtype))
 
     def after_step(self, epoch: int, step: int) -> None:
@@ -107,7 +108,7 @@ class FitTask:
         self.ema.update()
 
     def after_epoch(self, epoch: int) -> None:
-        """Nothing."""
+        """Called by the training loop; nothing follows an epoch."""
 
     def keep_average(self) -> None:
         """Leave the averaged weights in the network."""
@@ -127,42 +128,88 @@ def blurred(features_BE: Tensor, size: float, stream: torch.Generator) -> Tensor
     return features_BE + size * length_B1 * drawn * features_BE.shape[-1] ** -0.5
 
 
-def run(
-    task: FitTask, *, folder: Path | None, fingerprint: str, progress: Progress
+def fit(
+    generator: PromptGenerator,
+    pairs: PromptPairs,
+    task_loss: TaskLoss,
+    *,
+    folder: Path | None = None,
+    fingerprint: str = "",
+    save_every_s: float = 30.0,
+    progress: Progress = NULL,
 ) -> dict[str, float]:
-    """Train ``task`` by its owner's settings and leave the averaged weights in place."""
-    owner = task.owner
-    spared = owner.no_decay()
-    no_decay = {id(p) for name, p in owner.network.named_parameters() if name in spared}
+    """Train on L = CE + beta * own loss (eq. 8); resumable through ``folder``.
+
+    Returns the means of the last epoch's terms, and as statistics what the normaliser measures
+    ("normaliser_..."). The averaged (EMA) weights stay in place. A solver that is fitted to them is
+    left as it is, see `PromptGenerator.fit_solver`. ``save_every_s`` are the seconds of work that
+    a kill may cost.
+    """
+    measured = generator.normaliser.measure(pairs.initial, pairs.target)
+    task = make_task(generator, pairs, task_loss)
+    generator.train()
+    result = run(
+        generator,
+        task,
+        folder=folder,
+        fingerprint=fingerprint,
+        save_every_s=save_every_s,
+        progress=progress,
+    )
+    generator.eval()
+    return {**result, **measured}
+
+
+def make_task(generator: PromptGenerator, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask:
+    """Return what the training loop steps: the generator's own task, or the common one."""
+    return generator.own_task(pairs, task_loss) or FitTask(generator, pairs, task_loss)
+
+
+def run(
+    generator: PromptGenerator,
+    task: FittingTask,
+    *,
+    folder: Path | None,
+    fingerprint: str,
+    save_every_s: float,
+    progress: Progress,
+) -> dict[str, float]:
+    """Step ``task`` by the generator's settings and leave the averaged weights in place."""
+    spared = generator.no_decay()
+    no_decay = {p for name, p in generator.network.named_parameters() if name in spared}
     result = train(
         task,
-        owner.optimiser(task.epochs * task.steps_per_epoch),
+        generator.optimiser(task.epochs * task.steps_per_epoch),
         epochs=task.epochs,
         steps_per_epoch=task.steps_per_epoch,
         folder=folder,
         fingerprint=fingerprint,
+        save_every_s=save_every_s,
         progress=progress,
-        label=owner.name,
-        no_decay=lambda p: id(p) in no_decay,
+        label=generator.name,
+        no_decay=lambda p: p in no_decay,
     )
     task.keep_average()
     return result
 
 
 @torch.no_grad()
-def quality(owner: PromptGenerator, pairs: PromptPairs) -> dict[str, float]:
+def quality(owner: PromptGenerator, pairs: PromptPairs, **sampling: Any) -> dict[str, float]:
     """Return how near samples come to V*, and how far they are from each other.
 
     Both over evenly spaced training images, as shares of the mean squared (or root mean squared)
     distance of V0 to V*: ``generated_mse`` is 1 for the learner's own prompts and 0 for V*;
     ``generated_spread``, the standard deviation over four draws, is 0 for a deterministic
     generator. A spread near 1 with an error near 2 is a fair sample of a wide distribution.
+    ``sampling`` are further arguments of `PromptGenerator.sample`.
     """
     count = len(pairs.target)
     at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
     features, initial, target = (t[at] for t in (pairs.features, pairs.initial, pairs.target))
     draws = QUALITY_DRAWS if owner.num_noise else 1
-    flat_MBF = torch.stack([owner.sample(features, initial, draw=k) for k in range(draws)])
+    flat_MBF = torch.stack(
+        [owner.sample(features, initial, draw=k, **sampling) for k in range(draws)]
+    )
     size = (target - initial).square().mean()
     variance = flat_MBF.var(0, correction=1).mean() if draws > 1 else torch.zeros(())
     return {

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.diffusion.condition import Pi, PiNetwork
+from diffuprompt.engine.device import moved
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.networks import borrowed_chance, budget, hidden_width
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 COUPLINGS = 8
@@ -44,13 +46,14 @@ class PromptFlow(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise.
 
         Raises:
             ConfigError: zuko is missing, or the normaliser is not "whiten".
         """
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         if fitting.normaliser != "whiten":
             raise ConfigError(
                 f"fit.normaliser: a flow needs 'whiten' (principal coordinates), got "
@@ -65,14 +68,16 @@ class PromptFlow(PromptGenerator):
         stream = torch_stream(seed, self.name, "init")
         self.network = _Flow(self.normaliser.size, condition_width, fitting.pi, hidden, stream)
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the negative log-likelihood a coordinate (nats) and a sample."""
-        blur = BLUR * torch.randn(z_BZ.shape, generator=stream).to(z_BZ)
-        noise = torch.randn(z_BZ.shape, generator=stream).to(z_BZ)
+        blur = BLUR * moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
+        noise = moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         transform = self.network(features_BE)
         u, ladj = transform.call_and_ladj(z_BZ + blur)
         log_density = -0.5 * (u.square() + math.log(2 * math.pi)).sum(1) + ladj
-        return Attempt(-log_density.mean() / z_BZ.shape[1], transform.inv(noise))
+        return TrainingLoss(-log_density.mean() / z_BZ.shape[1], transform.inv(noise))
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the image of one draw of noise times ``temperature`` ``(B, R)``."""

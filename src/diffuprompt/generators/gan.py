@@ -8,7 +8,6 @@ Legend: B image, D width, E embedding, K noise number, Z normalised coordinate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,10 +21,11 @@ from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.condition import PiNetwork
 from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.device import moved
+from diffuprompt.engine.guard import Guard
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.errors import TrainingError
-from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask
 from diffuprompt.generators.networks import (
@@ -34,6 +34,7 @@ from diffuprompt.generators.networks import (
     borrowed_chance,
     reset,
 )
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 CRITIC_LAYERS = 4
@@ -59,9 +60,10 @@ class PromptGan(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.fix_noise(config.latent)
         self.network = QueryTransformer(
             TransformerConfig.preset(config.size, pi=fitting.pi),
@@ -77,15 +79,17 @@ class PromptGan(PromptGenerator):
             kind="adam", lr=self.fitting.lr, weight_decay=0.0, betas=BETAS, schedule="constant"
         )
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask:
         """Return the task that trains the critic too."""
         return _GanTask(self, pairs, task_loss)
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the squared distance to V* and a sample; the task adds the critic's opinion."""
-        noise = torch.randn(len(z_BZ), self.num_noise, generator=stream).to(z_BZ)
+        noise = moved(torch.randn(len(z_BZ), self.num_noise, generator=stream), z_BZ)
         guess = self.network(features_BE, noise, generator=stream)
-        return Attempt((guess - z_BZ).square().mean(), guess)
+        return TrainingLoss((guess - z_BZ).square().mean(), guess)
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the sample of one draw of noise times ``temperature`` ``(B, Z)``."""
@@ -139,9 +143,11 @@ class _GanTask(FitTask):
         )
         self.critic = critic.to(self.target)
         self.adam = torch.optim.Adam(critic.parameters(), lr=owner.fitting.lr, betas=BETAS)
+        self.guard = Guard()
 
     def state(self) -> dict[str, Any]:
-        """Return both players and the critic's optimiser."""
+        """Return both players and the critic's optimiser; raises when its loss was not finite."""
+        self.guard.read()
         adam = self.adam.state_dict()["state"]
         return {**super().state(), "critic": self.critic.state_dict(), "adam": adam}
 
@@ -152,9 +158,11 @@ class _GanTask(FitTask):
         groups = self.adam.state_dict()["param_groups"]
         self.adam.load_state_dict({"state": state["adam"], "param_groups": groups})
 
-    def attempt(self, target_BZ: Tensor, index: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, target_BZ: Tensor, index: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the distance to V* minus the critic's score."""
-        found = super().attempt(target_BZ, index, stream)
+        found = super().training_loss(target_BZ, index, stream)
         self.critic.requires_grad_(False).eval()  # its singular vectors move with its own steps
         score = self.critic(found.guess, self.pairs.features[index]).mean()
         return replace(found, loss=found.loss - score, shown={"mse": found.loss, "score": score})
@@ -166,17 +174,15 @@ class _GanTask(FitTask):
         real_BZ, features_BE = self.target[index], self.pairs.features[index]
         stream = self.stream("critic", epoch, step)
         with torch.no_grad():
-            fake_BZ = self.owner.attempt(real_BZ, features_BE, stream).guess
+            fake_BZ = self.owner.training_loss(real_BZ, features_BE, stream).guess
         self.critic.requires_grad_(True).train()
         loss = functional.relu(1 - self.critic(real_BZ, features_BE)).mean()
         loss = loss + functional.relu(1 + self.critic(fake_BZ, features_BE)).mean()
         if (epoch * self.steps_per_epoch + step) % R1_EVERY == 0:
             loss = loss + R1_EVERY * R1_GAMMA / 2 * self._slope(real_BZ, features_BE)
-        if not math.isfinite(float(loss.detach())):
-            raise TrainingError(
-                f"epoch {epoch}, step {step}: the critic's loss is {float(loss.detach())}; "
-                "lower fit.lr"
-            )
+        self.guard.take("the critic's", {"loss": loss}, epoch, step)
+        if self.guard.ready:
+            self.guard.read()
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         self.adam.step()

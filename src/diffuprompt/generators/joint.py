@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
-from diffuprompt.generators.fitting import QUALITY_IMAGES, FitTask, quality, run
+from diffuprompt.generators.fitting import QUALITY_IMAGES, FitTask, run
+from diffuprompt.generators.types import PromptPairs, TaskLoss
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +41,15 @@ class Base:
     problem: Problem
     overfit: OverfitConfig
     lr: float
+
+    def pairs(self, features_NE: Tensor) -> PromptPairs:
+        """Return some evenly spaced images with V* of the module as it is now."""
+        count = len(features_NE)
+        at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
+        at = at.to(features_NE.device)
+        with torch.no_grad():
+            initial = self.own(at)
+        return PromptPairs(features_NE[at], initial, self.best(initial, at))
 
     def best(self, initial_BF: Tensor, index_B: Tensor) -> Tensor:
         """Return V* ``(B, F)`` of some images, started at ``initial``, without a graph."""
@@ -79,7 +89,7 @@ class JointTask(FitTask):
         super().load_state(state)
         self.base.module.load_state_dict(state["base"])
 
-    def look(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def targets(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Overfit the batch; the gradient of V* passes to V0 as if the steps between were fixed.
 
         The paper discards "the gradient information" of those steps. With residual normalisers
@@ -99,24 +109,26 @@ def fit_joint(
     base: Base,
     folder: Path | None = None,
     fingerprint: str = "",
+    save_every_s: float = 30.0,
     progress: Progress = NULL,
 ) -> dict[str, float]:
     """Train generator and learner together; resumable through ``folder``.
 
     ``pairs`` are those of the learner as it comes in: the normaliser is measured on them. Returns
-    what `PromptGenerator.fit` returns, measured on the learner as it goes out.
+    what `fitting.fit` returns.
     """
     measured = generator.normaliser.measure(pairs.initial, pairs.target)
     base.module.requires_grad_(True)
     generator.train()
     task = JointTask(generator, pairs, task_loss, base)
-    result = run(task, folder=folder, fingerprint=fingerprint, progress=progress)
+    result = run(
+        generator,
+        task,
+        folder=folder,
+        fingerprint=fingerprint,
+        save_every_s=save_every_s,
+        progress=progress,
+    )
     generator.eval()
-    told = generator.settle(pairs.features, progress)
     base.module.requires_grad_(False)
-    count = len(pairs.initial)
-    at = torch.linspace(0, count - 1, min(QUALITY_IMAGES, count)).round().long()
-    at = at.to(pairs.initial.device)
-    initial = base.own(at)
-    now = PromptPairs(pairs.features[at], initial, base.best(initial, at))
-    return {**result, **measured, **told, **quality(generator, now)}
+    return {**result, **measured}

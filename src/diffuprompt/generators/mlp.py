@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.condition import PiNetwork
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.networks import budget, hidden_width
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 WIDE, RANK = 4096, 64  # more outputs than this come from a head of this rank
@@ -38,9 +39,10 @@ class PromptMlp(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         size = self.normaliser.size
         rank = RANK if size > WIDE else size
         left = budget(config.size) - (rank * size if rank < size else 0)
@@ -68,10 +70,12 @@ class PromptMlp(PromptGenerator):
             elif isinstance(part, PiNetwork):
                 part.reset(generator)
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the mean squared error and the answer."""
         guess = self.network(features_BE)
-        return Attempt((guess - z_BZ).square().mean(), guess)
+        return TrainingLoss((guess - z_BZ).square().mean(), guess)
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the answer ``(B, Z)``; there is no noise to draw."""

@@ -136,7 +136,7 @@ class Whitened(Normaliser):
         return initial_BF + self.scale * ((z_BZ * self.size_R) @ self.basis)
 
 
-class Literal(Normaliser):
+class Unnormalised(Normaliser):
     """No normalisation: z is V* itself, as the paper's equations read (arXiv 2410.20164)."""
 
     measured: Tensor
@@ -175,7 +175,7 @@ def make_normaliser(config: FitConfig, spec: PromptSpec) -> Normaliser:
     if name == "whiten":
         return Whitened(spec, config.rank)
     if name == "none":
-        return Literal(spec)
+        return Unnormalised(spec)
     hint = near_miss(name, NORMALISERS)
     raise ConfigError(f"fit.normaliser: expected one of {list(NORMALISERS)}, got {name!r}.{hint}")
 

@@ -5,8 +5,12 @@ Legend: B image, E embedding, F flat, Z normalised coordinate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffuprompt.diffusion.amed import plan
 from diffuprompt.diffusion.amed_fit import Start, fit_amed
@@ -14,15 +18,16 @@ from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.denoiser import make_denoiser
 from diffuprompt.diffusion.grids import make_grid
 from diffuprompt.diffusion.loss import denoising_loss
-from diffuprompt.diffusion.samplers import NEEDS_NOISE, get_sampler
-from diffuprompt.diffusion.sampling import Denoise
+from diffuprompt.diffusion.samplers import NEEDS_FIT, NEEDS_NOISE, get_sampler
+from diffuprompt.diffusion.sampling import Denoise, Sampler
 from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
-from diffuprompt.engine.progress import Progress
+from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 HIDING = 80.0  # sigma at which unit data are 0.02 % of the variance
@@ -44,9 +49,10 @@ class PromptDiffusion(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
-        """Build an untrained generator; ``seed`` gives the initial weights and the fixed noise."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        """Build an untrained generator; see `PromptGenerator` for the arguments."""
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.fix_noise(self.normaliser.size)
         self.network = TokenTransformer(
             TransformerConfig.preset(
@@ -59,8 +65,8 @@ class PromptDiffusion(PromptGenerator):
             generator=torch_stream(seed, "diffusion", "init"),
         )
         self.schedule = make_schedule(config.schedule, config.steps)
-        self.amed = self._unfitted() if config.sampler == "amed" else None
-        if self.amed is None:
+        self.solvers = nn.ModuleDict()  # of AMED: number of evaluations -> what was fitted for it
+        if self.solver() is None:
             get_sampler(config.sampler)  # a wrong name fails now, not after training
         self._grid(config.sampler, config.nfe)
 
@@ -83,7 +89,9 @@ class PromptDiffusion(PromptGenerator):
             generator=generator,
         )
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the denoising loss at random noise; guesses at too much noise are not usable.
 
         Guesses without a condition are put before the task loss like all others.
@@ -102,7 +110,7 @@ class PromptDiffusion(PromptGenerator):
             weight=config.weight,
         )
         limit = config.ce_max_sigma
-        return Attempt(out.loss, out.x0, out.sigma <= limit if limit else None)
+        return TrainingLoss(out.loss, out.x0, out.sigma <= limit if limit else None)
 
     def generate(
         self,
@@ -121,30 +129,39 @@ class PromptDiffusion(PromptGenerator):
             nfe: another number of grid points.
 
         Raises:
-            ConfigError: AMED was not fitted, or for another ``nfe``, even one with the same grid:
-                an odd number does without the first evaluation of the even one above it.
+            ConfigError: AMED was not fitted for ``nfe``, be it for one with the same grid: an odd
+                number does without the first evaluation of the even one above it.
         """
         name, size = sampler or self.config.sampler, self.config.ensemble
         nfe = nfe or self.config.nfe
-        if name == "amed" and self.amed is not None and nfe != self.config.nfe:
+        if name in NEEDS_FIT and str(nfe) not in self.solvers:
+            fitted = ", ".join(self.solvers) or "none"
             raise ConfigError(
-                f"nfe: AMED was fitted for {self.config.nfe} evaluations, got {nfe}; take another "
-                "sampler, or fit AMED again with diffusion.nfe"
+                f"nfe: {name} was fitted for these numbers of evaluations: {fitted}; got {nfe}. "
+                "Take another sampler, or fit it again for that number"
             )
         sigmas = self._grid(name, nfe)
         draws = range(draw * size, (draw + 1) * size)
-        each = [self._carry(features_BE, k, name, sigmas) for k in draws]
+        solver = self.solvers[str(nfe)] if name in NEEDS_FIT else None
+        each = [self._carry(features_BE, k, name, sigmas, solver) for k in draws]
         return each[0] if size == 1 else torch.stack(each).mean(0)
 
-    def _carry(self, condition: Tensor, draw: int, name: str, sigmas: Tensor) -> Tensor:
-        """Carry one draw of noise down the grid."""
+    def _carry(
+        self,
+        condition: Tensor,
+        draw: int,
+        name: str,
+        sigmas: Tensor,
+        solver: nn.Module | None = None,
+    ) -> Tensor:
+        """Carry one draw of noise down the grid, with the sampler of a name or a fitted one."""
         x = float(sigmas[0]) * self.draw_noise(draw).expand(condition.shape[0], -1)
         # one stream for all rows: an image's prompts must not depend on its neighbours
         stream = torch_stream(self.seed, "sampler", *([draw] if draw else []))
         extra = {"generator": [stream]} if name in NEEDS_NOISE else {}
         denoise = self.denoise(condition, guidance=self.config.guidance)
-        fitted = self.amed if name == "amed" else None
-        return (fitted or get_sampler(name))(denoise, x, sigmas, **extra)
+        carry: Sampler = solver or get_sampler(name)
+        return carry(denoise, x, sigmas, **extra)
 
     def sample(
         self,
@@ -169,38 +186,77 @@ class PromptDiffusion(PromptGenerator):
         z_BZ = self._carry(features_BE, 0, "euler", sigmas)
         return self.normaliser.decode(z_BZ, initial_BF)
 
-    def settle(self, features: Tensor, progress: Progress) -> dict[str, float]:
-        """Fit AMED, where it is the sampler, to the network as it is now.
+    def solver(self, nfe: int | None = None) -> nn.Module | None:
+        """Return AMED's pairs for ``nfe`` evaluations where AMED is the sampler, made if needed."""
+        if self.config.sampler not in NEEDS_FIT:
+            return None
+        nfe = nfe or self.config.nfe
+        if str(nfe) not in self.solvers:
+            made = AmedPredictor(
+                self._grid(self.config.sampler, nfe),
+                afs=plan(nfe)[1],
+                generator=torch_stream(self.seed, self.name, "amed-init"),
+            )
+            self.solvers[str(nfe)] = made.to(self.noise)
+        return self.solvers[str(nfe)]
+
+    @property
+    def fitted_for(self) -> tuple[int, ...]:
+        """Numbers of evaluations for which AMED has pairs."""
+        return tuple(sorted(map(int, self.solvers)))
+
+    def fit_solver(
+        self,
+        features: Tensor,
+        *,
+        nfe: int | None = None,
+        folder: Path | None = None,
+        fingerprint: str = "",
+        save_every_s: float = 30.0,
+        progress: Progress = NULL,
+    ) -> dict[str, float]:
+        """Fit AMED, where it is the sampler, to the network as it is now; see `PromptGenerator`.
 
         On up to 64 training images, each with noise of its own, so that any draw is served.
         """
-        if self.amed is None:
+        nfe = nfe or self.config.nfe
+        self.solvers.pop(str(nfe)) if str(nfe) in self.solvers else None  # again gives the same
+        solver = self.solver(nfe)
+        if not isinstance(solver, AmedPredictor):
             return {}
-        self.amed = self._unfitted().to(self.noise)  # fitting again gives the same again
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.network.requires_grad_(False)
         try:
-            return fit_amed(self.amed, self._starts(features), progress=progress)
+            return fit_amed(
+                solver,
+                self._starts(features, nfe),
+                folder=folder,
+                fingerprint=fingerprint,
+                save_every_s=save_every_s,
+                progress=progress,
+            )
         finally:
             for parameter in trained:
                 parameter.requires_grad_(True)
 
-    def _starts(self, features: Tensor) -> list[Start]:
+    def _starts(self, features: Tensor, nfe: int) -> list[Start]:
         """Return batches of images with noise, from where AMED and its teacher both start."""
         at = torch.linspace(0, len(features) - 1, min(AMED_IMAGES, len(features))).round().long()
         stream = torch_stream(self.seed, self.name, "amed-noise")
         drawn = torch.randn(len(at), self.num_noise, generator=stream).to(self.noise)
-        x = float(self._grid("amed", self.config.nfe)[0]) * drawn
+        x = float(self._grid(self.config.sampler, nfe)[0]) * drawn
         parts = torch.arange(len(at)).split(AMED_BATCH)
         guidance = self.config.guidance
         return [(self.denoise(features[at[i]], guidance=guidance), x[i]) for i in parts]
 
-    def _unfitted(self) -> AmedPredictor:
-        return AmedPredictor(
-            self._grid("amed", self.config.nfe),
-            afs=plan(self.config.nfe)[1],
-            generator=torch_stream(self.seed, self.name, "amed-init"),
-        )
+    @classmethod
+    def upgrade(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of an artifact of 0.1, whose one AMED was called "amed"."""
+        old, new = "amed.", f"solvers.{config['nfe']}."
+        return {
+            new + name.removeprefix(old) if name.startswith(old) else name: tensor
+            for name, tensor in tensors.items()
+        }
 
     def no_decay(self) -> frozenset[str]:
         """Return the names of biases, norms and positions."""
@@ -208,5 +264,5 @@ class PromptDiffusion(PromptGenerator):
 
     def _grid(self, sampler: str, nfe: int, *, least: float = 0.0) -> Tensor:
         start = min(max(self.config.sigma_start, least), self.schedule.sigma_max)
-        points = plan(nfe)[0] if sampler == "amed" else nfe
+        points = plan(nfe)[0] if sampler in NEEDS_FIT else nfe
         return make_grid(self.config.grid, points, self.schedule, sigma_max=start)

@@ -1,22 +1,21 @@
-"""Generators by name."""
+"""Generators by name: build what `KINDS` describes."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, FitConfig
-from diffuprompt.generators.flow import PromptFlow
-from diffuprompt.generators.gan import PromptGan
-from diffuprompt.generators.mlp import PromptMlp
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
-from diffuprompt.generators.rival_transformer import PromptTransformer
-from diffuprompt.generators.vae import PromptVae
+from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
 from diffuprompt.prompts import PromptSpec
 
-_EVERY = (PromptDiffusion, PromptMlp, PromptTransformer, PromptGan, PromptVae, PromptFlow)
-GENERATORS: dict[str, type[PromptGenerator]] = {kind.name: kind for kind in _EVERY}
+
+def generator_class(kind: GeneratorKind) -> type[PromptGenerator]:
+    """Return the class that a kind names, imported now."""
+    module, _, name = kind.generator.partition(":")
+    found: type[PromptGenerator] = getattr(import_module(module), name)
+    return found
 
 
 def build_generator(
@@ -27,6 +26,7 @@ def build_generator(
     fitting: FitConfig,
     *,
     seed: int,
+    scope: str = "",
 ) -> PromptGenerator:
     """Return an untrained generator.
 
@@ -37,14 +37,16 @@ def build_generator(
         config: the generator's own settings, of the type that its kind names.
         fitting: how it is trained.
         seed: gives the initial weights and the noise.
+        scope: what the noise belongs to, see `PromptGenerator`.
 
     Raises:
         ConfigError: the name is unknown, or a setting does not fit the generator.
     """
-    if name not in GENERATORS:
-        known = list(GENERATORS)
+    if name not in KINDS:
+        known = list(KINDS)
         raise ConfigError(
             f"generator: expected one of {known}, got {name!r}.{near_miss(name, known)}"
         )
-    assert isinstance(config, KINDS[name].config)
-    return GENERATORS[name](spec, condition_width, config, fitting, seed=seed)
+    kind = KINDS[name]
+    assert isinstance(config, kind.config)
+    return generator_class(kind)(spec, condition_width, config, fitting, seed=seed, scope=scope)

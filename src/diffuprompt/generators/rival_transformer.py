@@ -10,9 +10,10 @@ from torch import Tensor
 
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import Attempt, PromptGenerator
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.networks import QueryTransformer
+from diffuprompt.generators.types import TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 
@@ -30,9 +31,10 @@ class PromptTransformer(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.network = QueryTransformer(
             TransformerConfig.preset(config.size, pi=fitting.pi),
             self.normaliser.groups,
@@ -40,10 +42,12 @@ class PromptTransformer(PromptGenerator):
             generator=torch_stream(seed, self.name, "init"),
         )
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return the mean squared error and the answer."""
         guess = self.network(features_BE, generator=stream)
-        return Attempt((guess - z_BZ).square().mean(), guess)
+        return TrainingLoss((guess - z_BZ).square().mean(), guess)
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the answer ``(B, Z)``; there is no noise to draw."""

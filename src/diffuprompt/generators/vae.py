@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.engine.device import moved
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import Attempt, PromptGenerator, PromptPairs, TaskLoss
+from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask
 from diffuprompt.generators.networks import QueryTransformer, ReadingTransformer, reset
+from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec
 
 FREE_BITS = 0.05  # a latent number may keep this much for nothing (Kingma et al., 1606.04934)
@@ -43,9 +45,10 @@ class PromptVae(PromptGenerator):
         fitting: FitConfig,
         *,
         seed: int,
+        scope: str = "",
     ) -> None:
         """Build an untrained generator; ``seed`` gives the initial weights and the fixed code."""
-        super().__init__(spec, condition_width, config, fitting, seed=seed)
+        super().__init__(spec, condition_width, config, fitting, seed=seed, scope=scope)
         self.fix_noise(config.latent)
         self.kl_weight = 0.0  # the task warms it up
         self.network = _Vae(
@@ -56,24 +59,26 @@ class PromptVae(PromptGenerator):
             torch_stream(seed, self.name, "init"),
         )
 
-    def task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FitTask:
+    def own_task(self, pairs: PromptPairs, task_loss: TaskLoss) -> FittingTask:
         """Return the task that warms the KL weight up."""
         return _VaeTask(self, pairs, task_loss)
 
-    def attempt(self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator) -> Attempt:
+    def training_loss(
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
+    ) -> TrainingLoss:
         """Return reconstruction plus weighted KL, and the reconstruction.
 
         The KL divergence is summed over latent numbers and divided by their count; numbers below
         the free bits are not pushed further.
         """
         mean, logvar = self.network.encode(z_BZ, features_BE, stream)
-        noise = torch.randn(mean.shape, generator=stream).to(mean)
+        noise = moved(torch.randn(mean.shape, generator=stream), mean)
         code = mean + (0.5 * logvar).exp() * noise
         guess = self.network.decoder(features_BE, code, generator=stream)
         kl_K = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(0)
         error = (guess - z_BZ).square().mean()
         loss = error + self.kl_weight * kl_K.clamp_min(FREE_BITS).mean()
-        return Attempt(loss, guess, shown={"mse": error, "kl": kl_K.mean()})
+        return TrainingLoss(loss, guess, shown={"mse": error, "kl": kl_K.mean()})
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the decoded code of one draw ``(B, Z)``."""

@@ -7,7 +7,6 @@ people. Nothing in it is executed on loading, and nothing that does not fit is p
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from diffuprompt.checkpoints.load import as_path, load_clip, portable_name
 from diffuprompt.clip.model import Clip
 from diffuprompt.clip.text import TextPlan
+from diffuprompt.diffusion.samplers import NEEDS_FIT
 from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.base import PromptGenerator
@@ -27,8 +27,11 @@ from diffuprompt.generators.config import KINDS, FitConfig
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.hub.card import card
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.registry import build_learner
+from diffuprompt.learners.registry import build_learner, upgrade_options
+from diffuprompt.runs.cache import checksum
 
+SCHEMA: Literal["diffuprompt.artifact/2"] = "diffuprompt.artifact/2"
+OLD_SCHEMA = "diffuprompt.artifact/1"
 TENSORS, DESCRIPTION, CARD = "prompts.safetensors", "artifact.json", "README.md"
 
 
@@ -43,6 +46,8 @@ class GeneratorPart(_Model):
     config: dict[str, Any]
     fit: dict[str, Any]
     seed: int
+    scope: str = ""  # what the noise belongs to; 0.1 had none
+    solvers: tuple[int, ...] = ()  # numbers of evaluations that a solver was fitted for
 
     @field_validator("name")
     @classmethod
@@ -55,9 +60,10 @@ class GeneratorPart(_Model):
 class Description(_Model):
     """The content of ``artifact.json``."""
 
-    schema_name: Literal["diffuprompt.artifact/1"] = "diffuprompt.artifact/1"
+    schema_name: Literal["diffuprompt.artifact/2"] = SCHEMA
     backbone: str
-    backbone_hash: str
+    backbone_hash: str  # of the weights alone
+    backbone_identity: str  # of all that features depend on; empty in artifacts of 0.1
     preprocess: dict[str, Any]
     classes: tuple[str, ...]
     learner: str
@@ -99,11 +105,14 @@ def save_artifact(
             config=dataclasses.asdict(generator.config),
             fit=dataclasses.asdict(generator.fitting),
             seed=generator.seed,
+            scope=generator.scope,
+            solvers=generator.fitted_for,
         )
     clip = learner.clip
     description = Description(
         backbone=portable_name(clip.name),
         backbone_hash=clip.weights_hash,
+        backbone_identity=clip.identity,
         preprocess=clip.preprocess.to_hf(),
         classes=classes,
         learner=learner.name,
@@ -111,7 +120,7 @@ def save_artifact(
         spec=learner.spec.to_json(),
         spec_hash=learner.spec.hash,
         generator=part,
-        tensors_hash=tensors_hash(tensors),
+        tensors_hash=checksum(tensors),
         training=dict(training),
     )
     write_tensors(folder / TENSORS, tensors, {"format": "pt"})
@@ -146,12 +155,29 @@ def load_artifact(
     folder = Path(folder)
     description = read_description(folder)
     tensors, _ = read_tensors(folder / TENSORS)
-    if tensors_hash(tensors) != description.tensors_hash:
+    if checksum(tensors) != description.tensors_hash:
         raise CheckpointError(
             f"{folder / TENSORS}: the tensors are not those that {DESCRIPTION} describes; "
             "copy the whole artifact folder again"
         )
     clip = clip or _backbone(folder, description, backbone, device)
+    _check_backbone(folder, description, clip)
+    part = description.generator
+    learner, generator = _build(description, clip, plan, folder / DESCRIPTION)
+    if generator is not None and part is not None:
+        tensors = _of_today(tensors, generator, part)
+    fill(learner, tensors, "learner.", folder / TENSORS)
+    if generator is not None:
+        fill(generator, tensors, "generator.", folder / TENSORS)
+        generator.to(clip.device).eval().requires_grad_(False)
+    left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
+    if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
+        raise CheckpointError(f"{folder / TENSORS}: unexpected tensors {left or 'of a generator'}")
+    return Artifact(description, clip, learner.to(clip.device).requires_grad_(False), generator)
+
+
+def _check_backbone(folder: Path, description: Description, clip: Clip) -> None:
+    """Raise `CheckpointError` unless ``clip`` is the backbone that was trained on."""
     if clip.weights_hash != description.backbone_hash:
         raise CheckpointError(
             f"{folder}: the prompts were learned on {description.backbone!r} with weights "
@@ -163,15 +189,21 @@ def load_artifact(
             f"{folder}: the backbone's preprocessing differs from the one at training; "
             "restore its preprocessor_config.json"
         )
-    learner, generator = _build(description, clip, plan, folder / DESCRIPTION)
-    fill(learner, tensors, "learner.", folder / TENSORS)
-    if generator is not None:
-        fill(generator, tensors, "generator.", folder / TENSORS)
-        generator.to(clip.device).eval().requires_grad_(False)
-    left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
-    if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
-        raise CheckpointError(f"{folder / TENSORS}: unexpected tensors {left or 'of a generator'}")
-    return Artifact(description, clip, learner.to(clip.device).requires_grad_(False), generator)
+    if description.backbone_identity not in ("", clip.identity):
+        raise CheckpointError(
+            f"{folder}: the backbone {clip.name!r} has the weights of training, but another "
+            "configuration or vocabulary; restore its config.json and its tokenizer files"
+        )
+
+
+def _of_today(
+    tensors: Mapping[str, Tensor], generator: PromptGenerator, part: GeneratorPart
+) -> dict[str, Tensor]:
+    """Return an artifact's tensors with those of the generator under today's names."""
+    prefix = "generator."
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    rest = {k: v for k, v in tensors.items() if not k.startswith(prefix)}
+    return rest | {prefix + k: v for k, v in generator.upgrade(part.config, own).items()}
 
 
 def _backbone(
@@ -198,9 +230,12 @@ def _build(
     generator = None
     try:
         learner = build_learner(
-            description.learner, clip, description.learner_config, plan=plan,
+            description.learner,
+            clip,
+            upgrade_options(description.learner, description.learner_config),
+            plan=plan,
             generator=torch.Generator().manual_seed(0),
-        )  # fmt: skip
+        )
         if part := description.generator:
             generator = build_generator(
                 part.name,
@@ -209,7 +244,10 @@ def _build(
                 KINDS[part.name].config(**part.config),
                 FitConfig(**part.fit),
                 seed=part.seed,
+                scope=part.scope,
             )
+            for nfe in part.solvers:
+                generator.solver(nfe)
     except (ConfigError, TypeError, ValueError, RuntimeError) as cause:
         raise CheckpointError(f"{file}: describes nothing that can be built: {cause}") from cause
     if (learner.spec.hash, learner.spec.to_json()) != (description.spec_hash, description.spec):
@@ -223,21 +261,30 @@ def _build(
 def read_description(folder: Path) -> Description:
     """Read and validate ``artifact.json``; all problems at once."""
     path = Path(folder) / DESCRIPTION
+    data = read_json(path)
+    found = data.get("schema_name") if isinstance(data, dict) else None
+    if found not in (SCHEMA, OLD_SCHEMA):
+        raise CheckpointError(
+            f"{path}: expected schema {SCHEMA!r} or {OLD_SCHEMA!r}, got {found!r}; an artifact of "
+            "a later version needs that version: pip install --upgrade diffuprompt"
+        )
     try:
-        return Description.model_validate(read_json(path))
+        return Description.model_validate(_upgraded(data) if found == OLD_SCHEMA else data)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise CheckpointError(f"{path}: not a valid artifact\n  " + "\n  ".join(lines)) from error
 
 
-def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Return sixteen hex digits over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        t = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tuple(t.shape)}|{t.dtype}|".encode())
-        digest.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an ``artifact.json`` of 0.1 as one of today."""
+    part = data.get("generator")
+    if isinstance(part, dict):
+        config = part.get("config")
+        solvers = []
+        if isinstance(config, dict) and config.get("sampler") in NEEDS_FIT:
+            solvers = [config.get("nfe")]
+        part = {**part, "solvers": solvers}
+    return {**data, "schema_name": SCHEMA, "backbone_identity": "", "generator": part}
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, file: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diffuprompt.learners.presets import find_method
+
 _CARD = """\
 # {title}
 
@@ -40,9 +42,9 @@ diffuprompt predict photo.jpg --artifact this/folder
 def card(description: Mapping[str, Any], size: int) -> str:
     """Return the Markdown text for an artifact's description with ``size`` learned numbers."""
     training, classes = description["training"], list(description["classes"])
-    generator = description["generator"]
+    generator, method = description["generator"], find_method(description["learner"])
     return _CARD.format(
-        title=f"{description['learner']} on {training.get('dataset', 'a data set')}",
+        title=f"{method.title} on {training.get('dataset', 'a data set')}",
         backbone=description["backbone"],
         backbone_hash=description["backbone_hash"],
         learner=description["learner"],

@@ -19,6 +19,7 @@ from diffuprompt.checkpoints.pickles import read_pickle
 from diffuprompt.clip.model import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.hub.artifact import Description, fill, save_artifact
+from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.legacy_keys import LegacyKeys
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.presets import find_method
@@ -27,7 +28,6 @@ from diffuprompt.learners.registry import build_learner
 # Never passed over, unless in a frozen teacher; all else in a file is frozen.
 _LEARNED = re.compile(r"VPT|\bctx\b|compound_prompt|meta_net|adapter|prompt_learner\.proj")
 _TEACHER = re.compile(r"ZS_image_encoder|model_distill")
-MOST_WORDS = 4  # with more tokens than this, the repositories start from random vectors
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,27 @@ def import_legacy(
         CheckpointError: as `read_legacy`, or the tensors do not fit the backbone.
     """
     legacy = read_legacy(path, method)
-    own = float(clip.logit_scale)
-    if legacy.logit_scale is not None and abs(legacy.logit_scale - own) > 0.01:  # fp16 at 4.6
+    scale = float(clip.logit_scale)
+    if legacy.logit_scale is not None and abs(legacy.logit_scale - scale) > 0.01:  # fp16 at 4.6
         raise CheckpointError(
             f"{path}: was trained on a CLIP with logit_scale {legacy.logit_scale:.3f}, "
-            f"{clip.name!r} has {own:.3f}; name the right one with --backbone"
+            f"{clip.name!r} has {scale:.3f}; name the right one with --backbone"
         )
-    found = {**_options(legacy.tensors), **(options or {})}
-    learner = build_learner(method, clip, found, generator=torch.Generator().manual_seed(0))
-    tensors = legacy.tensors
-    if "ctx" in tensors and tensors["ctx"].ndim == 2 and learner.state_dict()["ctx"].ndim == 3:
-        tensors = {**tensors, "ctx": tensors["ctx"][None]}  # one context, shared by all classes
+    shapes = {name: tuple(tensor.shape) for name, tensor in legacy.tensors.items()}
+    told = type(find_method(method).options).from_shapes(shapes)
+    learner = build_learner(
+        method, clip, {**told, **(options or {})}, generator=torch.Generator().manual_seed(0)
+    )
+    own = learner.state_dict()
+    tensors = {  # one context for all classes is (M, D) there, (1, M, D) here
+        name: t[None] if name in own and own[name].shape == (1, *t.shape) else t
+        for name, t in legacy.tensors.items()
+    }
     fill(learner, tensors, "", path)
-    if found.get("class_specific", 0) not in (0, len(classes)):
-        raise ConfigError(
-            f"--classes: the contexts of {path} belong to {found['class_specific']} classes, got "
-            f"{len(classes)} names"
-        )
+    try:
+        learner.tokens(Classes(classes))
+    except ConfigError as cause:
+        raise ConfigError(f"--classes: {path}: {cause}") from cause
     training = {"imported": path.name, "epoch": legacy.epoch}
     return save_artifact(out, learner, tuple(classes), None, training)
 
@@ -126,20 +130,3 @@ def _our_name(key: str, keys: LegacyKeys) -> str | None:
         if match := re.fullmatch(pattern, key):
             return re.sub(r"<(\d+)>", lambda m: str(int(m[1]) + 1), match.expand(ours))
     return None
-
-
-def _options(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what the shapes tell: numbers of tokens and layers."""
-    if "ctx" in tensors:
-        ctx = tensors["ctx"]
-        own = {"class_specific": len(ctx)} if ctx.ndim == 3 else {}
-        return {"num_ctx": ctx.shape[-2], "ctx_init": None, **own}
-    text = [name for name in tensors if name.startswith("family.text.")]
-    vision = [name for name in tensors if name.startswith("family.vision.")]
-    count = len(tensors[text[0]]) if text else 0
-    found: dict[str, Any] = {"num_ctx": count, "depth": max(len(text), 1)}
-    if count > MOST_WORDS:
-        found["ctx_init"] = None
-    if vision:
-        found |= {"vision_ctx": len(tensors[vision[0]]), "vision_depth": len(vision)}
-    return found

@@ -1,207 +1,202 @@
-"""Score a trained run on its test images, with its controls, and write the record.
+"""Score a trained run on any number of test sets, and write its record.
 
-Legend: B image, C class, F flat, N test images.
+What was stored counts: the configuration of the run, its artifact, its stages. Nothing is resolved
+anew, and nothing is trained again.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.engine.files import write_text
 from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.errors import DataError
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.controls import Control, control_prompts
-from diffuprompt.hub.artifact import load_artifact
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.job import JobConfig, command
-from diffuprompt.jobs.run_folder import RunFolder, read_run
-from diffuprompt.jobs.workbench import Workbench, prepare
-from diffuprompt.learners.base import Learner
-from diffuprompt.protocols.roles import Subset
-from diffuprompt.record import Job, Record, Score, Variant, read_record
-from diffuprompt.stages.flat_prompts import own_prompts
-from diffuprompt.stages.overfitting import overfit_images, overfit_train
-from diffuprompt.stages.scorer import Scorer, in_batches
+from diffuprompt.jobs.prepare import Prepared, prepare
+from diffuprompt.jobs.record import make_record
+from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
+from diffuprompt.jobs.scoring import Scoring
+from diffuprompt.jobs.test_sets import (
+    TestSet,
+    check_distinct,
+    is_of,
+    missing,
+    open_test_set,
+    own_test_sets,
+)
+from diffuprompt.record import Record, Score, Variant, read_record
 
 log = logging.getLogger(__name__)
 
 
 def evaluate_run(
-    run: Path, *, evaluation: Evaluation | None = None, progress: Progress = NULL
+    run: Path,
+    *,
+    evaluation: Evaluation | None = None,
+    data: Sequence[str] = (),
+    data_root: Path | None = None,
+    again: bool = False,
+    rehash: bool = False,
+    save_every_s: float = 30.0,
+    progress: Progress = NULL,
 ) -> Path:
     """Score a trained run and return its ``record.json``.
 
-    A run whose record holds all that is asked is left alone; what is missing is added.
+    What the record holds already of the same images is left alone; what is missing is added.
 
     Args:
         run: a folder that `train_job` returned.
         evaluation: what to score of generated prompts; None for everything but sweeps.
+        data: further data sets to test on, see `open_test_set`; none: the run's own.
+        data_root: where they are; None: as for the run's own.
+        again: score anew what has been scored.
+        rehash: read every file again, whatever is remembered of its content.
+        save_every_s: seconds of work that a kill may cost.
         progress: shows what is going on.
+
+    Raises:
+        DataError: no run, not trained, or data that cannot be read.
+        ConfigError: the run was trained on other images than are there now.
+        CheckpointError: the backbone or the artifact is not the one that was trained.
     """
-    evaluation = evaluation or Evaluation()
     folder = RunFolder(Path(run))
-    job, _ = read_run(folder.path)
-    if not _is_evaluated(folder, evaluation):  # which is said of others' runs too, unlocked
-        with folder.held():
-            if not _is_evaluated(folder, evaluation):
-                _evaluate(folder, job, evaluation, progress)
-                return folder.record
-    log.info("%s is evaluated already; delete record.json to do it again", folder.path)
-    return folder.record
-
-
-def _is_evaluated(folder: RunFolder, evaluation: Evaluation) -> bool:
-    return folder.is_finished and evaluation.is_in(read_record(folder.record))
-
-
-def _evaluate(
-    folder: RunFolder, job: JobConfig, evaluation: Evaluation, progress: Progress
-) -> None:
-    before = read_record(folder.record) if folder.is_finished else None
+    stored = read_run(folder.path)
     if not folder.is_trained:
         raise DataError(
             f"{folder.path}: not trained to the end; give its 'diffuprompt train' command again "
             "to resume it"
         )
-    bench = prepare(job, progress)
-    folder.open(job, bench.resolved, bench.hashes)
-    artifact = load_artifact(folder.artifact, clip=bench.clip, plan=bench.plan)
-    learner, generator = artifact.learner, artifact.generator
-    kept = folder.checkpoint / "scores" / artifact.description.tensors_hash
-    scorer = Scorer(learner, bench.resolved.dataset, kept, progress)
-    start = time.monotonic()
-    scores = [scorer(Variant.own(), subset, images) for subset, images in bench.tests.items()]
-    if generator is not None:
-        scores += _generated(bench, learner, generator, folder, scorer, evaluation)
-    seconds = time.monotonic() - start
-    if before is not None:
-        there = {(s.variant, s.subset) for s in scores}
-        scores += [s for s in before.scores if (s.variant, s.subset) not in there]
-        seconds += before.seconds["evaluate"]
-    record = _record(bench, job, folder, learner, generator, scores, seconds)
-    write_text(folder.record, record.model_dump_json(indent=1) + "\n")
-
-
-def _generated(
-    bench: Workbench,
-    learner: Learner,
-    generator: PromptGenerator,
-    folder: RunFolder,
-    scorer: Scorer,
-    evaluation: Evaluation,
-) -> list[Score]:
-    """Score generated prompts and, if asked, everything that they have to beat."""
-    pairs, fitted = overfit_train(bench, learner, folder, scorer.progress)
-    sample = partial(in_batches, generator.sample)
-    name = generator.name
-    makers: dict[Variant, list[Control]] = {Variant.generated(name): [sample]}
-    for n in _steps(bench, evaluation):
-        makers[Variant.generated(name, nfe=n)] = [partial(sample, nfe=n)]
-    if draws := evaluation.draws(name):
-        each = [partial(sample, draw=k) for k in range(draws)]
-        makers[Variant.generated(name, draws=draws)] = [*each]
-    controls = control_prompts(generator, pairs, bench.resolved.seed)
-    for control in evaluation.label_free(name):
-        makers[Variant.of_control(control, name)] = [controls[control]]
-    scores = []
-    for subset, images in bench.tests.items():
-        initial = own_prompts(learner, images)
-        for variant, several in makers.items():
-            prompts = [partial(_sampled, make, images.features, initial) for make in several]
-            scores.append(scorer(variant, subset, images, *prompts))
-        if evaluation.asks_oracle:
-            best = partial(_oracle, bench, learner, subset, fitted.lr, scorer)
-            scores.append(scorer(Variant.of_control("oracle", name), subset, images, best))
-    return scores
-
-
-def _steps(bench: Workbench, evaluation: Evaluation) -> tuple[int, ...]:
-    """Return the numbers of evaluations to sample with; say which cannot be."""
-    generator = bench.resolved.generator
-    steps = evaluation.steps(generator, bench.resolved.to_json())
-    left_out = [n for n in evaluation.steps(generator) if n not in steps]
-    if left_out:
-        own = bench.resolved.generator_config.nfe
-        log.info("nfe %s left out: AMED was fitted for %d evaluations only", left_out, own)
-    return steps
-
-
-def _oracle(
-    bench: Workbench, learner: Learner, subset: Subset, lr: float, scorer: Scorer
-) -> Tensor:
-    """V* of test images, found with their labels: an upper bound, resumable as in training."""
-    _, best = overfit_images(
-        bench,
-        learner,
-        bench.tests[subset],
-        lr=lr,
-        folder=scorer.folder / f"oracle-{subset}",
-        key=bench.fingerprint,
-        progress=scorer.progress,
-        label=f"overfitting {subset} test images (oracle)",
+    whole = _Evaluation(
+        folder=folder,
+        run=stored,
+        evaluation=evaluation or Evaluation(),
+        data=tuple(data),
+        data_root=data_root or stored.job.data_root,
+        again=again,
+        rehash=rehash,
+        save_every_s=save_every_s,
+        progress=progress,
     )
-    return best.prompts
+    if not whole.missing(_record_of(folder)):  # which is said of others' runs too, unlocked
+        log.info("%s is evaluated already; --again scores it anew", folder.path)
+        return folder.record
+    with folder.held():
+        before = _record_of(folder)
+        if whole.missing(before):
+            record = whole.carry_out(before)
+            write_text(folder.record, record.model_dump_json(indent=1) + "\n")
+    return folder.record
 
 
-@torch.inference_mode()
-def _sampled(make: Control, features_NE: Tensor, initial_NF: Tensor) -> Tensor:
-    return make(features_NE, initial_NF)
+def _record_of(folder: RunFolder) -> Record | None:
+    return read_record(folder.record) if folder.is_finished else None
 
 
-def _record(
-    bench: Workbench,
-    job: JobConfig,
-    folder: RunFolder,
-    learner: Learner,
-    generator: PromptGenerator | None,
-    scores: list[Score],
-    seconds: float,
-) -> Record:
-    """Gather what the stages have measured."""
-    resolved, notes, device = bench.resolved, folder.notes(), bench.clip.device
-    spent: dict[str, float] = {}
-    stages = [s for s in ("learner", "overfit", resolved.generator) if s in notes]
-    spent |= {stage: notes[stage]["seconds"] for stage in stages}
-    kept = ("overfit_", "normaliser_", "generated_")
-    measured = {k: v for s in stages for k, v in notes[s].items() if k.startswith(kept)}
-    memory = max(peak_memory_mib(device), notes.get("train", {}).get("peak_memory_mib", 0.0))
-    return Record(
-        job=Job(
-            dataset=resolved.dataset,
-            backbone=resolved.backbone.rstrip("/").split("/")[-1],
-            learner=resolved.learner,
-            generator=resolved.generator,
-            protocol=resolved.protocol,
-            shots=resolved.shots,
-            seed=resolved.seed,
-            setting=job.setting,
-        ),
-        scores=tuple(scores),
-        trainable_parameters=_size(learner) + (_size(generator) if generator else 0),
-        seconds={**spent, "evaluate": seconds},
-        statistics={**measured, **_speed(scores), "peak_memory_mib": memory},
-        hashes={**bench.hashes, "spec": learner.spec.hash},
-        environment=environment(device),
-        config=resolved.to_json(),
-        command=command(job),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """One call of `evaluate_run`."""
+
+    folder: RunFolder
+    run: Run
+    evaluation: Evaluation
+    data: tuple[str, ...]
+    data_root: Path | None
+    again: bool
+    rehash: bool
+    save_every_s: float
+    progress: Progress
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The run's own job, as it was resolved when it was trained."""
+        job = replace(self.run.job, rehash=self.rehash)
+        prepared = prepare(job, self.progress, stored=self.run.resolved)
+        _check_inputs(self.folder, self.run, prepared)
+        return prepared
+
+    @cached_property
+    def test_sets(self) -> list[TestSet]:
+        """What is asked for."""
+        contents, progress = self.prepared.contents, self.progress
+        if self.data:
+            own = {self.run.job.data, self.prepared.manifest.name}
+            sets: list[TestSet] = []
+            for spec in self.data:
+                sets += (
+                    self._own
+                    if spec in own
+                    else [open_test_set(spec, self.data_root, contents, progress)]
+                )
+        else:
+            sets = self._own
+        check_distinct(sets)
+        return sets
+
+    @cached_property
+    def _own(self) -> list[TestSet]:
+        prepared = self.prepared
+        return own_test_sets(
+            prepared.manifest, prepared.roles.tests, prepared.contents, self.progress
+        )
+
+    def missing(self, record: Record | None) -> list[tuple[TestSet, Variant]]:
+        """Return what is asked for and not in ``record`` with the same images."""
+        variants = self.evaluation.variants(self.run.resolved.generator)
+        return missing(None if self.again else record, self.test_sets, variants)
+
+    def carry_out(self, before: Record | None) -> Record:
+        """Score what is missing and return the record with it."""
+        bench = self.prepared.load(self.progress, save_every_s=self.save_every_s)
+        artifact: Artifact = load_artifact(self.folder.artifact, clip=bench.clip, plan=bench.plan)
+        scoring = Scoring(
+            bench=bench,
+            prepared=self.prepared,
+            run=self.run,
+            store=self.folder.store,
+            artifact=artifact,
+            again=self.again,
+        )
+        scores = [scoring.score(test, variant) for test, variant in self.missing(before)]
+        made = {(s.dataset, s.subset, s.variant) for s in scores}
+        kept = [s for s in (before.scores if before else ()) if _key(s) not in made]
+        changed = [s for s in kept if not is_of(s, self.test_sets)]
+        for score in changed:
+            log.warning(
+                "%s: the images of %s, %s have changed since they were scored; scores of before "
+                "are left out of the record", self.folder.path, score.dataset, score.subset,
+            )  # fmt: skip
+        kept = [s for s in kept if s not in changed]
+        return make_record(
+            bench=bench,
+            prepared=self.prepared,
+            run=self.run,
+            folder=self.folder,
+            artifact=artifact,
+            scores=(*kept, *scores),
+            seconds=scoring.seconds + (before.seconds.get("evaluate", 0.0) if before else 0.0),
+        )
 
 
-def _speed(scores: Sequence[Score]) -> dict[str, float]:
-    """Images a second with the learner's own prompts, where this was timed."""
-    own = [s for s in scores if s.variant == Variant.own() and s.timings.get("classify_ms")]
-    seconds = sum(s.timings["classify_ms"] * s.total for s in own) / 1000
-    return {"images_per_second": sum(s.total for s in own) / seconds} if own else {}
+def _key(score: Score) -> tuple[str, str, Variant]:
+    return (score.dataset, score.subset, score.variant)
 
 
-def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _check_inputs(folder: RunFolder, run: Run, prepared: Prepared) -> None:
+    """Raise `ConfigError` where training images or backbone are not those of training."""
+    now = prepared.hashes if run.is_old else prepared.inputs
+    changed = [
+        f"{name} is {run.inputs[name]!r} there, {now[name]!r} now"
+        for name in sorted(run.inputs)
+        if name in now and now[name] != run.inputs[name]
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder.path}: was trained on something else than is there now, so that test images "
+            f"may have been trained on; the content of {'; '.join(changed)}. Restore the pictures "
+            "and the backbone, or train again"
+        )

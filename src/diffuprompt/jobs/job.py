@@ -25,8 +25,9 @@ from diffuprompt.jobs.overrides import (
     apply_generator_presets,
     apply_overrides,
 )
-from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.options import Options, settable
+from diffuprompt.jobs.upgrade import upgrade_config
+from diffuprompt.learners.methods import DEFAULT, METHODS
+from diffuprompt.learners.options import Options, changed, settable
 from diffuprompt.learners.presets import (
     Preset,
     TrainConfig,
@@ -47,6 +48,7 @@ _ONLY_HERE = (
     "runs_dir",
     "device",
     "workers",
+    "rehash",
     "text_memory_mib",
     "image_memory_mib",
 )
@@ -65,7 +67,7 @@ class JobConfig:
     data: str
     data_root: Path | None = None
     backbone: str = "scenes-clip"
-    learner: str = "coop"
+    learner: str = DEFAULT
     generator: str = "none"
     shots: int = 16
     seed: int = 1
@@ -78,6 +80,7 @@ class JobConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
     workers: int = 2
+    rehash: bool = False
     text_memory_mib: int = 1024
     image_memory_mib: int = 1024
 
@@ -114,9 +117,12 @@ class JobConfig:
             raise ConfigError(
                 f"generator: {self.learner} has no prompts to generate; use generator=none"
             )
-        if sections["fit"]["mode"] == "joint" and self.generator not in ("none", "diffusion"):
+        kind = KINDS.get(self.generator)
+        if kind is not None and sections["fit"]["mode"] == "joint" and not kind.joint:
+            joint = [name for name, other in KINDS.items() if other.joint]
             raise ConfigError(
-                f"fit.mode: joint trains diffusion only, got {self.generator}; use two_stage"
+                f"fit.mode: joint trains {', '.join(joint)} only, got {self.generator}; "
+                "use two_stage"
             )
 
 
@@ -149,8 +155,12 @@ class Resolved:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Resolved:
-        """Inverse of `to_json`."""
-        rest = dict(data)
+        """Inverse of `to_json`, for configurations of earlier versions too.
+
+        Raises:
+            DataError: an option is used that is gone.
+        """
+        rest = upgrade_config(data)
         built = {k: kind(**rest.pop(k)) for k, kind in SECTIONS.items() if k in rest}
         return cls(**rest, **built)
 
@@ -237,9 +247,7 @@ def command(job: JobConfig) -> str:
 
 
 def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
-    kind: Any = type(find_method(learner).options)
-    built: Options = kind(**values)
-    return built
+    return changed(find_method(learner).options, values, learner=learner)
 
 
 def _override(sections: Sections, job: JobConfig) -> None:

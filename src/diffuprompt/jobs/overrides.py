@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
-from diffuprompt.generators.presets import find_preset
+from diffuprompt.generators.settings import find_settings
+from diffuprompt.learners.options import settable
 from diffuprompt.learners.presets import TrainConfig, find_method
 
 Sections = dict[str, dict[str, Any]]
@@ -44,7 +45,7 @@ def apply_generator_presets(sections: Sections, overrides: tuple[str, ...]) -> t
         if key not in names or not equals:
             rest.append(text)
             continue
-        for place, value in find_preset(names[key], name).settings.items():
+        for place, value in find_settings(names[key], name).settings.items():
             section, field = place.split(".", 1)
             sections[section][field] = value
     return tuple(rest)
@@ -90,8 +91,8 @@ def read_options(learner: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         ConfigError: as `apply_overrides`.
     """
-    kind = type(find_method(learner).options)
-    hints = get_type_hints(kind)
+    options = find_method(learner).options
+    hints = {k: v for k, v in get_type_hints(type(options)).items() if k in settable(options)}
     found: dict[str, Any] = {}
     for text in overrides:
         key, equals, raw = text.partition("=")

@@ -1,34 +1,64 @@
-"""The folder of one run: what it was asked, what it has done, and whether it is finished."""
+"""The folder of one run: what was asked, which stages it is made of, and whether it is finished.
+
+    RUNS/NAME/  run.json  environment.json  log.txt  stages.json  artifact/  record.json
+
+The stages themselves are kept beside the runs, in ``RUNS/.stages``, so that runs share them;
+``stages.json`` leads there. ``record.json`` appears last.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from diffuprompt.checkpoints.load import as_path
 from diffuprompt.data.catalog import names
 from diffuprompt.engine.files import read_json, write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import JobConfig, Resolved
+from diffuprompt.runs.store import StageFolder, Store, locked
 
-SCHEMA = "diffuprompt.run/1"
+SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
+STAGES = ".stages"
 _PATHS = ("data_root", "out", "runs_dir")
-log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The content of ``run.json``.
+
+    Attributes:
+        job: as asked, with paths that lead there from everywhere on this machine.
+        resolved: every value that the results depend on.
+        inputs: by content, as `jobs.prepare.Prepared.inputs`; of a run of 0.1 its hashes of
+            "manifest", "subset", "backbone" (weights alone) and "preprocess".
+        keys: stage name -> key; empty for a run of 0.1.
+        old_inputs: what a run of 0.1 would say of the same inputs; not part of the file.
+    """
+
+    job: JobConfig
+    resolved: Resolved
+    inputs: dict[str, str]
+    keys: dict[str, str] = field(default_factory=dict)
+    old_inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether version 0.1 made it."""
+        return not self.keys
 
 
 class RunFolder:
-    """``run.json`` first, ``record.json`` last; stages in between note their results here."""
+    """``run.json`` first, ``record.json`` last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.checkpoint, self.artifact = path / "checkpoint", path / "artifact"
-        self.record = path / "record.json"
+        self.artifact, self.record = path / "artifact", path / "record.json"
+        self.store = Store(path.parent / STAGES)
 
     @property
     def is_open(self) -> bool:
@@ -47,41 +77,20 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from working on this run; wait while one of them does.
-
-        The lock is the operating system's where it has one for files, so that a process that is
-        killed gives the run free. It must not be taken twice by one process.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.warning("%s: another process works on this run; waiting for it to end", self.path)
-            lock.acquire()
-        try:
+        """Keep other processes from working on this run; see `locked`."""
+        with locked(self.path, "another process works on this run"):
             yield
-        finally:
-            lock.release()
 
-    def open(self, job: JobConfig, resolved: Resolved, hashes: dict[str, str]) -> None:
+    def open(self, run: Run) -> None:
         """Write ``run.json``, or make sure that the folder belongs to the same run.
 
         Raises:
             ConfigError: the folder holds another run; every difference is named.
         """
-        file = self.path / "run.json"
-        wanted = {"resolved": resolved.to_json(), "hashes": hashes}
         if self.is_open:
-            found = read_json(file, error=DataError)
-            differences = _differences(found.get("resolved", {}), wanted["resolved"])
-            differences += _differences(found.get("hashes", {}), hashes)
-            if differences:
-                raise ConfigError(
-                    f"{self.path}: holds another run; {'; '.join(differences)}. "
-                    "Name another folder with --out, or delete this one"
-                )
+            self.check_same(run)
             return
+        job = run.job
         asked = job_to_json(job)
         # A path must still lead there from another working directory; a name stays a name, even
         # beside a folder that is called like it.
@@ -93,19 +102,48 @@ class RunFolder:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
             asked["data_root"] = str(job.data_root.expanduser().resolve())
-        write_json(file, {"schema": SCHEMA, "job": asked, **wanted})
+        content = {
+            "schema": SCHEMA,
+            "job": asked,
+            "resolved": run.resolved.to_json(),
+            "inputs": run.inputs,
+            "stages": run.keys,
+        }
+        write_json(self.path / "run.json", content)
 
-    def note(self, stage: str, values: dict[str, float]) -> None:
-        """Keep what a stage measured; a stage is noted once, also over interruptions."""
-        stages = self.notes()
-        if stage not in stages:
-            write_json(self.path / "stages.json", {**stages, stage: values})
+    def check_same(self, run: Run) -> None:
+        """Raise `ConfigError` naming every difference unless the folder belongs to ``run``."""
+        found = read_run(self.path)
+        differences = _differences(found.resolved.to_json(), run.resolved.to_json())
+        inputs = run.old_inputs if found.is_old else run.inputs
+        differences += _differences(found.inputs, inputs, "the content of ")
+        if found.is_old and not differences and not self.is_trained:
+            differences.append("it was begun by diffuprompt 0.1, which alone can go on with it")
+        if differences:
+            raise ConfigError(
+                f"{self.path}: holds another run; {'; '.join(differences)}. "
+                "Name another folder with --out, or delete this one"
+            )
 
-    def notes(self) -> dict[str, dict[str, float]]:
-        """Return what stages have measured."""
+    def write_stages(self, folders: Mapping[str, StageFolder]) -> None:
+        """Write ``stages.json``: where each stage is, and what was measured when it was made."""
+        rows = {
+            name: {
+                "key": folder.stage.key,
+                "folder": f"../{STAGES}/{folder.stage.name}/{folder.stage.key}",
+                "values": folder.values(),
+            }
+            for name, folder in folders.items()
+        }
+        write_json(self.path / "stages.json", rows)
+
+    def stage_values(self) -> dict[str, dict[str, float]]:
+        """Return what was measured by each stage of training, for the record."""
         file = self.path / "stages.json"
-        notes: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
-        return notes
+        rows = read_json(file) if file.exists() else {}
+        return {  # version 0.1 kept the values alone
+            name: dict(row["values"] if "values" in row else row) for name, row in rows.items()
+        }
 
 
 def job_to_json(job: JobConfig) -> dict[str, Any]:
@@ -122,29 +160,42 @@ def job_from_json(data: Mapping[str, Any]) -> JobConfig:
     return JobConfig(**job)
 
 
-def read_run(path: Path) -> tuple[JobConfig, Resolved]:
-    """Read ``run.json``: the job as asked and as resolved.
+def read_run(path: Path) -> Run:
+    """Read ``run.json``, of this version or of 0.1.
 
     Raises:
-        DataError: the folder is no run, or its ``run.json`` is damaged.
+        DataError: the folder is no run, or its ``run.json`` is damaged, of a later version, or uses
+            options that are gone; the message says what can read it.
     """
     file = path / "run.json"
     if not file.is_file():
         raise DataError(f"{path}: not a run folder (no run.json); make one with diffuprompt train")
     data = read_json(file, error=DataError)
     found = data.get("schema") if isinstance(data, dict) else None
-    if found != SCHEMA:
-        raise DataError(f"{file}: expected schema {SCHEMA!r}, got {found!r}")
+    if found not in (SCHEMA, OLD_SCHEMA):
+        raise DataError(
+            f"{file}: expected schema {SCHEMA!r} or {OLD_SCHEMA!r}, got {found!r}; a run of a "
+            "later version needs that version: pip install --upgrade diffuprompt"
+        )
     try:
-        return job_from_json(data["job"]), Resolved.from_json(data["resolved"])
-    except (KeyError, TypeError, ValueError) as cause:
+        return Run(
+            job=job_from_json(data["job"]),
+            resolved=Resolved.from_json(data["resolved"]),
+            inputs=dict(data["inputs"] if found == SCHEMA else data["hashes"]),
+            keys=dict(data["stages"]) if found == SCHEMA else {},
+        )
+    except DataError as cause:
+        raise DataError(f"{file}: {cause}") from cause
+    except (KeyError, TypeError, ValueError, ConfigError) as cause:
         raise DataError(
             f"{file}: damaged, or of another version ({type(cause).__name__}: {cause}); "
             "train the run again in another folder"
         ) from cause
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+def _differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
     out = []
     for key in sorted(set(found) | set(wanted)):
         a, b, name = found.get(key), wanted.get(key), f"{prefix}{key}"

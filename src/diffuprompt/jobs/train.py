@@ -1,58 +1,96 @@
-"""Train one job: learner, then overfitted prompts, then the generator, then the artifact.
+"""Train one job: its stages one after the other, then the artifact.
 
-Every stage resumes; a finished one is only loaded.
+A stage that anybody has finished is only loaded, and an interrupted one goes on.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from diffuprompt.engine.device import environment, peak_memory_mib
-from diffuprompt.engine.files import read_json, write_json
-from diffuprompt.engine.loop import train
+from diffuprompt.engine.device import environment
+from diffuprompt.engine.files import write_json
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.joint import fit_joint
 from diffuprompt.generators.registry import build_generator
-from diffuprompt.hub.artifact import load_artifact, save_artifact
+from diffuprompt.generators.types import PromptPairs
+from diffuprompt.hub.artifact import save_artifact
+from diffuprompt.jobs.chain import Chain
 from diffuprompt.jobs.job import JobConfig, Resolved
-from diffuprompt.jobs.run_folder import RunFolder
-from diffuprompt.jobs.workbench import Workbench, prepare
+from diffuprompt.jobs.prepare import Prepared, prepare
+from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.learners.base import Learner
-from diffuprompt.stages.flat_prompts import task_loss
-from diffuprompt.stages.learner_task import LearnerTask
-from diffuprompt.stages.overfitting import joint_base, overfit_train
+from diffuprompt.runs.store import StageFolder
+from diffuprompt.stages import sampler
+from diffuprompt.stages.bench import Bench
+from diffuprompt.stages.generator import fit, joint_base
+from diffuprompt.stages.learner import trained, untrained
+from diffuprompt.stages.overfit import Targets, targets
 
 log = logging.getLogger(__name__)
 
 
-def train_job(job: JobConfig, progress: Progress = NULL) -> Path:
+def train_job(job: JobConfig, progress: Progress = NULL, *, save_every_s: float = 30.0) -> Path:
     """Train a job and return its folder; a finished run is left alone, an interrupted one resumes.
+
+    ``save_every_s`` are the seconds of work that a kill may cost.
 
     Raises:
         DataError, ConfigError, CheckpointError: before any training, where something is wrong.
         TrainingError: a loss is not finite.
     """
-    bench = prepare(job, progress)
-    resolved = bench.resolved
-    folder = RunFolder(job.out or job.runs_dir / run_name(resolved))
+    prepared = prepare(job, progress)
+    folder = folder_of(prepared)
+    run = run_of(prepared)
     if folder.is_open:
-        folder.open(job, resolved, bench.hashes)  # another run's folder is refused without waiting
+        folder.check_same(run)  # another run's folder is refused without waiting
     if _is_done(folder):
         return folder.path
+    bench = prepared.load(progress, save_every_s=save_every_s)
     # All that can be wrong comes before the folder is opened: a job that never started must not
     # keep its corrected successor out.
-    learner = bench.build_learner()
-    generator = new_generator(bench, learner) if resolved.generator != "none" else None
-    bench.read_images()
+    learner = untrained(bench, prepared.chain.learner)
+    generator = new_generator(prepared.resolved, bench, learner)
+    prepared.read_images(bench)
     with folder.held():
-        folder.open(job, resolved, bench.hashes)
+        folder.open(run)
         if not _is_done(folder):  # by the process that was waited for
-            _train(job, bench, learner, generator, folder, progress)
+            _train(prepared, bench, generator, folder)
     return folder.path
+
+
+def run_of(prepared: Prepared) -> Run:
+    """Return what ``run.json`` says of a job."""
+    return Run(
+        job=prepared.job,
+        resolved=prepared.resolved,
+        inputs=prepared.inputs,
+        keys=prepared.chain.keys,
+        old_inputs=prepared.hashes,
+    )
+
+
+def folder_of(prepared: Prepared) -> RunFolder:
+    """Return the folder of a job's run, whether or not it exists."""
+    job = prepared.job
+    return RunFolder(job.out or job.runs_dir / prepared.run_name)
+
+
+def new_generator(resolved: Resolved, bench: Bench, learner: Learner) -> PromptGenerator | None:
+    """Return the untrained generator of a job, None without one."""
+    if resolved.generator == "none":
+        return None
+    generator = build_generator(
+        resolved.generator,
+        learner.spec,
+        bench.clip.config.embed_dim,
+        resolved.generator_config,
+        resolved.fit,
+        seed=resolved.seed,
+        scope=resolved.dataset,
+    )
+    generator.precision = resolved.precision
+    return generator.to(bench.clip.device)
 
 
 def _is_done(folder: RunFolder) -> bool:
@@ -62,105 +100,52 @@ def _is_done(folder: RunFolder) -> bool:
 
 
 def _train(
-    job: JobConfig,
-    bench: Workbench,
-    learner: Learner,
-    generator: PromptGenerator | None,
-    folder: RunFolder,
-    progress: Progress,
+    prepared: Prepared, bench: Bench, generator: PromptGenerator | None, folder: RunFolder
 ) -> None:
     write_json(folder.path / "environment.json", environment(bench.clip.device))
-    if not (generator is not None and borrow_learner(bench, learner, folder, job.runs_dir)):
-        train_learner(bench, learner, folder, progress)
-    learner.requires_grad_(False).eval()
+    chain, store = prepared.chain, folder.store
+    learner = trained(bench, store, chain.learner)
+    folders = {chain.learner.name: store.folder(chain.learner)}
     if generator is not None:
-        fit_generator(bench, learner, generator, folder, progress)
-    folder.note("train", {"peak_memory_mib": peak_memory_mib(bench.clip.device)})
+        folders |= _train_generator(chain, bench, learner, generator, folder)
+    folder.write_stages(folders)
     save_artifact(
-        folder.artifact, learner, bench.train.classes.names, generator, bench.resolved.to_json()
+        folder.artifact,
+        learner,
+        bench.train.classes.names,
+        generator,
+        prepared.resolved.to_json(),
     )
 
 
-def run_name(resolved: Resolved) -> str:
-    """Return a folder name that tells runs apart; a hash stands for everything not spelled out."""
-    backbone = resolved.backbone.rstrip("/").split("/")[-1]
-    parts = [resolved.dataset, backbone, resolved.method, f"{resolved.shots}shot"]
-    return "-".join([*parts, f"seed{resolved.seed}", resolved.hash])
-
-
-def train_learner(
-    bench: Workbench, learner: Learner, folder: RunFolder, progress: Progress
-) -> None:
-    """Stage 0: the learner by its own recipe."""
-    config = bench.resolved.train
-    learner.start(bench.train)
-    if not config.epochs or not learner.num_trainable():
-        return
-    task = LearnerTask(learner, bench.train, config, bench.resolved.seed)
-    result = train(
-        task,
-        task.optimiser(),
-        epochs=config.epochs,
-        steps_per_epoch=task.steps_per_epoch,
-        folder=folder.checkpoint / "learner",
-        fingerprint=bench.fingerprint,
-        progress=progress,
-        label=f"training {learner.name}",
-    )
-    folder.note("learner", result)
-
-
-def borrow_learner(bench: Workbench, learner: Learner, folder: RunFolder, runs_dir: Path) -> bool:
-    """Stage 0 by loading: take the learner of the same run without a generator, if it is there.
-
-    Training is deterministic, so this only saves time; what it took is noted as in that run.
-    """
-    twin = RunFolder(runs_dir / run_name(replace(bench.resolved, generator="none")))
-    if not twin.is_trained:
-        return False
-    if read_json(twin.path / "run.json").get("hashes") != bench.hashes:
-        return False
-    loaded = load_artifact(twin.artifact, clip=bench.clip).learner
-    learner.load_state_dict(loaded.state_dict())
-    log.info("taking the trained learner of %s", twin.path)
-    if "learner" in twin.notes():
-        folder.note("learner", twin.notes()["learner"])
-    return True
-
-
-def new_generator(bench: Workbench, learner: Learner) -> PromptGenerator:
-    """Return the untrained generator of a job."""
-    resolved = bench.resolved
-    generator = build_generator(
-        resolved.generator,
-        learner.spec,
-        bench.clip.config.embed_dim,
-        resolved.generator_config,
-        resolved.fit,
-        seed=resolved.seed,
-    )
-    generator.precision = resolved.precision
-    return generator.to(bench.clip.device)
-
-
-def fit_generator(
-    bench: Workbench,
+def _train_generator(
+    chain: Chain,
+    bench: Bench,
     learner: Learner,
     generator: PromptGenerator,
     folder: RunFolder,
-    progress: Progress,
-) -> None:
-    """Stages 1 and 2: overfitted prompts, then the generator of such prompts."""
-    resolved, fit = bench.resolved, generator.fit
-    place = "overfit-before" if resolved.fit.mode == "joint" else "overfit"
-    pairs, found = overfit_train(bench, learner, folder, progress, place=place)
-    if resolved.fit.mode == "joint":
-        fit = partial(fit_joint, generator, base=joint_base(bench, learner, found.lr))
-    fitted = fit(
-        pairs,
-        task_loss(learner, bench.train, num_classes=resolved.fit.classes, seed=resolved.seed),
-        folder=folder.checkpoint / generator.name,
-        fingerprint=bench.fingerprint,
-        progress=progress,
-    )
-    folder.note(generator.name, fitted)
+) -> dict[str, StageFolder]:
+    """V*, the generator (with the learner, where both are trained together), and its sampler."""
+    assert chain.overfit is not None
+    assert chain.generator is not None
+    assert chain.sampler is not None
+    store = folder.store
+    found = targets(bench, store, chain.overfit, learner)
+    made = fit(bench, store, chain.generator, learner, generator, found)
+
+    def pairs() -> PromptPairs:
+        return quality_pairs(chain, bench, learner, found)
+
+    features = bench.train.features
+    ready = sampler.prepare(bench, store, chain.sampler, generator, features, pairs)
+    every = (found.folder, made, ready)
+    return {each.stage.name: each for each in every}
+
+
+def quality_pairs(chain: Chain, bench: Bench, learner: Learner, found: Targets) -> PromptPairs:
+    """Return training images with V* of the learner as it is scored; after joint training some."""
+    assert chain.generator is not None
+    if "overfit" not in chain.generator.config:
+        return found.pairs
+    base = joint_base(bench, learner, chain.generator.config["overfit"], found.lr)
+    return base.pairs(bench.train.features)

@@ -5,6 +5,7 @@ Legend: B image, C class, L prompt token, D width, E embedding.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.data.images import ImageBatch, Needs
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.options import too_few_words
+from diffuprompt.learners.options import Options, too_few_words
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
 
@@ -44,13 +45,32 @@ class Learner(nn.Module, ABC):
     Its state dict holds learnables only: the CLIP is reached through ``clip`` but is not a
     submodule. Subclasses give ``spec`` (what may be generated), ``prompts`` (its own), ``tokens``
     (where text prompts stand), and, where source prompts are not yet what towers take, ``render``.
+    All are built by ``(clip, options, plan=..., generator=...)``.
     """
 
     name: str  # of the method; one class may serve several
+    options: Options
 
-    def __init__(self, clip: Clip, plan: TextPlan | None = None) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        options: Options,
+        *,
+        plan: TextPlan | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Keep what every learner has.
+
+        Args:
+            clip: frozen backbone.
+            options: the learner's own dataclass.
+            plan: how text features are computed.
+            generator: source of random initial values.
+        """
         super().__init__()
         self._frozen = (clip,)  # a tuple: hidden from parameters(), state_dict() and train()
+        self.name = type(self).__name__  # until the registry says which method it is
+        self.options = options
         self.plan = plan or TextPlan()
 
     @property
@@ -91,10 +111,6 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def tokens(self, classes: Classes) -> PromptedTokens:
         """Return the class names with places for this learner's text prompts."""
-
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build an equal learner, as JSON."""
 
     def render(self, prompts: Prompts) -> TowerPrompts:
         """Turn source prompts into what each tower takes at each layer; pure."""
@@ -194,6 +210,10 @@ class Learner(nn.Module, ABC):
 
     def _no_image(self) -> Tensor:
         return torch.zeros(1, self.clip.config.embed_dim, device=self.clip.device)
+
+    def config(self) -> dict[str, Any]:
+        """Return the values of the options, which build a learner of the same shape, as JSON."""
+        return dataclasses.asdict(self.options)
 
     def num_trainable(self) -> int:
         """Number of learnable coordinates."""

@@ -1,4 +1,4 @@
-"""The class list that is being told apart: names now, tokens when a learner asks for them."""
+"""A list of classes to choose among: names now, tokens when a learner asks for them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Classes:
         self, clip: Clip, *, prefix: str | None, num_ctx: int, position: Position = "end"
     ) -> PromptedTokens:
         """Return the names with places for ``num_ctx`` prompt vectors; see `class_tokens`."""
-        key = (id(clip.tokenizer), str(clip.device), prefix, num_ctx, position)
+        key = (*_reader(clip), prefix, num_ctx, position)
 
         def make(classes: Classes) -> PromptedTokens:
             return class_tokens(
@@ -74,7 +74,7 @@ class Classes:
 
     def sentences(self, clip: Clip, template: str) -> PromptedTokens:
         """Return ``template`` with every name in the place of ``{}``, as plain sentences."""
-        key = (id(clip.tokenizer), str(clip.device), template)
+        key = (*_reader(clip), template)
 
         def make(classes: Classes) -> PromptedTokens:
             texts = [template.format(name.replace("_", " ")) for name in classes.names]
@@ -100,3 +100,11 @@ class Classes:
                 index = torch.tensor(rows, device=tokens.ids.device)
                 self._tokens[key] = tokens.select(index)
         return self._tokens[key]
+
+
+def _reader(clip: Clip) -> tuple[object, ...]:
+    """Return all of a backbone that tokens depend on.
+
+    The tokenizer itself, which is kept so: an address could be another tokenizer's later.
+    """
+    return (clip.tokenizer, clip.config.text.context_length, str(clip.device))

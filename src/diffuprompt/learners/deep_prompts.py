@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffuprompt.clip.model import Clip
 from diffuprompt.learners.base import initial_context, linear
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 from diffuprompt.prompts import Prompts, PromptSpec, Slot, Tower, TowerPrompts
 
 STD = 0.02

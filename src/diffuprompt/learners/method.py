@@ -1,17 +1,22 @@
 """What a method is, as data: the options of a learner and the recipes it is trained by; no torch.
 
-A method is one file in `methods`. Nothing else in the package knows its name.
+A method is one file in `methods`. Nothing else in the package knows its name: what others must know
+of a learner is a field of `Method` or a property of its options.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.legacy_keys import LegacyKeys
 from diffuprompt.learners.options import Options
+
+if TYPE_CHECKING:
+    from diffuprompt.learners.base import Learner
 
 PUBLISHED_ON = "openai/clip-vit-base-patch16"  # the field's common backbone
 
@@ -90,15 +95,17 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A learner by name: what it is, its options, its recipes.
+    """A learner by name.
 
     Attributes:
-        name: what the command line and records call it.
-        title: the field's spelling, for tables and figures.
-        about: what it is in one sentence.
-        options: its options with their defaults.
-        presets: its recipes, the default one first.
-        needs_images: whether it is made of training images, so that shots and seeds change it.
+        name: in commands, files and records; small letters, digits and hyphens.
+        title: in tables and figures, as its authors spell it.
+        about: one sentence.
+        options: its own values of the options of its learner.
+        presets: its recipes, the one to take first where none is asked for.
+        learner: the class that carries ``options`` out: "module:Class", which is imported when the
+            first one is built, or the class itself. By default prompts x losses.
+        needs_images: False where nothing depends on training images: one result for all shots.
         legacy: names of its learned tensors in its authors' checkpoints, where those can be read.
     """
 
@@ -107,5 +114,15 @@ class Method:
     about: str
     options: Options
     presets: tuple[Preset, ...]
+    learner: str | type[Learner] = "diffuprompt.learners.prompt_learner:PromptLearner"
     needs_images: bool = True
     legacy: LegacyKeys = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name):
+            raise ConfigError(
+                f"method: expected a name of small letters, digits and hyphens, got {self.name!r}"
+            )
+        others = [preset.learner for preset in self.presets if preset.learner != self.name]
+        if others:
+            raise ConfigError(f"method {self.name}: its presets are of {others}; name its own")

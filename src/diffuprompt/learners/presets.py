@@ -11,10 +11,22 @@ from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.methods import METHODS
 
-__all__ = ["PRESETS", "Preset", "TrainConfig", "epochs_for_shots", "find_method", "find_preset"]
+__all__ = [
+    "Preset",
+    "TrainConfig",
+    "all_presets",
+    "automatic_preset",
+    "epochs_for_shots",
+    "find_method",
+    "find_preset",
+]
 
-PRESETS: tuple[Preset, ...] = tuple(p for method in METHODS.values() for p in method.presets)
 BENCHMARKS = ("base-to-new", "cross-dataset", "domain", "few-shot", "lite")
+
+
+def all_presets() -> tuple[Preset, ...]:
+    """Return the recipes of all learners."""
+    return tuple(preset for method in METHODS.values() for preset in method.presets)
 
 
 def find_method(name: str) -> Method:

@@ -6,39 +6,35 @@ All that is wrong with any job is found here, before the first one starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.checkpoints.header import read_header
-from diffuprompt.checkpoints.load import load_clip, portable_name
-from diffuprompt.data.catalog import names
-from diffuprompt.data.manifest import Manifest
-from diffuprompt.data.sources import open_dataset
-from diffuprompt.engine.device import pick
-from diffuprompt.errors import ConfigError
-from diffuprompt.jobs.job import JobConfig, resolve
+from diffuprompt.engine.progress import NULL
+from diffuprompt.errors import ConfigError, DiffupromptError
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.prepare import Prepared, Sources, prepare
 from diffuprompt.jobs.run_folder import RunFolder
-from diffuprompt.jobs.train import run_name
+from diffuprompt.jobs.test_sets import missing, own_test_sets
+from diffuprompt.jobs.train import folder_of, run_of
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.record import read_record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One job, the folder of its run, and what tells it apart from the others of a study.
+    """One job, the folder of its run, and what it waits for.
 
     Attributes:
         asked: the job, and what of its run is scored.
-        name: of the run; equal names are equal results on the same data.
-        needs: name of the run whose learner a job with a generator takes over; None without one.
-        manifest: hash of the data's manifest: a name holds no more of data than their own name.
+        prepared: the job with its data and backbone looked at.
+        name: of the run: equal names are equal training results.
+        needs: name of the run that trains the learner which this job takes over; None without one.
     """
 
     asked: MatrixJob
+    prepared: Prepared
     name: str
-    needs: str | None
-    manifest: str
+    needs: str | None = None
 
     @property
     def job(self) -> JobConfig:
@@ -48,7 +44,7 @@ class Planned:
     @property
     def folder(self) -> RunFolder:
         """The run's folder."""
-        return RunFolder(self.job.runs_dir / self.name)
+        return folder_of(self.prepared)
 
     @property
     def title(self) -> str:
@@ -58,66 +54,60 @@ class Planned:
     @property
     def kind(self) -> tuple[str, ...]:
         """All but the seed: jobs of one kind take about as long."""
-        generator = "" if self.job.generator == "none" else f"+{self.job.generator}"
-        name, setting = Path(self.job.data).name, self.job.setting
-        return (name, self.job.learner + generator, *([setting] if setting else []))
+        setting = self.job.setting
+        name = Path(self.job.data).name
+        return (name, self.prepared.resolved.method, *([setting] if setting else []))
 
     @property
     def is_finished(self) -> bool:
         """Whether there is nothing left to do.
 
         Raises:
-            ConfigError: the folder holds a finished run of other data with the same name.
+            ConfigError: the folder holds another run.
         """
-        folder = self.folder
+        folder, prepared = self.folder, self.prepared
+        if folder.is_open:
+            folder.check_same(run_of(prepared))
         if not folder.is_finished:
             return False
-        record = read_record(folder.record)
-        found = record.hashes.get("manifest")
-        if found != self.manifest:
-            raise ConfigError(
-                f"{folder.path}: holds a finished run of other data that are called "
-                f"{record.job.dataset!r} too, or of these before they changed (manifest {found}, "
-                f"expected {self.manifest}). Name another folder with --runs-dir, or delete this "
-                "one to run the job again"
-            )
-        return self.asked.evaluation.is_in(record)
+        tests = own_test_sets(prepared.manifest, prepared.roles.tests, prepared.contents, NULL)
+        variants = self.asked.evaluation.variants(prepared.resolved.generator)
+        return not missing(read_record(folder.record), tests, variants)
 
 
 def plan(jobs: Sequence[MatrixJob]) -> tuple[Planned, ...]:
     """Resolve jobs, drop repeats (the first stays), and put learners before what takes them over.
 
     Raises:
-        ConfigError: a job does not fit its data or backbone.
-        DataError, CheckpointError: data or a backbone cannot be found.
+        ConfigError, DataError, CheckpointError: jobs do not fit their data or backbone, or these
+            cannot be found; all problems of all jobs at once.
     """
+    sources = Sources()
     found: dict[str, Planned] = {}
+    problems: dict[str, DiffupromptError] = {}
     for asked in jobs:
-        planned = _planned(asked)
-        found.setdefault(planned.name, planned)
-    return tuple(sorted(found.values(), key=lambda p: p.needs in found))
+        try:
+            prepared = prepare(asked.job, sources=sources)
+        except DiffupromptError as error:
+            problems.setdefault(f"{asked.job.learner}: {error}", error)
+            continue
+        name = prepared.run_name
+        found.setdefault(name, Planned(asked=asked, prepared=prepared, name=name))
+    if len(problems) == 1:
+        raise next(iter(problems.values()))
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+    return _ordered(list(found.values()))
 
 
-def _planned(asked: MatrixJob) -> Planned:
-    job = asked.job
-    manifest, scale = _known(job.data, job.data_root, job.backbone, job.device)
-    resolved = resolve(
-        job,
-        dataset=manifest.name,
-        backbone=portable_name(job.backbone),
-        own_pictures=job.data not in names(),
-        logit_scale=scale,
-    )
-    twin = run_name(replace(resolved, generator="none"))
-    needs = None if job.generator == "none" else twin
-    return Planned(asked=asked, name=run_name(resolved), needs=needs, manifest=manifest.hash)
-
-
-@lru_cache
-def _known(data: str, root: Path | None, backbone: str, device: str) -> tuple[Manifest, float]:
-    """Return the data set's manifest and the backbone's logit scale."""
-    manifest = open_dataset(data, root=root)
-    seen = read_header(backbone)
-    if seen is not None:
-        return manifest, seen.scale
-    return manifest, float(load_clip(backbone, device=pick(device)).scale)
+def _ordered(planned: list[Planned]) -> tuple[Planned, ...]:
+    """Let jobs with a generator wait for the job of the same learner without one."""
+    alone = {
+        p.prepared.chain.learner.key: p.name for p in planned if p.prepared.chain.generator is None
+    }
+    out = []
+    for p in planned:
+        chain = p.prepared.chain
+        needs = None if chain.generator is None else alone.get(chain.learner.key)
+        out.append(Planned(asked=p.asked, prepared=p.prepared, name=p.name, needs=needs))
+    return tuple(sorted(out, key=lambda p: p.needs is not None))

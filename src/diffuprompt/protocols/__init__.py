@@ -1,1 +1,1 @@
-"""What is trained and scored on which images: jobs, stages, metrics, records."""
+"""Which images train and which test, among which names: one protocol per file."""

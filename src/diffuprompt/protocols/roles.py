@@ -1,67 +1,49 @@
-"""Which images a protocol trains on and tests on; no label or picture is looked at here."""
+"""What a protocol decides: training images, and the parts of the test set that count.
+
+No label and no picture is looked at here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from diffuprompt.data.fewshot import base_new
 from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.errors import DataError
 
-Subset = Literal["base", "new", "all"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Images with labels among ``classes``."""
+class Selection:
+    """Images with labels among ``classes``, which are told apart by these names."""
 
     items: tuple[Item, ...]
     classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Training images, and test images a subset."""
+class Roles:
+    """Training images, and test images by subset ("base", "new", "all")."""
 
-    train: Part
-    tests: dict[Subset, Part]
+    train: Selection
+    tests: dict[str, Selection]
 
 
-def split_by_protocol(
-    protocol: Literal["base-to-new", "few-shot", "holdout"], manifest: Manifest, chosen: Manifest
-) -> Parts:
-    """Return the parts of ``manifest`` whose few-shot selection is ``chosen``.
+def select(manifest: Manifest, *splits: Split) -> Selection:
+    """Return all images of some splits."""
+    items = tuple(item for split in splits for item in manifest.splits[split])
+    return Selection(items=items, classes=manifest.classes)
 
-    Settings are chosen with "holdout": half of the base classes play the new ones. Its test images
-    are all val images, and for the classes that play the new ones their training images too, which
-    nothing is trained on. Neither a new class nor a test image is seen.
 
-    Raises:
-        DataError: a part has fewer than two classes, or "holdout" finds a class without val images.
-    """
-    tests: dict[Subset, Part]
-    if protocol == "holdout":
-        base, _ = base_new(base_new(chosen)[0])
-        old, new = base_new(base_new(manifest)[0].check(needs=("train", "val")))
-        train = _part(base, "train")
-        tests = {"base": _part(old, "val"), "new": _part(new, "val", "train")}
-    elif protocol == "base-to-new":
-        base, new = base_new(chosen)
-        train = _part(base, "train")
-        tests = {"base": _part(base, "test"), "new": _part(new, "test")}
-    else:
-        train, tests = _part(chosen, "train"), {"all": _part(chosen, "test")}
-    alone = [f"{s} has {list(part.classes)}" for s, part in tests.items() if len(part.classes) < 2]
+def check(roles: Roles, protocol: str, manifest: Manifest) -> Roles:
+    """Return ``roles``; raises `DataError` where a subset leaves nothing to tell apart."""
+    alone = [
+        f"{subset} has {list(part.classes)}"
+        for subset, part in roles.tests.items()
+        if len(part.classes) < 2
+    ]
     if alone:
         raise DataError(
             f"{manifest.root}: {len(manifest.classes)} classes are too few for the protocol "
             f"{protocol}: {' and '.join(alone)}, which leaves nothing to tell apart; "
             "use --protocol few-shot, or add classes"
         )
-    return Parts(train=train, tests=tests)
-
-
-def _part(manifest: Manifest, *splits: Split) -> Part:
-    items = tuple(item for split in splits for item in manifest.splits[split])
-    return Part(items=items, classes=manifest.classes)
+    return roles

@@ -1,18 +1,17 @@
-"""Prompt-free image features, computed once for every (image, view) and kept on disk.
+"""Prompt-free image features, computed once for every (image, view) and cached in files.
 
 They do not depend on prompts, so learners without vision prompts never run the image tower again.
 
-Legend: N image, E embedding.
+Legend: B image of a batch, N image, E embedding.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,30 +20,26 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.augment import get_augment
 from diffuprompt.data.images import View, iterate
 from diffuprompt.data.manifest import Item
-from diffuprompt.engine.files import read_tensors, write_tensors
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine.progress import NULL, Progress, Task
 from diffuprompt.engine.seeds import python_stream
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.errors import CheckpointError
+from diffuprompt.runs.cache import Cache
+from diffuprompt.runs.contents import Contents
+from diffuprompt.runs.stage import digest
 from diffuprompt.stages.budget import Budget
 
-SHARD = 1024  # images a cached file: what an interruption may lose
-
-
-def cache_root() -> Path:
-    """Return the user's cache folder: ``DIFFUPROMPT_CACHE``, else XDG's."""
-    own = os.environ.get("DIFFUPROMPT_CACHE")
-    if own:
-        return Path(own)
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "diffuprompt"
+VERSION = 1  # of decoding, views and towers: raise it when the same pictures give other features
+SHARD = 1024  # images per cached file: what an interruption may lose
+KIND, NAME = "features", "features"
+RECENT = 2  # shards that are kept in memory, for rows that are asked for in turn
 
 
 class FeatureStore:
     """Features of a data set's images under one frozen CLIP.
 
-    Cached files are named by a hash of the weights, the preprocessing, the view, the root and every
-    image's path, size and modification time, so nothing stale is ever read. ``budget`` is the
-    memory that whoever asks for features or grids may keep them in.
+    Cached files are named by all that decides their bits: the pictures' bytes, the backbone, the
+    view, and what decodes and computes on this machine. ``budget`` is the memory that whoever asks
+    for features or grids may keep them in.
     """
 
     def __init__(
@@ -56,25 +51,64 @@ class FeatureStore:
         augment: str = "crop",
         workers: int = 2,
         batch_size: int = 64,
-        memory_mib: int = 1024,
-        cache: Path | None = None,
+        budget: Budget | None = None,
+        cache: Cache | None = None,
+        contents: Contents | None = None,
         progress: Progress = NULL,
     ) -> None:
+        """Open the store; nothing is read yet.
+
+        Args:
+            clip: the frozen backbone.
+            root: where the items' paths begin.
+            seed: of the random views.
+            augment: what a random view is, a name of `data.augment.AUGMENTS`.
+            workers: threads that decode pictures.
+            batch_size: pictures at once; changes roundings only.
+            budget: memory that features and grids share; by default 1 GiB.
+            cache: where files are kept; by default the user's cache.
+            contents: hashes of the pictures' bytes.
+            progress: shows what is computed.
+        """
         self.clip, self.root, self.seed = clip, root, seed
         self.augment, self._augment = augment, get_augment(augment)
         self.workers, self.batch_size, self.progress = workers, batch_size, progress
-        self.budget = Budget(memory_mib)
-        self.cache = cache or cache_root() / "features"
+        self.budget = budget or Budget(1024)
+        self.cache, self.contents = cache or Cache(), contents or Contents()
+        self._hashes: dict[str, str] = {}
+        self._keys: dict[tuple[tuple[Item, ...], int | None], str] = {}
+        self._recent: dict[str, Tensor] = {}
 
     def test(self, items: Sequence[Item]) -> Tensor:
         """Return ``(N, E)`` of the deterministic test view, not normalised."""
-        return self._features(items, None)
+        return self._all(items, None)
 
     def train(self, items: Sequence[Item], view: int) -> Tensor:
         """Return ``(N, E)`` of random view ``view``, made from (seed, image, view)."""
-        return self._features(items, view)
+        return self._all(items, view)
 
-    def look(self, view: int | None) -> View:
+    @torch.inference_mode(mode=False)  # remembered rows must also serve later backward passes
+    def rows(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Tensor:
+        """Return ``(B, E)`` of ``items`` at ``positions``, with the memory of one file."""
+        found: dict[int, Tensor] = {}
+        for number, group in groupby(sorted(set(positions)), lambda p: p // SHARD):
+            places, start = list(group), number * SHARD
+            inside = [p - start for p in places]
+            key = self.key(items[start : start + SHARD], view)
+            rows = None
+            if key not in self._recent:
+                rows = self.cache.read(KIND, key, NAME, inside)
+            if rows is None:
+                rows = self._shard(items[start : start + SHARD], view)[inside]
+            found.update(zip(places, rows, strict=True))
+        return torch.stack([found[p] for p in positions]).to(self.clip.device)
+
+    def warm(self, items: Sequence[Item], view: int | None = None) -> None:
+        """Compute what is not cached yet, so that later rows are only read."""
+        for _ in self._shards(items, view):
+            pass
+
+    def view_maker(self, view: int | None) -> View:
         """Return what makes a view of a decoded image: the test view for None, or random ones."""
         preprocess = self.clip.preprocess
 
@@ -86,64 +120,77 @@ class FeatureStore:
 
         return make
 
-    def _features(self, items: Sequence[Item], view: int | None) -> Tensor:
-        parts, missing = [], []
-        for start in range(0, len(items), SHARD):
-            shard = items[start : start + SHARD]
-            path = self.cache / f"{self.key(shard, view)}.safetensors"
-            parts.append((shard, path))
-            if not path.exists():
-                missing.append((shard, path))
-        if missing:
-            label = "image features" if view is None else f"image features, view {view}"
-            with self.progress.task(label, total=sum(len(s) for s, _ in missing)) as task:
-                for shard, path in missing:
-                    done = []
-                    for batch in self._encode(shard, view):
-                        done.append(batch)
-                        task.advance(len(batch))
-                    write_tensors(path, {"features": torch.cat(done)})
-        return torch.cat([self._read(path, shard) for shard, path in parts]).to(self.clip.device)
-
-    def _encode(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
-        for batch in iterate(items, self.root, self.look(view), self.batch_size, self.workers):
-            assert batch.pixels is not None
-            with torch.inference_mode():
-                yield self.clip.vision(batch.pixels.to(self.clip.device)).float().cpu()
-
-    def _read(self, path: Path, items: Sequence[Item]) -> Tensor:
-        advice = "delete the file, it will be computed again"
-        try:
-            features = read_tensors(path)[0].get("features")
-        except CheckpointError as cause:
-            raise CheckpointError(f"{cause}; {advice}") from cause
-        if features is None or features.shape != (len(items), self.clip.config.embed_dim):
-            raise CheckpointError(f"{path}: not the cached features expected here; {advice}")
-        return features
+    def hashes(self, items: Sequence[Item]) -> list[str]:
+        """Return the hash of every picture's bytes, computed once per store."""
+        new = [item.path for item in items if item.path not in self._hashes]
+        if new:
+            paths = [[self.root / path] for path in new]
+            found = self.contents.hash_all(paths, self.progress)
+            self._hashes.update(zip(new, found, strict=True))
+        return [self._hashes[item.path] for item in items]
 
     def key(self, items: Sequence[Item], view: int | None) -> str:
-        """Return a name for what the tower makes of these files in this view."""
-        files = []
-        for item in items:
-            try:
-                stat = (self.root / item.path).stat()
-            except OSError as cause:
-                raise DataError(
-                    f"{self.root / item.path}: cannot be read ({cause.strerror}); restore the file "
-                    "or take it out of the data set"
-                ) from cause
-            files.append([item.path, stat.st_size, stat.st_mtime_ns])
-        what = [
-            self.clip.weights_hash,
-            self.clip.preprocess.hash,
-            str(self.clip.logit_scale.dtype) + self._elsewhere(),
-            None if view is None else [self.seed, view, self.augment],
-            str(self.root.resolve()),  # unpacked archives agree in sizes and times, not in content
-            files,
-        ]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+        """Return a name for what the tower makes of these pictures in this view."""
+        shard = tuple(items)
+        if (shard, view) not in self._keys:
+            random = None if view is None else [self.seed, view, self.augment]
+            self._keys[shard, view] = digest(
+                [
+                    *(VERSION, torch.__version__, PIL.__version__, self.clip.device.type),
+                    *(self.clip.identity, str(self.clip.logit_scale.dtype)),
+                    *(random, self.hashes(shard)),
+                    # random views are drawn by the path
+                    None if view is None else [item.path for item in shard],
+                ]
+            )
+        return self._keys[shard, view]
 
-    def _elsewhere(self) -> str:
-        """Name the kind of device where it is no CPU: others round differently."""
-        kind = self.clip.device.type
-        return "" if kind == "cpu" else f" on {kind}"
+    @torch.inference_mode(mode=False)
+    def _all(self, items: Sequence[Item], view: int | None) -> Tensor:
+        return torch.cat(list(self._shards(items, view))).to(self.clip.device)
+
+    def _shards(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
+        """Yield the features of one file after the other; what has to be computed shows a bar."""
+        shards = [items[i : i + SHARD] for i in range(0, len(items), SHARD)]
+        missing = [s for s in shards if not self.cache.has(KIND, self.key(s, view))]
+        label = "image features" if view is None else f"image features, view {view}"
+        shown = self.progress if missing else NULL
+        with shown.task(label, total=sum(map(len, missing))) as task:
+            for shard in shards:
+                yield self._shard(shard, view, task)
+
+    def _shard(self, shard: Sequence[Item], view: int | None, task: Task | None = None) -> Tensor:
+        """Return one file's features, on the CPU; the last few are remembered."""
+        key = self.key(shard, view)
+        if key not in self._recent:
+            found = self.cache.read(KIND, key, NAME)
+            if found is None:
+                parts = []
+                for part in self._encode(shard, view):
+                    parts.append(part)
+                    if task is not None:
+                        task.advance(len(part))
+                found = torch.cat(parts)
+                self.cache.write(KIND, key, {NAME: found})
+            self._recent[key] = found
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        return self._recent[key]
+
+    def _encode(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
+        maker = self.view_maker(view)
+        for batch in iterate(items, self.root, maker, self.batch_size, self.workers):
+            assert batch.pixels is not None
+            with torch.inference_mode():
+                features = self.clip.vision(batch.pixels.to(self.clip.device)).float().cpu()
+            self._check(features, [items[int(i)] for i in batch.index])
+            yield features
+
+    def _check(self, features_BE: Tensor, items: Sequence[Item]) -> None:
+        bad = ~features_BE.isfinite().all(1)
+        if bad.any():
+            path = self.root / items[int(bad.nonzero()[0])].path
+            raise CheckpointError(
+                f"{path}: the backbone {self.clip.name!r} makes features of it that are not finite "
+                "numbers; is the checkpoint whole?"
+            )

@@ -1,55 +1,76 @@
 """A learner under given prompts, as generators see it: flat tensors in, logits or a loss out.
 
-Legend: B image of a batch, C class, F flat, M some of the classes, N all images.
+Legend: B image of a batch, C class, E embedding, F flat, M some of the classes, N all images.
 """
 
 from __future__ import annotations
-
-from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import TaskLoss
 from diffuprompt.generators.descent import Logits
 from diffuprompt.generators.label_space import union
+from diffuprompt.generators.types import TaskLoss
 from diffuprompt.learners.base import Learner
 from diffuprompt.stages.image_set import ImageSet
 
+ROWS = 1024  # images whose own prompts are computed at once
+
 
 @torch.no_grad()
-def own_prompts(learner: Learner, images: ImageSet, size: int = 1024) -> Tensor:
-    """Return the learner's own prompts V0 for every image, ``(N, F)``."""
-    rows = [
-        learner.spec.pack(learner.prompts(part)).expand(len(part), -1)
-        for part in images.features.split(size)
-    ]
-    return torch.cat(rows).clone()
+def own_prompts(learner: Learner, images: ImageSet) -> Tensor:
+    """Return the learner's own prompts V0 of every image, ``(N, F)``.
+
+    Where they do not depend on the image, all rows are one in memory.
+    """
+    if not learner.own_prompts_need_image:
+        return own_of(learner, images.features[:1]).expand(len(images), -1)
+    return torch.cat([own_of(learner, part) for part in images.features.split(ROWS)])
+
+
+@torch.no_grad()
+def own_of(learner: Learner, features_BE: Tensor) -> Tensor:
+    """Return the learner's own prompts V0 ``(B, F)`` of images with these features."""
+    prompts = learner.spec.pack(learner.prompts(features_BE))
+    return prompts.expand(len(features_BE), -1)
 
 
 def learner_logits(learner: Learner, images: ImageSet) -> Logits:
     """Return ``logits(flat (B, F), index (B,))`` over ``images`` in the test view.
 
-    ``(B, C)``, or ``(B, M)`` where it is also given M class indices. The learner must not change
-    any more: text features that no generated prompt reaches are computed once.
+    ``(B, C)``, or ``(B, M)`` where it is also given M class indices. Text features that no
+    generated prompt reaches are computed once, unless they have learnables of their own that are
+    being trained.
     """
+    kept: list[Tensor] = []
+    last: list[tuple[Tensor, ImageBatch]] = []
 
-    @cache
-    @torch.no_grad()
+    def batch_of(index_B: Tensor) -> ImageBatch:
+        """Several steps on one batch read its images once."""
+        if not last or last[0][0] is not index_B:
+            last[:] = [(index_B, images.batch(index_B, needs=learner.needs))]
+        return last[0][1]
+
     def fixed_text() -> Tensor | None:
         if any(slot.tower == "text" for slot in learner.spec.slots):
             return None
-        return learner.static_text(images.classes)
+        if kept:
+            return kept[0]
+        with torch.set_grad_enabled(bool(learner.num_trainable())):
+            text = learner.static_text(images.classes)
+        if text is not None and not text.requires_grad:  # else it moves, as in joint training
+            kept.append(text)
+        return text
 
     def logits(flat_BF: Tensor, index_B: Tensor, classes_M: Tensor | None = None, /) -> Tensor:
         prompts, text, classes = learner.spec.unpack(flat_BF), fixed_text(), images.classes
         if classes_M is not None:
             classes = classes.select(classes_M.tolist())
             text = None if text is None else text[:, classes_M]
-        batch = images.batch(index_B, needs=learner.needs)
-        return learner.logits(batch, classes, prompts, text)
+        return learner.logits(batch_of(index_B), classes, prompts, text)
 
     return logits
 

@@ -5,8 +5,11 @@ Legend: B image of a batch, C class, E embedding, N all images.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +21,8 @@ from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
 
 FEATURES = Needs()
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +44,14 @@ class ImageSet:
 
     @cached_property
     def features(self) -> Tensor:
-        """Features ``(N, E)`` of the test view."""
+        """Features ``(N, E)`` of the test view, all in memory: for training images."""
         return self.store.test(self.items)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Features ``(B, E)`` of the test view at positions ``(B,)``, with a batch's memory."""
+        if "features" in self.__dict__:
+            return self.features[index]
+        return self.store.rows(self.items, index.tolist(), None)
 
     def batch(
         self,
@@ -62,7 +73,7 @@ class ImageSet:
         """
         features = grid = other = None
         if needs.features:
-            features = (self.features if view is None else self.view(view, keep=keep))[index]
+            features = self.rows(index) if view is None else self.view(view, keep=keep)[index]
         if needs.second and second is not None:
             other = self.view(second, keep=keep)[index]
         if needs.grid:
@@ -73,7 +84,7 @@ class ImageSet:
     def warm(self, needs: Needs) -> None:
         """Compute or read what does not depend on prompts, of the test view, ahead of time."""
         if needs.features:
-            _ = self.features
+            self.store.warm(self.items)
         if needs.grid and self.grids is not None:
             self.grids.fill(self.items, None)
 
@@ -95,3 +106,18 @@ class ImageSet:
                 del epoch[next(iter(epoch))]
             epoch[view] = features
         return epoch[view]
+
+
+def ahead(make: Callable[[Asked], Made], of: Sequence[Asked]) -> Iterator[tuple[Asked, Made]]:
+    """Yield ``(x, make(x))`` in order, with the next one made in a thread while this one is used.
+
+    Images are decoded and read in this way while the device computes; at most two results exist.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        waiting = [(x, thread.submit(make, x)) for x in of[:1]]
+        for following in [*of[1:], None]:
+            x, future = waiting.pop()
+            result = future.result()
+            if following is not None:
+                waiting.append((following, thread.submit(make, following)))
+            yield x, result

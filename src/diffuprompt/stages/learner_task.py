@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.base import Learner
@@ -16,10 +18,25 @@ from diffuprompt.stages.image_set import ImageSet
 
 
 class LearnerTask:
-    """Steps of one learner over few-shot images; order and views derive from (seed, epoch)."""
+    """Steps of one learner over few-shot images; order and views derive from (seed, epoch).
+
+    Opened as a context, the images of the next step are decoded and read in a thread while this
+    step computes.
+    """
 
     def __init__(self, learner: Learner, images: ImageSet, config: TrainConfig, seed: int) -> None:
         self.learner, self.images, self.config, self.seed = learner, images, config, seed
+        self._thread: ThreadPoolExecutor | None = None
+        self._next: tuple[tuple[int, int], Future[ImageBatch]] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="next-step")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread = self._next = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -27,7 +44,7 @@ class LearnerTask:
         return max(1, len(self.images) // self.config.batch)
 
     def optimiser(self) -> Optimiser:
-        """What the recipe asks for."""
+        """Return what the recipe asks for."""
         config = self.config
         return Optimiser(
             kind=config.algorithm,
@@ -54,19 +71,36 @@ class LearnerTask:
 
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return the learner's loss on one batch."""
+        batch = self._batch(epoch, step)
+        chance = torch_stream(self.seed, "loss", epoch, step)
+        return self.learner.loss(batch, self.images.classes, chance)
+
+    def _batch(self, epoch: int, step: int) -> ImageBatch:
+        """Return the images of a step, and start on those of the next one."""
+        if self._thread is None:
+            return self._read(epoch, step)
+        waiting = self._next
+        if waiting is None or waiting[0] != (epoch, step):
+            waiting = ((epoch, step), self._thread.submit(self._read, epoch, step))
+        batch = waiting[1].result()
+        following = (epoch, step + 1) if step + 1 < self.steps_per_epoch else (epoch + 1, 0)
+        self._next = None
+        if following[0] < self.config.epochs:
+            self._next = (following, self._thread.submit(self._read, *following))
+        return batch
+
+    def _read(self, epoch: int, step: int) -> ImageBatch:
         generator = torch_stream(self.seed, "order", epoch)
         order = torch.randperm(len(self.images), generator=generator)
         index = order[step * self.config.batch : (step + 1) * self.config.batch]
         view, other = self._views(epoch)
-        batch = self.images.batch(
-            index.to(self.learner.clip.device),
+        return self.images.batch(
+            index,
             view,
             needs=self.learner.training_needs,
             second=other,
             keep=bool(self.config.views),
         )
-        chance = torch_stream(self.seed, "loss", epoch, step)
-        return self.learner.loss(batch, self.images.classes, chance)
 
     def _views(self, epoch: int) -> tuple[int, int]:
         """Return an epoch's view and its second view; fresh second views count down from -1."""
@@ -74,7 +108,7 @@ class LearnerTask:
         return (epoch % count, (epoch + 1) % count) if count else (epoch, -1 - epoch)
 
     def after_step(self, epoch: int, step: int) -> None:
-        """Nothing."""
+        """Learners follow up epochs, not steps."""
 
     def after_epoch(self, epoch: int) -> None:
         """Let the learner follow it up."""

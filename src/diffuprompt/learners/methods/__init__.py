@@ -1,7 +1,8 @@
-"""The methods: one a file, and the list of them all; no torch."""
+"""The methods: one a file, and the list of them all, in the order of tables; no torch."""
 
 from __future__ import annotations
 
+from diffuprompt.errors import ConfigError
 from diffuprompt.learners.method import Method
 from diffuprompt.learners.methods import (
     clip_adapter,
@@ -34,3 +35,23 @@ _ALL = (  # in the order in which tables show them
     coprompt.METHOD,
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+DEFAULT = coop.METHOD.name  # of a job that names no learner
+
+
+def register(method: Method) -> Method:
+    """Make a learner known by its name to everything in this process, and return it.
+
+    A script calls it before it trains one or loads an artifact of one. Other processes (a study's
+    workers, ``diffuprompt predict``) know only what they register themselves. Registering a name
+    again replaces what a script registered before.
+
+    Raises:
+        ConfigError: the name is that of a method of the package, or there is no recipe to train by.
+    """
+    if any(method.name == own.name for own in _ALL):
+        taken = [own.name for own in _ALL]
+        raise ConfigError(f"method: the names {taken} are taken, got {method.name!r}")
+    if not method.presets:
+        raise ConfigError(f"method {method.name}: expected at least one preset, got none")
+    METHODS[method.name] = method
+    return method

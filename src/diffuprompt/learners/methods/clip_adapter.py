@@ -7,7 +7,7 @@ for Adam, without which this rate moves nothing.
 from __future__ import annotations
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _FEW = Preset(
     learner="clip-adapter",

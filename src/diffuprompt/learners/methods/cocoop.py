@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from diffuprompt.learners.legacy_keys import CONTEXT, META_NET
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import CoCoOpOptions
+from diffuprompt.learners.options import ContextOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoCoOpOptions(ContextOptions):
+    """Options of `diffuprompt.learners.cocoop_learner.CoCoOp`."""
+
+    num_ctx: int = 4
+    ctx_init: str | None = "a photo of a"
+
 
 _BASE = Preset(
     learner="cocoop",
@@ -17,6 +28,7 @@ _BASE = Preset(
 METHOD = Method(
     name="cocoop",
     title="CoCoOp",
+    learner="diffuprompt.learners.cocoop_learner:CoCoOp",
     about="One context for all classes, shifted by a small network on the image's feature.",
     options=CoCoOpOptions(),
     presets=(

@@ -2,9 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
 from diffuprompt.learners.legacy_keys import CONTEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import CoOpOptions
+from diffuprompt.learners.options import LEARNED, ContextOptions, at_least, refuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoOpOptions(ContextOptions):
+    """Options of `diffuprompt.learners.coop_learner.CoOp`.
+
+    Attributes:
+        num_ctx: M, context tokens.
+        ctx_init: words that initialise the context; None draws from N(0, 0.02).
+        position: where the class name stands: "end", "middle" or "front" of the context.
+        class_specific: whether each class has a context of its own; it then scores no others.
+        num_classes: how many classes have one; `for_classes` says it.
+    """
+
+    num_ctx: int = 16
+    ctx_init: str | None = None
+    position: Literal["end", "middle", "front"] = "end"
+    class_specific: bool = False
+    num_classes: int = field(default=0, metadata=LEARNED)
+
+    def __post_init__(self) -> None:
+        problems = at_least(self, num_ctx=1, num_classes=0)
+        if self.num_classes and not self.class_specific:
+            problems.append(
+                f"learner.num_classes: expected 0 for a context that all classes share, got "
+                f"{self.num_classes}; set class_specific=true"
+            )
+        refuse(problems)
+
+    @property
+    def class_bound(self) -> str:
+        """Contexts of single classes are."""
+        return "class_specific" if self.class_specific else ""
+
+    def for_classes(self, names: Sequence[str]) -> Self:
+        """Return the options with as many contexts as there are names, where each has its own."""
+        return replace(self, num_classes=len(names)) if self.class_specific else self
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return M, and the number of classes of "ctx" ``(C, M, D)``."""
+        found, ctx = super().from_shapes(shapes), shapes.get("ctx", ())
+        return {**found, "class_specific": True, "num_classes": ctx[0]} if len(ctx) == 3 else found
+
+    @classmethod
+    def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options in which 0.1's ``class_specific``, the number of classes, is two values.
+
+        0 was a shared context; there were artifacts with ``false`` for it too.
+        """
+        if "num_classes" in values or "class_specific" not in values:
+            return dict(values)
+        count = int(values["class_specific"])
+        return {**values, "class_specific": count > 0, "num_classes": count}
+
 
 _WORDS = {"num_ctx": 4, "ctx_init": "a photo of a"}
 _CROSS = Preset(
@@ -19,6 +78,7 @@ _CROSS = Preset(
 METHOD = Method(
     name="coop",
     title="CoOp",
+    learner="diffuprompt.learners.coop_learner:CoOp",
     about="Learn M context vectors, one set for all classes or one a class (CSC).",
     options=CoOpOptions(),
     presets=(

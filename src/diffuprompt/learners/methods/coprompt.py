@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from diffuprompt.learners.legacy_keys import ADAPTERS, COUPLED
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _TRAIN = TrainConfig(epochs=8, batch=4, lr=3.5e-3, augment="randaugment")
 # data set: J, M, lambda, epochs, and the published base, new, H

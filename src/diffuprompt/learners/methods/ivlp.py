@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import TEXT, VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 _SOURCE = "github.com/muzairkhattak/multimodal-prompt-learning, independent V-L prompting"
 

@@ -6,9 +6,37 @@ Tip-Adapter-F on test images; here both factors are the paper's defaults and the
 
 from __future__ import annotations
 
-from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import TipOptions
+from dataclasses import dataclass, field
 
+from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.options import LEARNED, Options, at_least, refuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class TipOptions(Options):
+    """Options of `diffuprompt.learners.tip_adapter_learner.TipAdapter`.
+
+    Attributes:
+        alpha: weight of the cache.
+        beta: how sharply similarity counts.
+        views: random views that keys are averaged over.
+        tune: whether the keys are learned.
+        trained_classes: names of the K classes that the cache knows; training finds them.
+        size: N, training images; training finds it.
+    """
+
+    alpha: float = 1.0
+    beta: float = 5.5
+    views: int = 10
+    tune: bool = False
+    trained_classes: list[str] = field(default_factory=list, metadata=LEARNED)
+    size: int = field(default=0, metadata=LEARNED)
+
+    def __post_init__(self) -> None:
+        refuse(at_least(self, alpha=0, beta=0, views=1, size=0))
+
+
+_LEARNER = "diffuprompt.learners.tip_adapter_learner:TipAdapter"
 _CACHE = TrainConfig(epochs=0, batch=256, lr=1e-3, augment="large-crop")
 _TUNE = TrainConfig(
     epochs=20,
@@ -24,6 +52,7 @@ _SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
 METHOD = Method(
     name="tip-adapter",
     title="Tip-Adapter",
+    learner=_LEARNER,
     about="No training: logits of the most similar training images are added.",
     options=TipOptions(),
     presets=(
@@ -41,6 +70,7 @@ METHOD = Method(
 TUNED = Method(
     name="tip-adapter-f",
     title="Tip-Adapter-F",
+    learner=_LEARNER,
     about="Tip-Adapter whose cached features are then trained.",
     options=TipOptions(tune=True),
     presets=(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import VISION
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import PromptOptions
+from diffuprompt.learners.prompt_options import PromptOptions
 
 METHOD = Method(
     name="vpt",

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+from diffuprompt.clip.templates import ENSEMBLES, SINGLE
+from diffuprompt.errors import ConfigError
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import ZeroShotOptions
+from diffuprompt.learners.options import Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotOptions(Options):
+    """Templates, ``{}`` being the class name, or names of `clip.templates.ENSEMBLES`; averaged."""
+
+    templates: list[str] = field(default_factory=lambda: [SINGLE])
+
+    def __post_init__(self) -> None:
+        wrong = [text for text in self.templates if "{}" not in text and text not in ENSEMBLES]
+        if wrong or not self.templates:
+            raise ConfigError(
+                f"learner.templates: expected texts with {{}} for the name, or some of "
+                f"{list(ENSEMBLES)}, got {self.templates}"
+            )
+
 
 METHOD = Method(
     name="zero-shot",
     title="Zero-shot CLIP",
+    learner="diffuprompt.learners.zero_shot_learner:ZeroShot",
     needs_images=False,
     about="CLIP with one template or the average over several.",
     options=ZeroShotOptions(),

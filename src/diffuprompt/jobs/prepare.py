@@ -1,0 +1,226 @@
+"""Everything about a job that can be known, and be wrong, before a weight is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffuprompt.checkpoints.header import Header, read_header
+from diffuprompt.checkpoints.load import load_clip, portable_name
+from diffuprompt.clip.text import TextPlan
+from diffuprompt.data.catalog import names
+from diffuprompt.data.fewshot import few_shot
+from diffuprompt.data.manifest import Manifest
+from diffuprompt.data.sentences import find_sentences
+from diffuprompt.data.sources import open_dataset
+from diffuprompt.engine.device import pick
+from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.errors import ConfigError
+from diffuprompt.jobs.chain import Chain, chain_of
+from diffuprompt.jobs.job import JobConfig, Resolved, resolve
+from diffuprompt.learners.classes import Classes
+from diffuprompt.protocols.registry import roles_of
+from diffuprompt.protocols.roles import Roles, Selection
+from diffuprompt.runs.contents import Contents
+from diffuprompt.runs.stage import digest
+from diffuprompt.stages.bench import Bench
+from diffuprompt.stages.budget import Budget
+from diffuprompt.stages.features import FeatureStore
+from diffuprompt.stages.grids import GridStore
+from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.inputs import Sentences, sentences_key, training_key
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """A job, resolved and checked.
+
+    Attributes:
+        job: as asked.
+        resolved: every value that its results depend on.
+        manifest: the whole data set.
+        roles: which of its images train and which test.
+        sentences: about every class, where the learner reads some.
+        header: of the backbone.
+        subset: hash of the few-shot selection.
+        inputs: what goes into the first stage, by content: "images", "backbone", "sentences".
+        contents: hashes of files.
+    """
+
+    job: JobConfig
+    resolved: Resolved
+    manifest: Manifest
+    roles: Roles
+    sentences: Sentences
+    header: Header
+    subset: str
+    inputs: dict[str, str]
+    contents: Contents
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """What a record says of data and backbone, and what a run of 0.1 knew of its inputs."""
+        return {
+            "manifest": self.manifest.hash,
+            "subset": self.subset,
+            "backbone": self.header.weights_hash,
+            "preprocess": self.header.preprocess.hash,
+        }
+
+    @property
+    def chain(self) -> Chain:
+        """The stages of the job."""
+        return chain_of(self.resolved, self.inputs)
+
+    @property
+    def run_name(self) -> str:
+        """A folder name that tells runs apart: a hash stands for everything not spelled out."""
+        resolved = self.resolved
+        backbone = resolved.backbone.rstrip("/").split("/")[-1]
+        parts = [resolved.dataset, backbone, resolved.method, f"{resolved.shots}shot"]
+        short = digest([resolved.to_json(), self.inputs])[:8]
+        return "-".join([*parts, f"seed{resolved.seed}", short])
+
+    def load(self, progress: Progress = NULL, *, save_every_s: float = 30.0) -> Bench:
+        """Load the backbone and open the training images."""
+        job, resolved = self.job, self.resolved
+        clip = load_clip(job.backbone, device=pick(job.device))
+        clip.set_precision(resolved.precision)
+        store = FeatureStore(
+            clip,
+            self.manifest.root,
+            seed=resolved.seed,
+            augment=resolved.train.augment,
+            workers=job.workers,
+            budget=Budget(job.image_memory_mib),
+            contents=self.contents,
+            progress=progress,
+        )
+        return Bench(
+            clip=clip,
+            train=image_set(self.roles.train, store, self.sentences),
+            plan=TextPlan(memory_mib=job.text_memory_mib),
+            progress=progress,
+            save_every_s=save_every_s,
+        )
+
+    def read_images(self, bench: Bench) -> None:
+        """Read every picture once, so that a damaged one stops the job before it trains.
+
+        The features are needed later and kept on disk, so this costs nothing.
+        """
+        store = bench.train.store
+        for selection in (self.roles.train, *self.roles.tests.values()):
+            store.warm(selection.items)
+
+
+class Sources:
+    """Data sets, backbones and hashes that several jobs share, opened once each."""
+
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.contents = Contents(rehash=rehash)
+        self._manifests: dict[tuple[str, Path | None], Manifest] = {}
+        self._headers: dict[str, Header] = {}
+
+    def manifest(self, job: JobConfig) -> Manifest:
+        """Return the data set of a job, which must have what training and scoring need."""
+        key = (job.data, job.data_root)
+        if key not in self._manifests:
+            opened = open_dataset(job.data, root=job.data_root)
+            self._manifests[key] = opened.check(needs=("train", "test"))
+        return self._manifests[key]
+
+    def header(self, job: JobConfig) -> Header:
+        """Return what the backbone of a job says about itself."""
+        if job.backbone not in self._headers:
+            self._headers[job.backbone] = read_header(job.backbone)
+        return self._headers[job.backbone]
+
+
+def prepare(
+    job: JobConfig,
+    progress: Progress = NULL,
+    *,
+    stored: Resolved | None = None,
+    sources: Sources | None = None,
+) -> Prepared:
+    """Open the data, look at the backbone and resolve the job; everything wrong is found here.
+
+    Args:
+        job: as asked.
+        progress: shows how pictures are hashed.
+        stored: the configuration of a run that exists, which then counts in the place of what the
+            job would be resolved to today.
+        sources: what other jobs have opened already.
+
+    Raises:
+        DataError, ConfigError, CheckpointError: what is wrong, before anything is computed.
+    """
+    sources = sources or Sources(rehash=job.rehash)
+    contents, manifest, header = sources.contents, sources.manifest(job), sources.header(job)
+    resolved = stored or resolve(
+        job,
+        dataset=manifest.name,
+        backbone=portable_name(job.backbone),
+        own_pictures=job.data not in names(),
+        logit_scale=header.scale,
+    )
+    _check(resolved, header)
+    sentences = _sentences(job, resolved, manifest)
+    chosen = few_shot(manifest, resolved.shots, resolved.seed)
+    roles = roles_of(resolved.protocol, manifest, chosen)
+    paths = [[manifest.root / item.path] for item in roles.train.items]
+    inputs = {
+        "images": training_key(roles.train, contents.hash_all(paths, progress)),
+        "backbone": header.identity,
+    }
+    if resolved.learner_options.asks_for_sentences != "no":
+        inputs["sentences"] = sentences_key(sentences)
+    return Prepared(
+        job=job,
+        resolved=resolved,
+        manifest=manifest,
+        roles=roles,
+        sentences=sentences,
+        header=header,
+        subset=chosen.hash,
+        inputs=inputs,
+        contents=contents,
+    )
+
+
+def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -> ImageSet:
+    """Return images with their features and grids on demand."""
+    texts = [sentences[name] for name in selection.classes] if sentences else []
+    classes = Classes(selection.classes, texts)
+    return ImageSet(selection.items, classes, store, GridStore(store))
+
+
+def _check(resolved: Resolved, header: Header) -> None:
+    """Refuse what cannot be trained on this backbone or scored by this protocol."""
+    options = resolved.learner_options
+    problems = options.misfits(header.config, header.tokenizer)
+    if options.class_bound and resolved.protocol != "few-shot":
+        problems.append(
+            f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
+            "use --protocol few-shot"
+        )
+    if options.class_bound and resolved.generator != "none":
+        parts = ("overfit.negatives", "fit.classes")
+        values = (resolved.overfit.negatives, resolved.fit.classes)
+        problems += [
+            f"{name}: class-specific contexts cannot score some of the classes; set it to 0"
+            for name, value in zip(parts, values, strict=True)
+            if value
+        ]
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _sentences(job: JobConfig, resolved: Resolved, manifest: Manifest) -> Sentences:
+    """Return sentences about every class where the learner asks for them and there are any."""
+    asked = resolved.learner_options.asks_for_sentences
+    if asked == "no":
+        return {}
+    required = asked == "llm"
+    return find_sentences(manifest.name, manifest.classes, root=job.data_root, required=required)

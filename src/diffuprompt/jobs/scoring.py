@@ -1,0 +1,199 @@
+"""Score one run's ways of making prompts, each a stage named by what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+from diffuprompt.generators.base import PromptGenerator
+from diffuprompt.generators.config import KINDS
+from diffuprompt.generators.types import PromptPairs
+from diffuprompt.hub.artifact import Artifact
+from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
+from diffuprompt.jobs.prepare import Prepared, image_set
+from diffuprompt.jobs.run_folder import Run
+from diffuprompt.jobs.test_sets import TestSet
+from diffuprompt.learners.base import Learner
+from diffuprompt.record import Score, Variant
+from diffuprompt.runs.cache import checksum
+from diffuprompt.runs.stage import Stage, digest
+from diffuprompt.runs.store import Store
+from diffuprompt.stages import makers, sampler
+from diffuprompt.stages.bench import Bench
+from diffuprompt.stages.features import FeatureStore
+from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.overfit import Targets, overfit_stage, targets
+from diffuprompt.stages.sampler import sampler_stage
+from diffuprompt.stages.score import Maker, score_stage, scored
+
+
+@dataclass(eq=False, kw_only=True)
+class Scoring:
+    """The scores of one run; ``seconds`` is what those that were asked for took.
+
+    Attributes:
+        bench: backbone and training images.
+        prepared: the run's own job.
+        run: as it was stored.
+        store: where stages are kept.
+        artifact: learner and generator as they were saved.
+        again: score anew what has been scored.
+    """
+
+    bench: Bench
+    prepared: Prepared
+    run: Run
+    store: Store
+    artifact: Artifact
+    again: bool = False
+    seconds: float = 0.0
+    _images: dict[str, ImageSet] = field(default_factory=dict)
+
+    def score(self, test: TestSet, variant: Variant) -> Score:
+        """Return the score of one way of making prompts on one test set."""
+        images = self._open(test)
+        stage = self.stage(test, variant)
+        if self.again:
+            self.store.forget(stage)
+        result = scored(
+            self.bench,
+            self.store,
+            stage,
+            self.learner,
+            images,
+            lambda: self._makers(variant, images),
+            f"scoring {variant.label} ({test.title})",
+        )
+        self.seconds += result.seconds
+        return Score(
+            variant=variant,
+            dataset=test.dataset,
+            subset=test.subset,
+            total=result.total,
+            metrics=result.metrics,
+            hits=result.hits,
+            timings=result.timings,
+            content=test.content,
+        )
+
+    def stage(self, test: TestSet, variant: Variant) -> Stage:
+        """Return the stage of a score: what it depends on, and nothing else."""
+        resolved = self.run.resolved
+        inputs = {
+            "test": test.content,
+            "backbone": self.bench.clip.identity,
+            "learner": self.learner_key,
+        }
+        config: dict[str, object] = {"precision": resolved.precision}
+        if variant.control in OF_TARGETS:
+            inputs["targets"] = self._targets_stage.key
+        elif variant.prompts != "own":
+            sampled = self._sampler(variant.nfe).key
+            inputs |= {"generator": self.generator_key, "sampler": sampled}
+        if variant.control in SEEDED:
+            config["seed"] = resolved.seed
+        if variant.control == ORACLE:
+            config["overfit"] = asdict(resolved.overfit)
+        how = variant.model_dump(mode="json", exclude={"generator"})  # named by its key above
+        return score_stage(variant=how, config=config, inputs=inputs)
+
+    @property
+    def learner(self) -> Learner:
+        """The learner as it was saved."""
+        return self.artifact.learner
+
+    @property
+    def generator(self) -> PromptGenerator:
+        """The generator as it was saved."""
+        assert self.artifact.generator is not None
+        return self.artifact.generator
+
+    @cached_property
+    def learner_key(self) -> str:
+        """The key of the stage that the learner comes from; of a run of 0.1, its content's."""
+        keys = self.run.keys
+        if self.run.is_old:
+            described = self.artifact.description
+            what = [described.learner, described.learner_config]
+            return digest([*what, checksum(self.learner.state_dict())])
+        return keys.get("joint", keys["learner"])
+
+    @cached_property
+    def generator_key(self) -> str:
+        """The key of the stage that trained the generator; of a run of 0.1, its content's."""
+        keys = self.run.keys
+        if self.run.is_old:
+            part = self.artifact.description.generator
+            assert part is not None
+            return digest([part.model_dump(mode="json"), checksum(self.generator.state_dict())])
+        return keys["joint"] if "joint" in keys else keys["generator"]
+
+    def _sampler(self, nfe: int | None) -> Stage:
+        resolved = self.run.resolved
+        settings = asdict(resolved.generator_config)
+        own = {key: settings[key] for key in KINDS[resolved.generator].sampling}
+        return sampler_stage(settings=own, nfe=nfe, generator=self.generator_key)
+
+    @cached_property
+    def _targets_stage(self) -> Stage:
+        resolved = self.run.resolved
+        return overfit_stage(
+            overfit=asdict(resolved.overfit),
+            precision=resolved.precision,
+            learner=self.learner_key,
+        )
+
+    @cached_property
+    def _targets(self) -> Targets:
+        """V* of the training images under the scored learner; found here if nobody has yet."""
+        return targets(self.bench, self.store, self._targets_stage, self.learner)
+
+    def _pairs(self) -> PromptPairs:
+        return self._targets.pairs
+
+    def _makers(self, variant: Variant, images: ImageSet) -> Sequence[Maker]:
+        """Return what makes the prompts of a variant; none for the learner's own."""
+        if variant.prompts == "own":
+            return ()
+        if variant.control == ORACLE:
+            config = self.run.resolved.overfit
+            return (makers.oracle(self.learner, images, config, self._targets.lr),)
+        if variant.prompts == "control":
+            seed = self.run.resolved.seed
+            found = makers.control(variant.control, self.generator, images, self._pairs, seed)
+            return (found,)
+        if variant.nfe is not None:
+            self._fit_sampler(variant.nfe)
+            return (makers.generated(self.generator, nfe=variant.nfe),)
+        return [makers.generated(self.generator, draw=k) for k in range(variant.draws)]
+
+    def _fit_sampler(self, nfe: int) -> None:
+        """Make the generator ready for another number of evaluations."""
+        if self.generator.solver(nfe) is not None:
+            sampler.prepare(
+                self.bench,
+                self.store,
+                self._sampler(nfe),
+                self.generator,
+                self.bench.train.features,
+                self._pairs,
+            )
+
+    def _open(self, test: TestSet) -> ImageSet:
+        """Return the images of a test set, with the memory that training images do not take."""
+        if test.content not in self._images:
+            own = self.bench.train.store
+            store = FeatureStore(
+                own.clip,
+                test.root,
+                seed=own.seed,
+                augment=own.augment,
+                workers=own.workers,
+                budget=own.budget,
+                cache=own.cache,
+                contents=own.contents,
+                progress=self.bench.progress,
+            )
+            self._images[test.content] = image_set(test.selection, store, {})
+        return self._images[test.content]

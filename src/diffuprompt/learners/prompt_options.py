@@ -1,0 +1,144 @@
+"""The options of deep prompts: every published method of them is one setting of these; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from diffuprompt.clip.config import ClipConfig
+from diffuprompt.clip.templates import ENSEMBLES
+from diffuprompt.errors import near_miss
+from diffuprompt.learners.options import Options, at_least, refuse, too_few_words, too_long
+
+if TYPE_CHECKING:
+    from diffuprompt.clip.tokens import Encoder
+
+MOST_WORDS = 4  # with more tokens than this, the repositories start from random vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions(Options):
+    """Prompts x losses: every published method of deep prompts is one setting of these.
+
+    Prompts:
+        prompts: "independent" (each tower its own) or "coupled" (the image tower's are linear
+            functions of the text tower's: MaPLe).
+        num_ctx: M, text tokens; 0 for none.
+        ctx_init: words whose first M tokens the first layer starts from; what is left of them
+            stays as fixed words. None: N(0, 0.02). Deeper layers always start from N(0, 0.02).
+        depth: J, layers with text tokens; 1 is the input only.
+        vision_ctx, vision_depth: the same in the image tower; None: as the text tower's.
+        free: "text" (of coupled prompts, the text tower's are the source) or "both".
+
+    Features:
+        image_adapter, text_adapter: share of a bottleneck network in the output features
+            (CLIP-Adapter's, CoPrompt's); 0 for none.
+
+    Losses beside cross-entropy, all against the frozen CLIP:
+        text_l1, image_l1, kl: PromptSRC's weights; ``kl`` divides by batch times classes.
+        teacher: templates of the text teacher, a name of `clip.templates.ENSEMBLES`.
+        consistency: CoPrompt's lambda; compares with another view and with sentences.
+        distance: of the consistency, "cosine" or "mse".
+        sentences: "llm" (the class list must have them), "templates" (of ``teacher``) or "auto".
+        projection: ProGrad's lambda: drop this share of what is against the zero-shot logits.
+
+    Aggregation (PromptSRC):
+        gpa_mean, gpa_std: of the Gaussian over epochs that weighs prompts; ``gpa_std=0``: none.
+    """
+
+    prompts: Literal["independent", "coupled"] = "independent"
+    num_ctx: int = 4
+    ctx_init: str | None = "a photo of a"
+    depth: int = 1
+    vision_ctx: int | None = None
+    vision_depth: int | None = None
+    free: Literal["text", "both"] = "text"
+    image_adapter: float = 0.0
+    text_adapter: float = 0.0
+    text_l1: float = 0.0
+    image_l1: float = 0.0
+    kl: float = 0.0
+    teacher: str = "promptsrc-60"
+    consistency: float = 0.0
+    distance: Literal["cosine", "mse"] = "cosine"
+    sentences: Literal["auto", "llm", "templates"] = "auto"
+    projection: float = 0.0
+    gpa_mean: float = 0.0
+    gpa_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = ("text_l1", "image_l1", "kl", "consistency", "projection", "gpa_std")
+        problems = at_least(self, num_ctx=0, depth=1, **dict.fromkeys(weights, 0))
+        if self.vision_ctx is not None:
+            problems += at_least(self, vision_ctx=0)
+        if self.vision_depth is not None:
+            problems += at_least(self, vision_depth=1)
+        for name in ("image_adapter", "text_adapter"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(
+                    f"learner.{name}: expected a share in 0..1, got {getattr(self, name)}"
+                )
+        if self.prompts == "coupled":
+            if not self.num_ctx:
+                problems.append("learner.num_ctx: coupled prompts need at least 1, got 0")
+            for name, same in (("vision_ctx", "num_ctx"), ("vision_depth", "depth")):
+                if getattr(self, name) not in (None, getattr(self, same)):
+                    problems.append(
+                        f"learner.{name}: coupled prompts have as many as {same}="
+                        f"{getattr(self, same)}, got {getattr(self, name)}"
+                    )
+        if self.teacher not in ENSEMBLES:
+            hint = near_miss(self.teacher, list(ENSEMBLES))
+            problems.append(
+                f"learner.teacher: expected one of {list(ENSEMBLES)}, got {self.teacher!r}.{hint}"
+            )
+        refuse(problems)
+
+    @property
+    def vision(self) -> tuple[int, int]:
+        """Tokens and layers in the image tower; ``(0, 0)`` for none."""
+        length = self.num_ctx if self.vision_ctx is None else self.vision_ctx
+        depth = self.depth if self.vision_depth is None else self.vision_depth
+        return (length, depth) if length else (0, 0)
+
+    @property
+    def generates(self) -> bool:
+        """Whether there is any prompt."""
+        return bool(self.num_ctx or self.vision[0])
+
+    @property
+    def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
+        """CoPrompt's consistency does, unless templates are to be its sentences."""
+        if not self.consistency or self.sentences == "templates":
+            return "no"
+        return self.sentences
+
+    def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
+        """Deeper than a tower, or more tokens than the context or the first words hold."""
+        problems = too_long(self.num_ctx, config)
+        problems += too_few_words(self.num_ctx, self.ctx_init, tokenizer)
+        asked = (
+            ("depth", self.depth if self.num_ctx else 0, "text", config.text.layers),
+            ("vision_depth", self.vision[1], "image", config.vision.layers),
+        )
+        for name, depth, tower, layers in asked:
+            if depth > layers:
+                problems.append(
+                    f"learner.{name}: expected at most {layers}, the layers of this {tower} "
+                    f"tower, got {depth}"
+                )
+        return problems
+
+    @classmethod
+    def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return the numbers of tokens and layers of both towers."""
+        text = [shape for name, shape in shapes.items() if name.startswith("family.text.")]
+        vision = [shape for name, shape in shapes.items() if name.startswith("family.vision.")]
+        count = text[0][0] if text else 0
+        found: dict[str, Any] = {"num_ctx": count, "depth": max(len(text), 1)}
+        if count > MOST_WORDS:
+            found["ctx_init"] = None
+        if vision:
+            found |= {"vision_ctx": vision[0][0], "vision_depth": len(vision)}
+        return found

@@ -1,0 +1,17 @@
+"""Base-to-new generalisation (CoCoOp, arXiv 2203.05557, section 4.1)."""
+
+from __future__ import annotations
+
+from diffuprompt.data.fewshot import base_new
+from diffuprompt.data.manifest import Manifest
+from diffuprompt.protocols.roles import Roles, select
+
+
+def roles(manifest: Manifest, chosen: Manifest) -> Roles:
+    """Train on the first half of the classes; test that half and the other, each by itself.
+
+    ``chosen`` is the few-shot selection of ``manifest``.
+    """
+    base, new = base_new(chosen)
+    tests = {"base": select(base, "test"), "new": select(new, "test")}
+    return Roles(train=select(base, "train"), tests=tests)

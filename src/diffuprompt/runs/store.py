@@ -1,0 +1,160 @@
+"""Where stages are kept: a folder per key, immutable once finished, resumable before.
+
+    STORE/NAME/KEY/  stage.json  work/  FILES...  done.json
+
+``stage.json`` says what the stage is, ``work/`` holds what an interrupted process goes on from and
+is removed at the end, and ``done.json`` appears last: it holds what was measured and a hash of
+every file, which is compared whenever a file is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors
+from diffuprompt.errors import CheckpointError
+from diffuprompt.runs.stage import Stage
+
+SCHEMA = "diffuprompt.done/1"
+STAGE, DONE, WORK, LOCK = "stage.json", "done.json", "work", ".lock"
+Values = dict[str, float]
+log = logging.getLogger(__name__)
+
+
+class StageFolder:
+    """The folder of one stage."""
+
+    def __init__(self, path: Path, stage: Stage) -> None:
+        self.path, self.stage = path, stage
+        self.work = path / WORK
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there."""
+        return (self.path / DONE).is_file()
+
+    def values(self) -> Values:
+        """Return what was measured when it was made."""
+        return {str(k): float(v) for k, v in self._done().get("values", {}).items()}
+
+    def write(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write one file of the result; it counts when the stage is finished."""
+        write_tensors(self.path / name, tensors, {"format": "pt"})
+
+    def read(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors of one file.
+
+        Raises:
+            CheckpointError: it is missing, damaged or altered.
+        """
+        self.check(name)
+        return read_tensors(self.path / name)[0]
+
+    def check(self, name: str) -> Path:
+        """Return the path of one file of the finished result, whose bytes are those it had.
+
+        Raises:
+            CheckpointError: it is missing or altered.
+        """
+        path = self.path / name
+        if self._done().get("files", {}).get(name) != _sha256(path):
+            raise CheckpointError(
+                f"{path}: missing, or not the file that was written; delete {self.path}, and it is "
+                "made again"
+            )
+        return path
+
+    def finish(self, values: Values) -> None:
+        """Declare the result complete, and remove what a resumed process would have needed."""
+        own = [p for p in self.path.iterdir() if p.is_file() and not p.name.startswith(".")]
+        files = {p.name: _sha256(p) for p in sorted(own) if p.name not in (STAGE, DONE)}
+        write_json(self.path / DONE, {"schema": SCHEMA, "values": values, "files": files})
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from making this stage; see `locked`."""
+        with locked(self.path, "another process makes this stage"):
+            yield
+
+    def _done(self) -> dict[str, dict[str, str]]:
+        found = read_json(self.path / DONE)
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            raise CheckpointError(f"{self.path / DONE}: damaged; delete {self.path}")
+        return found
+
+
+class Store:
+    """All stages under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, stage: Stage) -> StageFolder:
+        """Return the folder of a stage, whether or not it exists."""
+        return StageFolder(self.root / stage.name / stage.key, stage)
+
+    def made(self, stage: Stage, make: Callable[[StageFolder], Values]) -> StageFolder:
+        """Return the finished folder of a stage; ``make`` fills it where nobody has yet.
+
+        ``make`` writes files into the folder, resumes from its ``work`` folder, and returns what it
+        measured; "seconds" are those of the last process where it does not say them. It runs in
+        one process at a time.
+        """
+        folder = self.folder(stage)
+        if folder.is_finished:
+            return folder
+        with folder.held():
+            if not folder.is_finished:
+                write_json(folder.path / STAGE, stage.to_json())
+                start = time.monotonic()
+                values = make(folder)
+                folder.finish({"seconds": time.monotonic() - start, **values})
+        return folder
+
+    def forget(self, stage: Stage) -> None:
+        """Delete the result of a stage, so that it is made again."""
+        folder = self.folder(stage)
+        if folder.path.is_dir():
+            with folder.held():
+                (folder.path / DONE).unlink(missing_ok=True)
+                for path in folder.path.iterdir():
+                    if path.name != LOCK:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, meaning: str) -> Iterator[None]:
+    """Be the only process that works in ``folder``; wait while another one does, and say so.
+
+    The lock is the operating system's where it has one for files, so that a process that is killed
+    sets it free. It must not be taken twice by one process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: %s; waiting for it to end", folder, meaning)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"
