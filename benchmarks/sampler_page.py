@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
+from diffuprompt.report import BLUE, GREY, ORANGE, WIDTH, style, to_svg
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,16 @@ def test_both_layouts_are_found_in_job_order(tmp_path: Path) -> None:
     assert [s.record.job.seed for s in found] == [1, 2]
 
 
+def test_hidden_folders_hold_no_records(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "record.json").write_text(factory.record().model_dump_json())
+    stage = tmp_path / "runs" / ".stages" / "scores-0a1b"
+    stage.mkdir(parents=True)
+    (stage / "stage.json").write_text("{}")
+    assert find_records([tmp_path]).files == (run / "record.json",)
+
+
 def test_unfinished_runs_are_named_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

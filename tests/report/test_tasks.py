@@ -61,9 +61,15 @@ def test_metrics_without_hits_are_means_and_spreads_over_seeds_alone() -> None:
 
 def test_tasks_are_never_rows_of_one_table() -> None:
     other = factory.record(learner="adapter", generator="none", protocol="refer", shots=0)
-    found = report([*records(), other]).sections
+    made = report([*records(), other])
+    found = made.sections
     assert [view.section.setting.task for view in found] == ["classification", "grounding"]
     assert [len(view.section.rows) for view in found] == [1, 2]
+    assert made.cost.columns[0] == "Data · backbone · task · shots"
+    assert [row[0] for row in made.cost.rows] == [
+        "scenes · scenes-clip · classification · 0",
+        "scenes · scenes-clip · grounding · 0",
+    ]
 
 
 def test_documents_show_them() -> None:

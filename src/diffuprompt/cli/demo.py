@@ -26,10 +26,7 @@ def run(args: Args) -> int:
     """Run the demo; print the table of its records and where the page is."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
-    from diffuprompt.report.html_parts import Example
-    from diffuprompt.report.load import load_records
-    from diffuprompt.report.publish import publish
-    from diffuprompt.report.views import build_report
+    from diffuprompt.report import Example, build_report, load_records, publish
     from diffuprompt.studies.demo import run_demo
     from diffuprompt.studies.reported import STUDIES
 

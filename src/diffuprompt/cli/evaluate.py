@@ -60,7 +60,7 @@ def run(args: Args) -> int:
     from diffuprompt.jobs.evaluate import evaluate_run
     from diffuprompt.jobs.evaluation import Evaluation
     from diffuprompt.record import read_record
-    from diffuprompt.report.load import Source
+    from diffuprompt.report import Source
 
     evaluation = Evaluation(
         controls=args.controls, oracle=args.oracle, nfe=args.nfe, samples=args.samples

@@ -46,10 +46,16 @@ def run(args: Args) -> int:
     """Read all records, then write, check or print."""
     if not args.paths:
         raise ConfigError("name at least one folder of records, such as: diffuprompt report runs")
-    from diffuprompt.report.load import load_records
-    from diffuprompt.report.markdown import check, read_notes, write
-    from diffuprompt.report.publish import parse_formats, publish
-    from diffuprompt.report.views import TITLE, build_report
+    from diffuprompt.report import (
+        TITLE,
+        build_report,
+        check,
+        load_records,
+        parse_formats,
+        publish,
+        read_notes,
+        write,
+    )
     from diffuprompt.studies.plug_in.summary import write_summary
     from diffuprompt.studies.reported import STUDIES
 

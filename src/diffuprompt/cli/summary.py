@@ -9,19 +9,22 @@ from diffuprompt.cli.console import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffuprompt.report.load import Source
+    from diffuprompt.report import Source
 
 
 def summary(sources: Sequence[Source]) -> str:
     """Return one table per setting: means over seeds, in classification of the accuracy and of H.
 
     Raises:
-        DataError: the records do not belong together (see `report.aggregate.build_sections`).
+        DataError: the records do not belong together (see `report.build_sections`).
     """
-    from diffuprompt.report.aggregate import build_sections
-    from diffuprompt.report.names import metric_name
-    from diffuprompt.report.other_sets import HEADING, other_sets_table
-    from diffuprompt.report.tables import plain
+    from diffuprompt.report import (
+        OTHER_SETS,
+        build_sections,
+        metric_name,
+        other_sets_table,
+        plain,
+    )
 
     blocks = []
     for section in build_sections(sources):
@@ -33,5 +36,5 @@ def summary(sources: Sequence[Source]) -> str:
         others = other_sets_table(section)
         if others is not None:
             cells = [[plain(cell) for cell in row] for row in others.rows]
-            blocks.append(f"{HEADING.lower()}: accuracy in %\n\n{table(others.columns, cells)}")
+            blocks.append(f"{OTHER_SETS.lower()}: accuracy in %\n\n{table(others.columns, cells)}")
     return "\n\n".join(blocks)

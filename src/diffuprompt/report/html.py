@@ -9,7 +9,7 @@ from diffuprompt.report.css import CSS
 from diffuprompt.report.figures import accuracy_bars, difference_forest
 from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
 from diffuprompt.report.names import OWN, is_control, needs_images
-from diffuprompt.report.other_sets import HEADING
+from diffuprompt.report.other_sets import OTHER_SETS
 from diffuprompt.report.views import Report, SectionView
 
 __all__ = ["Example", "render_page"]
@@ -92,7 +92,7 @@ def _section(view: SectionView) -> str:
             )
         )
     if view.other_sets is not None:
-        parts += [f"<h3>{HEADING}</h3>", table_html(view.other_sets)]
+        parts += [f"<h3>{OTHER_SETS}</h3>", table_html(view.other_sets)]
     for part in view.parts:
         parts.append(f"<h3>{escape(part.heading)}</h3>")
         if part.figure is not None:

@@ -11,7 +11,7 @@ from diffuprompt.errors import DataError
 from diffuprompt.report.extension import Figure, Study
 from diffuprompt.report.figure_file import file_text, is_current
 from diffuprompt.report.load import load_records
-from diffuprompt.report.other_sets import HEADING
+from diffuprompt.report.other_sets import OTHER_SETS
 from diffuprompt.report.summaries import summary_texts
 from diffuprompt.report.tables import markdown_escape, to_markdown
 from diffuprompt.report.views import TITLE, Report, SectionView, build_report
@@ -52,7 +52,7 @@ def _section(view: SectionView, figures: str) -> str:
         parts.append("\n".join(f"- {markdown_escape(verdict)}" for verdict in view.verdicts))
     parts.append(to_markdown(view.headline).strip())
     if view.other_sets is not None:
-        parts += [f"### {HEADING}", to_markdown(view.other_sets).strip()]
+        parts += [f"### {OTHER_SETS}", to_markdown(view.other_sets).strip()]
     for part in view.parts:
         parts.append(f"### {markdown_escape(part.heading)}")
         if part.figure is not None:

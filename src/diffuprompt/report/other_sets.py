@@ -8,7 +8,7 @@ from diffuprompt.report.aggregate import Section
 from diffuprompt.report.rows import Row, TestSet
 from diffuprompt.report.tables import Cell, Number, Table
 
-HEADING = "Other test sets"
+OTHER_SETS = "Other test sets"
 CAPTION = (
     "Accuracy in per cent on test sets of other data, mean ± population standard deviation "
     "(ddof 0) over the seeds of the main table; a method needs a score of each of them."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffuprompt.report.extension import Study
+from diffuprompt.report import Study
 from diffuprompt.studies.plug_in.report import PlugInReport
 
 STUDIES: tuple[Study, ...] = (PlugInReport(),)

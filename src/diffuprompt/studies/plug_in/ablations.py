@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from diffuprompt.record import Variant
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.compare import compare, difference
-from diffuprompt.report.cost_table import number
-from diffuprompt.report.extension import SectionPart
-from diffuprompt.report.names import OWN, metric_name
-from diffuprompt.report.rows import Row
-from diffuprompt.report.stats import Interval
-from diffuprompt.report.tables import Cell, Number, Table
+from diffuprompt.report import (
+    OWN,
+    Cell,
+    Interval,
+    Number,
+    Row,
+    Section,
+    SectionPart,
+    Table,
+    compare,
+    difference,
+    metric_name,
+    number,
+)
 from diffuprompt.studies.plug_in.design import DECIDING
 
 

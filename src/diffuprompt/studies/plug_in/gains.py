@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffuprompt.record import Variant
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.compare import RESAMPLES, Comparison, compare, difference
-from diffuprompt.report.names import OWN, learner_name
-from diffuprompt.report.rows import Row
-from diffuprompt.report.stats import Interval, joint_bootstrap
-from diffuprompt.report.tables import plain
+from diffuprompt.report import (
+    OWN,
+    RESAMPLES,
+    Comparison,
+    Interval,
+    Row,
+    Section,
+    compare,
+    difference,
+    joint_bootstrap,
+    learner_name,
+    plain,
+)
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION
 
 GENERATED = Variant.generated(DIFFUSION)

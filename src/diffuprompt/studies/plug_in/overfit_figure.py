@@ -12,9 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from diffuprompt.record import Record
-from diffuprompt.report.extension import Appendix
-from diffuprompt.report.figures import WIDTH, style, to_svg
-from diffuprompt.report.names import learner_name
+from diffuprompt.report import WIDTH, Appendix, learner_name, style, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.record import Record
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.compare import Comparison
-from diffuprompt.report.extension import Appendix, Extras
-from diffuprompt.report.views import verdict
+from diffuprompt.report import Appendix, Comparison, Extras, Section, verdict
 from diffuprompt.studies.plug_in.ablations import ablation_parts
 from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
@@ -36,16 +33,19 @@ class PlugInReport:
         """Return the tables of a section, and its sentences: of all learners where it has some."""
         gains, sweeps = find_gains(section, comparisons), find_sweeps(section)
         swept = frozenset(job for sweep in sweeps for job in sweep.jobs)
-        several = gains is not None and len(gains.each) > 1
+        if gains is not None and len(gains.each) > 1:
+            verdicts = gains_verdicts(gains)
+        else:
+            verdicts = tuple(
+                verdict(comparison) for comparison in comparisons if decides(comparison)
+            )
         return Extras(
             parts=(
                 *(gains_parts(section, gains) if gains is not None else ()),
                 *(sweep_part(section, sweep) for sweep in sweeps),
                 *ablation_parts(section, swept),
             ),
-            verdicts=gains_verdicts(gains)
-            if gains is not None and several
-            else tuple(verdict(comparison) for comparison in comparisons if decides(comparison)),
+            verdicts=verdicts,
         )
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from diffuprompt.errors import DataError
-from diffuprompt.report.aggregate import Section, build_sections
-from diffuprompt.report.compare import Comparison, default_comparisons
-from diffuprompt.report.load import find_records, load_records
-from diffuprompt.report.names import OWN
-from diffuprompt.report.stats import Interval
+from diffuprompt.report import (
+    OWN,
+    Comparison,
+    Interval,
+    Section,
+    build_sections,
+    default_comparisons,
+    find_records,
+    load_records,
+)
 from diffuprompt.studies.plug_in.design import DECIDING
 from diffuprompt.studies.plug_in.gains import Gain, Gains, find_gains
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
+from diffuprompt.report import BLUE, GREY, ORANGE, WIDTH, style, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

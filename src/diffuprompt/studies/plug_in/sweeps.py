@@ -6,14 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.configuration import differing_fields
-from diffuprompt.report.cost_table import number
-from diffuprompt.report.costs import Costs
-from diffuprompt.report.extension import SectionPart
-from diffuprompt.report.names import OWN, learner_name, metric_name
-from diffuprompt.report.rows import Row
-from diffuprompt.report.tables import Cell, Number, Table
+from diffuprompt.report import (
+    OWN,
+    Cell,
+    Costs,
+    Number,
+    Row,
+    Section,
+    SectionPart,
+    Table,
+    differing_fields,
+    learner_name,
+    metric_name,
+    number,
+)
 from diffuprompt.studies.plug_in.design import DIFFUSION
 from diffuprompt.studies.plug_in.gains import GENERATED
 from diffuprompt.studies.plug_in.sweep_figure import SweepFigure

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffuprompt.report.aggregate import Section
-from diffuprompt.report.compare import Comparison, compare, difference
-from diffuprompt.report.cost_table import number
-from diffuprompt.report.extension import SectionPart
-from diffuprompt.report.names import METRICS, OWN, learner_name
-from diffuprompt.report.rows import Row
-from diffuprompt.report.stats import Interval
-from diffuprompt.report.tables import Cell, Number, Table
+from diffuprompt.report import (
+    METRICS,
+    OWN,
+    Cell,
+    Comparison,
+    Interval,
+    Number,
+    Row,
+    Section,
+    SectionPart,
+    Table,
+    compare,
+    difference,
+    learner_name,
+    number,
+)
 from diffuprompt.studies.plug_in.design import DECIDING
 from diffuprompt.studies.plug_in.gains import GENERATED, Gain, Gains
 
