@@ -14,7 +14,6 @@ def hardest(probabilities, labels, negatives):
     return confusion.hardest(negatives)
 
 
-
 def test_hardest_are_those_that_images_of_the_label_are_taken_for():
     probabilities = torch.tensor(
         [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffuprompt.jobs.workbench import prepare
 from tests.contract.generators import shrink_networks
 from tests.world import small_job
 
@@ -19,7 +20,6 @@ from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig, resolve
 from diffuprompt.jobs.train import train_job
-from diffuprompt.jobs.workbench import prepare
 from diffuprompt.prompts import PromptSpec, Slot
 from diffuprompt.record import read_record
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from diffuprompt.jobs.workbench import prepare
 from tests.world import small_job
 
 from diffuprompt.engine.progress import NULL
@@ -12,7 +13,6 @@ from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.train import train_job
-from diffuprompt.jobs.workbench import prepare
 from diffuprompt.record import read_record
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 

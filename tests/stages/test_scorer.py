@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffuprompt.stages.scorer import Scorer
 from torch import Tensor
 
 from diffuprompt.engine.progress import NULL
@@ -15,7 +16,6 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.record import Variant
 from diffuprompt.stages.metrics import pooled, score
-from diffuprompt.stages.scorer import Scorer
 
 LABELS = torch.arange(100) % 4  # more images than a batch
 

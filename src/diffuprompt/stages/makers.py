@@ -25,12 +25,13 @@ from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner
+from diffuprompt.stages import score
 from diffuprompt.stages.flat_prompts import learner_logits, own_of
 from diffuprompt.stages.image_set import ImageSet
 from diffuprompt.stages.overfit import class_lists, with_batch
-from diffuprompt.stages.score import BATCH, Ask, Images, Maker
+from diffuprompt.stages.score import Ask, Images, Maker
 
-ORACLE_MIB = 256  # of prompts that the oracle holds at once
+ORACLE_MIB = 64  # of prompts that the oracle holds at once
 
 
 def generated(generator: PromptGenerator, **sampling: Any) -> Maker:
@@ -71,7 +72,7 @@ def control(
         order = shuffled_order(len(images), seed)
         return lambda ask: sample(replace(ask, features=images.rows(order[ask.index])))
     assert name == "noise", name
-    noise = NoiseFeatures(generator.condition_width, BATCH, seed)
+    noise = NoiseFeatures(generator.condition_width, score.BATCH, seed)
 
     def from_noise(ask: Ask) -> Tensor:
         drawn = noise(int(ask.index[0]), len(ask.index)).to(ask.features)
@@ -89,7 +90,7 @@ def oracle(learner: Learner, images: ImageSet, config: OverfitConfig, lr: float)
     lists = class_lists(config, learner, images)
     config = with_batch(config, learner, images, lists)
     size = ORACLE_MIB * 2**20 // (4 * learner.spec.size)
-    block = max(BATCH, size - size % BATCH)
+    block = max(score.BATCH, size - size % score.BATCH)
     held: dict[int, Tensor] = {}  # start of a block -> its prompts
 
     def make(ask: Ask) -> Tensor:

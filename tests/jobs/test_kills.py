@@ -1,0 +1,80 @@
+"""Twenty kills at random moments of training and twenty of evaluation change no bit."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.jobs.killing import evaluate, kill_at_random, small_networks, start, train
+from tests.world import small_job
+
+from diffuprompt.diffusion.amed_fit import AmedFit
+from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.jobs.evaluate import evaluate_run
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.train import train_job
+from diffuprompt.record import read_record
+from diffuprompt.stages import score
+
+AMED = ("views=2", "diffusion.sampler=amed", "overfit.negatives=1", "overfit.batch=2")
+JOINT = ("views=2", "fit.mode=joint", "fit.ce_weight=1", "overfit.batch=2")
+ALL = Evaluation(nfe=(1,), samples=2)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same small networks here as in the processes."""
+    monkeypatch.setattr(TransformerConfig, "preset", TransformerConfig.preset)
+    monkeypatch.setattr(AmedFit.__init__, "__kwdefaults__", dict(AmedFit.__init__.__kwdefaults__))
+    small_networks()
+
+
+def job(world: Path, out: Path, *overrides: str) -> JobConfig:
+    asked = small_job(world, out.parent, "cocoop", *overrides)
+    return JobConfig(**{**vars(asked), "out": out})
+
+
+def artifact(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "artifact").iterdir()}
+
+
+@pytest.mark.parametrize("overrides", [AMED, JOINT], ids=["amed", "joint"])
+def test_training_killed_at_random_moments_ends_in_the_same_bits(
+    overrides: tuple[str, ...], world: Path, tmp_path: Path
+) -> None:
+    whole = train_job(job(world, tmp_path / "alone" / "whole", *overrides))
+    asked = job(world, tmp_path / "cut" / "run", *overrides)
+    rng = random.Random(len(overrides))
+    marker = tmp_path / "cut" / "run" / "artifact" / "artifact.json"
+
+    def begin(pause_s: float) -> Any:
+        return start(train, asked, tmp_path / "cut-cache", pause_s)
+
+    kill_at_random(begin, 10, rng, marker)
+    assert artifact(tmp_path / "cut" / "run") == artifact(whole)
+    begun = list((tmp_path / "cut" / ".stages").glob("*/*/work"))
+    assert not begun, "finished stages keep nothing to resume from"
+
+
+def test_evaluation_killed_at_random_moments_ends_in_the_same_bits(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_job(job(world, tmp_path / "runs" / "run", *AMED))
+    other = tmp_path / "alone" / "run"
+    shutil.copytree(run, other)
+    monkeypatch.setattr(score, "BATCH", 3)
+    whole = read_record(evaluate_run(other, evaluation=ALL))
+    rng = random.Random(7)
+
+    def begin(pause_s: float) -> Any:
+        return start(evaluate, run, ALL, tmp_path / "cut-cache", pause_s)
+
+    kill_at_random(begin, 20, rng, run / "record.json")
+    found = read_record(run / "record.json")
+    assert len(found.scores) == len(whole.scores) == 2 * 10
+    for a, b in zip(found.scores, whole.scores, strict=True):
+        assert a.model_dump(exclude={"timings"}) == b.model_dump(exclude={"timings"})
