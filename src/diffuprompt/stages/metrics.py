@@ -27,7 +27,7 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
     Raises:
         TrainingError: logits are not finite; there is no honest answer to count.
     """
-    logits, labels = logits_NC.double().cpu(), labels_N.cpu()
+    logits, labels = logits_NC.cpu().double(), labels_N.cpu()  # MPS has no float64
     bad = int((~logits.isfinite().all(1)).sum())
     if bad:
         raise TrainingError(
@@ -54,10 +54,13 @@ def score(variant: str, subset: str, logits_NC: Tensor, labels_N: Tensor) -> Sco
 
 
 def pooled(logits_MNC: Sequence[Tensor]) -> Tensor:
-    """Return logits ``(N, C)`` of the mean of M draws' probabilities; one draw stays as it is."""
+    """Return logits ``(N, C)`` of the mean of M draws' probabilities, in float64 on the host.
+
+    One draw stays as it is.
+    """
     if len(logits_MNC) == 1:
         return logits_MNC[0]
-    log_probabilities = torch.stack([logits.double().log_softmax(1) for logits in logits_MNC])
+    log_probabilities = torch.stack([logits.cpu().double().log_softmax(1) for logits in logits_MNC])
     return log_probabilities.logsumexp(0) - math.log(len(logits_MNC))
 
 
