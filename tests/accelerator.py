@@ -127,9 +127,18 @@ def _tensors(tree: Any) -> list[Tensor]:
     return found
 
 
+_real_tensor = torch.tensor
+
+
+def _tensor(data: Any, *, device: torch.device | str = HERE, **options: Any) -> Tensor:
+    made = _real_tensor(data, **options)
+    return made if torch.device(device).type == "cpu" else made.to(device)
+
+
 @contextmanager
 def accelerator() -> Iterator[Accelerator]:
     """Enter `Accelerator`; its random numbers are the CPU's."""
     with pytest.MonkeyPatch.context() as patch, Accelerator() as found:
+        patch.setattr(torch, "tensor", _tensor)  # it makes its result without a dispatch
         patch.setattr(device, "generator_on", lambda _, seed: torch.Generator().manual_seed(seed))
         yield found

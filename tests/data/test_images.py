@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data.images import PREFETCH, ImageBatch, iterate, load_image
+from diffuprompt.data.images import PREFETCH, ImageBatch, Loader, iterate, load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.errors import DataError
 
@@ -132,10 +132,104 @@ def test_decoding_runs_ahead_by_a_bounded_number_of_batches(
     batches = iterate(items, tmp_path, spy, 1, 2)
     next(batches)
     time.sleep(0.1)  # time enough to decode all eleven, were nothing holding the threads back
-    assert len(seen) <= 1 + PREFETCH
+    assert len(seen) <= 1 + PREFETCH * 2
     before = threading.active_count()
     batches.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before - 2
+
+
+class Slow:
+    """A view that takes its time and notes how many pictures are in work at once."""
+
+    def __init__(self, seconds: float = 0.02) -> None:
+        self.seconds, self.lock = seconds, threading.Lock()
+        self.now = self.most = self.done = 0
+        self.threads: set[str] = set()
+
+    def __call__(self, image: Image.Image, item: Item) -> Tensor:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.now -= 1
+            self.done += 1
+        return view(image, item)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_all_workers_have_work_whatever_the_batch(
+    items: list[Item], tmp_path: Path, batch_size: int
+) -> None:
+    slow = Slow()
+    batches = list(iterate(items, tmp_path, slow, batch_size, 4))
+    assert slow.most == 4
+    assert torch.cat([b.index for b in batches]).tolist() == list(range(11))
+
+
+def test_threads_live_as_long_as_the_loader(items: list[Item], tmp_path: Path) -> None:
+    slow, before = Slow(0.001), threading.active_count()
+    with Loader(3) as loader:
+        for size in (1, 4):
+            assert len(list(loader.iterate(items, tmp_path, slow, size))) == -(-11 // size)
+            started = loader.iterate(items, tmp_path, slow, 1)
+            next(started)
+            started.close()  # type: ignore[attr-defined]
+        assert threading.active_count() == before + 3
+        assert len(slow.threads) == 3
+        pixels = loader.submit(items, tmp_path, view, [2, 7]).result().pixels
+        assert pixels is not None  # it still serves after iterations that were given up
+        assert pixels[:, 0, 0, 0].tolist() == [2, 7]
+    assert threading.active_count() == before
+
+
+def test_what_was_given_up_is_not_decoded(items: list[Item], tmp_path: Path) -> None:
+    slow = Slow()
+    with Loader(1) as loader:
+        batches = loader.iterate(items, tmp_path, slow, 4)
+        next(batches)
+        batches.close()  # type: ignore[attr-defined]
+        loader.submit(items, tmp_path, view, [0]).result()  # behind all that was not given up
+        assert slow.done <= 6
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_next_steps_pictures_decode_ahead(
+    items: list[Item], tmp_path: Path, workers: int
+) -> None:
+    (tmp_path / "3.png").unlink()
+    slow = Slow()
+    with Loader(workers) as loader:
+        first = loader.submit(items, tmp_path, slow, [4, 0])
+        second = loader.submit(items, tmp_path, slow, [8, 3, 9])
+        if workers:
+            time.sleep(0.2)
+            assert slow.done >= 4  # nobody has asked for them
+        batch = first.result()
+        assert batch.index.tolist() == [4, 0]
+        assert batch.labels is not None
+        assert batch.labels.tolist() == [1, 0]
+        with pytest.raises(DataError, match=r"3\.png"):
+            second.result()
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_the_first_error_in_order_is_raised(
+    items: list[Item], tmp_path: Path, workers: int
+) -> None:
+    """Also where a later picture fails sooner."""
+
+    def fails(image: Image.Image, item: Item) -> Tensor:
+        if item.path == "6.png":
+            raise DataError("the later one")
+        if item.path == "2.png":
+            time.sleep(0.1)
+            raise DataError("the earlier one")
+        return view(image, item)
+
+    with pytest.raises(DataError, match="earlier"):
+        list(iterate(items, tmp_path, fails, 1, workers))
 
 
 def test_batch_moves_and_selects() -> None:

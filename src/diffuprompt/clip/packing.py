@@ -5,7 +5,7 @@ Legend: C class, S context length, M prompt tokens, P prefix, T all suffix token
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,13 +46,24 @@ class Packing:
         """P + T, the tokens that pass the tower for one image."""
         return len(self.prefix_ids) + len(self.suffix_ids)
 
+    @torch.inference_mode(mode=False)
+    def to(self, device: torch.device) -> Packing:
+        """Move all tensors."""
+        return replace(
+            self,
+            prefix_ids=self.prefix_ids.to(device),
+            suffix_ids=self.suffix_ids.to(device),
+            positions=self.positions.to(device),
+            ends=self.ends.to(device),
+            restore=self.restore.to(device),
+        )
+
     @classmethod
     @torch.inference_mode(mode=False)  # remembered, so it must also serve later backward passes
     def of(cls, ids_CS: Tensor, eot_C: Tensor, slots_CM: Tensor) -> Packing | None:
-        """Lay out ``ids``; None unless all prompts stand at positions 1..M of every class."""
-        device, num_ctx = ids_CS.device, slots_CM.shape[1]
-        ids, eot = ids_CS.cpu(), eot_C.cpu()
-        if num_ctx and not (slots_CM.cpu() == torch.arange(1, 1 + num_ctx)).all():
+        """Lay out tokens of the host; None unless all prompts stand at positions 1..M of each."""
+        num_ctx, ids, eot = slots_CM.shape[1], ids_CS, eot_C
+        if num_ctx and not (slots_CM == torch.arange(1, 1 + num_ctx)).all():
             return None
         prefix = _common_prefix(ids, 1 + num_ctx, int(eot.min()))
         lengths = eot + 1 - prefix
@@ -66,12 +77,12 @@ class Packing:
         positions = torch.cat(rows)
         owners = order.repeat_interleave(lengths[order])
         return cls(
-            prefix_ids=ids[0, :prefix].to(device),
+            prefix_ids=ids[0, :prefix],
             num_ctx=num_ctx,
-            suffix_ids=ids[owners, positions].to(device),
-            positions=positions.to(device),
-            ends=(lengths[order].cumsum(0) - 1).to(device),
-            restore=torch.argsort(order).to(device),
+            suffix_ids=ids[owners, positions],
+            positions=positions,
+            ends=lengths[order].cumsum(0) - 1,
+            restore=torch.argsort(order),
             buckets=tuple(buckets),
         )
 

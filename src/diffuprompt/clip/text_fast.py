@@ -1,7 +1,7 @@
 """The fast, exact text path.
 
 CLIP's text tower is causal and pools at end-of-text, so (1) nothing after it is computed, (2) keys
-and values of the prefix ``[SOT, v1..vM, common words]`` are computed once an image and shared by
+and values of the prefix ``[SOT, v1..vM, common words]`` are computed once per image and shared by
 all classes, (3) suffixes are packed without padding, (4) in the last layer only the pooled position
 is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead of ``S * C``. Prompts of
 deeper layers only replace states of the prefix, so all of this stays exact with them, and for
@@ -14,7 +14,7 @@ H heads, K head width, G classes of one length, N their length.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,13 +23,11 @@ from torch.nn import functional
 from diffuprompt.clip.layers import Attention, Block
 from diffuprompt.clip.packing import Packing
 from diffuprompt.clip.text_plain import place
+from diffuprompt.clip.text_weights import TextWeights
 from diffuprompt.clip.tokens import PromptedTokens
 
-if TYPE_CHECKING:
-    from diffuprompt.clip.text import TextTower
 
-
-def encode_shared(tower: TextTower, packing: Packing, prompts: Mapping[int, Tensor]) -> Tensor:
+def encode_shared(tower: TextWeights, packing: Packing, prompts: Mapping[int, Tensor]) -> Tensor:
     """Return features ``(B|1, C, E)``; ``prompts`` are ``(B|1, 1, L, D)`` at positions 1..M."""
     size = len(packing.prefix_ids)
     prefix = tower.token_embedding(packing.prefix_ids)[None]
@@ -48,19 +46,16 @@ def encode_shared(tower: TextTower, packing: Packing, prompts: Mapping[int, Tens
 
 
 def encode_grouped(
-    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+    tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
 ) -> Tensor:
     """Return features ``(B, C, E)`` for prompts that cannot be shared: no padding, no sharing.
 
     Class-specific contexts and prompts behind the name take this path. Classes of one length are
     computed together, up to their end-of-text, and only that position in the last layer.
     """
-    order, out = [], []
-    for end in torch.unique(tokens.eot).tolist():
-        index = torch.nonzero(tokens.eot == end)[:, 0]
-        order.append(index)
-        group = tokens.select(index)
-        own = {k: p if p.shape[1] == 1 else p[:, index] for k, p in prompts.items()}
+    out = []
+    for end, rows, group in tokens.groups:
+        own = {k: p if p.shape[1] == 1 else p[:, rows] for k, p in prompts.items()}
         x = place(tower.token_embedding(group.ids[:, : end + 1]), group, own.get(0), batch)
         x = x + tower.positions[: end + 1]
         for layer, block in enumerate(tower.blocks):
@@ -71,8 +66,7 @@ def encode_grouped(
             flat = block.pooled(flat, end) if last else block(flat, causal=True)
             x = flat.unflatten(0, (batch, len(group)))
         out.append(tower.project(x))
-    features = torch.cat(out, dim=1)
-    return features[:, torch.argsort(torch.cat(order))]
+    return torch.cat(out, dim=1)[:, tokens.ungrouped]
 
 
 def _replace(x_BSD: Tensor, prompt_B1LD: Tensor | None, num_ctx: int) -> Tensor:
@@ -102,7 +96,7 @@ def _attend(attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int) -> Te
         shape = (bucket.count, bucket.length)
         qb, kb, vb = (t[:, :, at].unflatten(2, shape) for t in (q, k, v))
         within = qb @ kb.transpose(-2, -1)
-        within = within + _causal(bucket.length, within)
+        within = within + _causal(bucket.length, within.dtype, within.device)
         both = torch.cat([to_prefix[:, :, at].unflatten(2, shape), within], dim=-1).softmax(-1)
         # One product with the prefix's values for all classes, one with each class's own.
         shared = both[..., :prefix].flatten(2, 3) @ v_prefix
@@ -131,6 +125,8 @@ def _last(block: Block, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
     return x + block.mlp(x)
 
 
-def _causal(length: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=256)  # every layer and call needs the same few
+@torch.inference_mode(mode=False)  # remembered, so it must also serve later backward passes
+def _causal(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Additive mask, minus infinity above the diagonal."""
-    return like.new_full((length, length), float("-inf")).triu(1)
+    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu(1)

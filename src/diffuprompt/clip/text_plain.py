@@ -8,19 +8,15 @@ Legend: B image, C class, L prompt token, S sequence, D width, E embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
+from diffuprompt.clip.text_weights import TextWeights
 from diffuprompt.clip.tokens import PromptedTokens
-
-if TYPE_CHECKING:
-    from diffuprompt.clip.text import TextTower
 
 
 def encode_plain(
-    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+    tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
 ) -> Tensor:
     """Return features ``(B, C, E)`` from all S positions of all classes."""
     x = place(tower.token_embedding(tokens.ids), tokens, prompts.get(0), batch)
@@ -29,17 +25,15 @@ def encode_plain(
         if layer:
             x = place(x, tokens, prompts.get(layer), batch)
         x = block(x.flatten(0, 1), causal=True).unflatten(0, (-1, len(tokens)))
-    pooled = x[:, torch.arange(len(tokens), device=x.device), tokens.eot]
+    pooled = x[:, tokens.rows[:, 0], tokens.eot]
     return tower.project(pooled)
 
 
 def encode_truncated(
-    tower: TextTower, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+    tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
 ) -> Tensor:
     """The plain path cut at the longest end of text: exact under a causal mask, and well known."""
-    longest = int(tokens.eot.max()) + 1
-    short = PromptedTokens(ids=tokens.ids[:, :longest], eot=tokens.eot, slots=tokens.slots)
-    return encode_plain(tower, short, prompts, batch)
+    return encode_plain(tower, tokens.truncated, prompts, batch)
 
 
 def place(x: Tensor, tokens: PromptedTokens, prompt_BCLD: Tensor | None, batch: int) -> Tensor:
@@ -48,6 +42,5 @@ def place(x: Tensor, tokens: PromptedTokens, prompt_BCLD: Tensor | None, batch: 
     if prompt_BCLD is None:
         return x
     x = x.clone()
-    rows = torch.arange(len(tokens), device=x.device)[:, None]
-    x[:, rows, tokens.slots] = prompt_BCLD.expand(batch, len(tokens), -1, -1).to(x.dtype)
+    x[:, tokens.rows, tokens.slots] = prompt_BCLD.expand(batch, len(tokens), -1, -1).to(x.dtype)
     return x

@@ -6,9 +6,9 @@ Legend: C class (or sentence), S context length, M prompt tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -48,12 +48,21 @@ class Encoder(Protocol):
 class PromptedTokens:
     """Token ids ``(C, S)``, end-of-text positions ``(C,)`` and prompt positions ``(C, M)``.
 
-    Prompt vectors replace the embeddings at ``slots``; M is 0 for plain sentences.
+    Prompt vectors replace the embeddings at ``slots``; M is 0 for plain sentences. ``host`` is the
+    same on the CPU, where lengths and layouts are worked out, so that no pass waits for a device;
+    None here means that this is it.
     """
 
     ids: Tensor
     eot: Tensor
     slots: Tensor
+    host: PromptedTokens | None = field(default=None, repr=False)
+
+    @torch.inference_mode(mode=False)
+    def __post_init__(self) -> None:
+        if self.host is None and self.ids.device.type != "cpu":
+            here = PromptedTokens(ids=self.ids.cpu(), eot=self.eot.cpu(), slots=self.slots.cpu())
+            object.__setattr__(self, "host", here)  # as a frozen dataclass sets its fields
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -66,7 +75,44 @@ class PromptedTokens:
     @cached_property
     def packing(self) -> Packing | None:
         """How classes share a prefix, or None when prompts do not stand in one (computed once)."""
-        return Packing.of(self.ids, self.eot, self.slots)
+        here = self.host or self
+        laid_out = Packing.of(here.ids, here.eot, here.slots)
+        return laid_out.to(self.ids.device) if laid_out is not None else None
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens up to the last end-of-text of all."""
+        return int((self.host or self).eot.max()) + 1
+
+    @cached_property
+    def truncated(self) -> PromptedTokens:
+        """The same cut behind the last end-of-text of all."""
+        host = self.host.truncated if self.host is not None else None
+        ids = self.ids[:, : self.longest]
+        return PromptedTokens(ids=ids, eot=self.eot, slots=self.slots, host=host)
+
+    @cached_property
+    @torch.inference_mode(mode=False)  # remembered tensors must also serve later backward passes
+    def groups(self) -> tuple[Group, ...]:
+        """The texts by length, short ones first: what is computed together without padding."""
+        eot, found = (self.host or self).eot, []
+        for end in torch.unique(eot).tolist():
+            rows = torch.nonzero(eot == end)[:, 0]
+            found.append(Group(end, rows.to(self.ids.device), self.select(rows)))
+        return tuple(found)
+
+    @cached_property
+    @torch.inference_mode(mode=False)
+    def ungrouped(self) -> Tensor:
+        """Positions ``(C,)`` that put the texts of `groups`, one behind the other, in order."""
+        order = torch.argsort((self.host or self).eot, stable=True)
+        return torch.argsort(order).to(self.ids.device)
+
+    @cached_property
+    @torch.inference_mode(mode=False)
+    def rows(self) -> Tensor:
+        """Numbers ``(C, 1)`` of the texts, to index with `slots`."""
+        return torch.arange(len(self), device=self.ids.device)[:, None]
 
     @cached_property
     def _splits(self) -> dict[int, tuple[PromptedTokens, ...]]:
@@ -77,21 +123,34 @@ class PromptedTokens:
         if size >= len(self):
             return (self,)
         if size not in self._splits:
-            starts = range(0, len(self), size)
-            index = torch.arange(len(self), device=self.ids.device)
+            starts, index = range(0, len(self), size), torch.arange(len(self))
             self._splits[size] = tuple(self.select(index[i : i + size]) for i in starts)
         return self._splits[size]
 
     @torch.inference_mode(mode=False)  # remembered tensors must also serve later backward passes
     def select(self, index: Tensor) -> PromptedTokens:
-        """Return the rows ``index``."""
-        return PromptedTokens(ids=self.ids[index], eot=self.eot[index], slots=self.slots[index])
+        """Return the rows ``index``, best given on the host."""
+        host = self.host.select(index.cpu()) if self.host is not None else None
+        there = index.to(self.ids.device)
+        ids, eot, slots = (t[there] for t in (self.ids, self.eot, self.slots))
+        return PromptedTokens(ids=ids, eot=eot, slots=slots, host=host)
 
     @torch.inference_mode(mode=False)
     def to(self, device: torch.device | str) -> PromptedTokens:
         """Move all tensors."""
-        ids, eot, slots = (t.to(device) for t in (self.ids, self.eot, self.slots))
-        return PromptedTokens(ids=ids, eot=eot, slots=slots)
+        here = self.host or self
+        if torch.device(device).type == "cpu":
+            return here
+        ids, eot, slots = (t.to(device) for t in (here.ids, here.eot, here.slots))
+        return PromptedTokens(ids=ids, eot=eot, slots=slots, host=here)
+
+
+class Group(NamedTuple):
+    """Texts that all end at ``end``: their places ``(G,)`` among all, and their tokens."""
+
+    end: int
+    rows: Tensor
+    tokens: PromptedTokens
 
 
 def class_tokens(

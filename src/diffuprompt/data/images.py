@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -19,10 +19,10 @@ from torch import Tensor
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 
-__all__ = ["ImageBatch", "Needs", "View", "iterate", "load_image"]
+__all__ = ["ImageBatch", "Loader", "Needs", "Pending", "View", "iterate", "load_image"]
 
 View = Callable[[Image.Image, Item], Tensor]
-PREFETCH = 2  # batches decoded ahead of the one in use: bounds memory, hides decoding
+PREFETCH = 2  # batches, or pictures per worker, decoded ahead: bounds memory, hides decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,113 @@ class ImageBatch:
         return self._map(lambda tensor: tensor[index])
 
 
+Decoded = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A picture that a thread decodes."""
+
+    future: Future[Tensor]
+
+    def __call__(self) -> Tensor:
+        return self.future.result()
+
+
+class Pending:
+    """Pictures on their way: decoded in threads, or when they are asked for."""
+
+    def __init__(self, items: Sequence[Item], chunk: Sequence[int], pixels: list[Decoded]) -> None:
+        self._items, self._chunk, self._pixels = items, chunk, pixels
+
+    def result(self) -> ImageBatch:
+        """Wait for them; raises the `DataError` of the first in order that cannot be opened."""
+        try:
+            pixels = [decoded() for decoded in self._pixels]
+        except BaseException:
+            self.cancel()
+            raise
+        labels = torch.tensor([self._items[p].label for p in self._chunk])
+        return ImageBatch(torch.stack(pixels), labels, torch.tensor(list(self._chunk)))
+
+    def cancel(self) -> None:
+        """Give up those that no thread has begun."""
+        for decoded in self._pixels:
+            if isinstance(decoded, _Begun):
+                decoded.future.cancel()
+
+
+class Loader:
+    """Decodes pictures in ``workers`` threads of its own, which live until it is closed.
+
+    With 0 workers everything runs in the caller. Results do not depend on ``workers``: a ``view``
+    makes ``(3, H, W)`` of a decoded image in any thread, so its randomness must come from the item,
+    not from a shared generator. Use it as a context, or close it.
+    """
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = max(workers, 0)
+        self._pool = (
+            ThreadPoolExecutor(self.workers, thread_name_prefix="images") if self.workers else None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads; what was not begun is given up."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(
+        self, items: Sequence[Item], root: Path, view: View, positions: Sequence[int]
+    ) -> Pending:
+        """Begin with the pictures at ``positions`` of ``items``: a training step's, a step ahead.
+
+        All are in flight at once, so memory is bounded by what the caller asks for ahead.
+        """
+        return Pending(items, positions, [self._begin(items, root, view, p) for p in positions])
+
+    def iterate(
+        self,
+        items: Sequence[Item],
+        root: Path,
+        view: View,
+        batch_size: int,
+        *,
+        order: Sequence[int] | None = None,
+    ) -> Iterator[ImageBatch]:
+        """Yield batches as the function `iterate` does.
+
+        Beside the batch in use, two batches are decoded ahead, or two pictures per worker where
+        that is more: all threads have work, and memory is bounded.
+        """
+        positions = range(len(items)) if order is None else order
+        ahead = max(PREFETCH * batch_size, PREFETCH * self.workers) if self.workers else 0
+        waiting: deque[Decoded] = deque()
+        begun = 0
+        try:
+            for start in range(0, len(positions), batch_size):
+                chunk = positions[start : start + batch_size]
+                for position in positions[begun : start + len(chunk) + ahead]:
+                    waiting.append(self._begin(items, root, view, position))
+                    begun += 1
+                yield Pending(items, chunk, [waiting.popleft() for _ in chunk]).result()
+        finally:  # also when the caller stops early or an image fails
+            Pending(items, (), list(waiting)).cancel()
+
+    def _begin(self, items: Sequence[Item], root: Path, view: View, position: int) -> Decoded:
+        item = items[position]
+
+        def load() -> Tensor:
+            return view(load_image(root / item.path), item)
+
+        return _Begun(self._pool.submit(load)) if self._pool is not None else load
+
+
 def iterate(
     items: Sequence[Item],
     root: Path,
@@ -102,37 +209,9 @@ def iterate(
     """Yield every image of ``items`` once, in batches, the last one possibly smaller.
 
     ``order`` gives positions in ``items`` (all of them in turn by default); a batch's ``index``
-    holds those positions. ``view`` makes ``(3, H, W)`` from a decoded image and runs in one of
-    ``workers`` threads, so its randomness must come from the item, not from a shared generator;
-    with 0 workers everything runs in the caller. The result does not depend on ``workers``.
+    holds those positions. The threads end with the iteration; a `Loader` keeps them.
 
     Raises the `DataError` of the first image in order that cannot be opened.
     """
-    positions = range(len(items)) if order is None else order
-
-    def load(position: int) -> Tensor:
-        return view(load_image(root / items[position].path), items[position])
-
-    chunks = [positions[i : i + batch_size] for i in range(0, len(positions), batch_size)]
-    if workers <= 0:
-        for chunk in chunks:
-            yield _collate(items, chunk, [load(p) for p in chunk])
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
-    waiting: deque[tuple[Sequence[int], list[Future[Tensor]]]] = deque()
-    try:
-        for chunk in chunks:
-            waiting.append((chunk, [pool.submit(load, p) for p in chunk]))
-            if len(waiting) > PREFETCH:
-                ready, futures = waiting.popleft()
-                yield _collate(items, ready, [future.result() for future in futures])
-        while waiting:
-            ready, futures = waiting.popleft()
-            yield _collate(items, ready, [future.result() for future in futures])
-    finally:  # also when the caller stops early or an image fails
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _collate(items: Sequence[Item], chunk: Sequence[int], pixels: list[Tensor]) -> ImageBatch:
-    labels = torch.tensor([items[p].label for p in chunk])
-    return ImageBatch(torch.stack(pixels), labels, torch.tensor(list(chunk)))
+    with Loader(workers) as loader:
+        yield from loader.iterate(items, root, view, batch_size, order=order)

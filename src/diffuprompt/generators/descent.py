@@ -23,7 +23,10 @@ class Logits(Protocol):
     def __call__(
         self, flat_BF: Tensor, index_B: Tensor, classes_M: Tensor | None = None, /
     ) -> Tensor:
-        """Return ``(B, C)``, or ``(B, M)`` for some of the classes; differentiable in ``flat``."""
+        """Return ``(B, C)``, or ``(B, M)`` for some of the classes; differentiable in ``flat``.
+
+        ``classes_M`` is best given on the host, where the names are.
+        """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,13 +55,16 @@ class Problem:
         counts = labels.unique(return_counts=True)[1].tolist()
         return [part for group in index.split(counts) for part in group.split(size)]
 
-    def scores(self, flat_BF: Tensor, index_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of a batch over its class list, and the label's place in it."""
+    def targets(self, index_B: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the labels' places in the batch's class list, and the list, on the host.
+
+        None for all classes. An accelerator is waited for, so ask once per batch.
+        """
         labels = self.labels[index_B]
         if self.lists is None:
-            return self.logits(flat_BF, index_B), labels
-        classes = self.lists[labels[0]]
-        return self.logits(flat_BF, index_B, classes), torch.searchsorted(classes, labels)
+            return labels, None
+        classes = self.lists[labels[:1]][0]
+        return torch.searchsorted(classes, labels), classes.cpu()
 
 
 def descend(
@@ -78,24 +84,27 @@ def descend(
         ``(B, F)`` after step k for every k in ``keep``.
 
     Raises:
-        TrainingError: prompts or cross-entropies become non-finite; names the image's index.
+        TrainingError: prompts or cross-entropies become non-finite; names the image's index. That
+            is looked at once, after the last step: no step waits for an accelerator.
     """
     initial = problem.initial[index_B].detach()
     prompts = initial.clone().requires_grad_()
     kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.SGD
     optimizer = kind([prompts], lr=lr)
+    target, classes = problem.targets(index_B)
+    some = () if classes is None else (classes,)
     ce, kept = [], {}
     for step in range(config.steps):
         if step in keep:
             kept[f"prompts_{step}"] = prompts.detach().clone()
-        scores, target = problem.scores(prompts, index_B)
+        scores = problem.logits(prompts, index_B, *some)
         loss = functional.cross_entropy(scores, target, reduction="none")
         ce.append(loss.detach())
         # The sum over images: each image's gradient is its own, whatever the batch.
         (prompts.grad,) = torch.autograd.grad(loss.sum(), prompts)
         optimizer.step()
     with torch.no_grad():
-        scores, target = problem.scores(prompts, index_B)
+        scores = problem.logits(prompts, index_B, *some)
         ce.append(functional.cross_entropy(scores, target, reduction="none"))
     bad = ~torch.isfinite(prompts).all(1) | ~torch.isfinite(ce[-1])
     if bad.any():

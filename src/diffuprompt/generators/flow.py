@@ -31,7 +31,8 @@ class PromptFlow(PromptGenerator):
     A flow is invertible, so it models as many numbers as it draws: thousands of raw coordinates
     diverge on a few hundred images. Coupling networks start at zero, which makes the untrained
     flow the identity; the learner's own prompts come from the normaliser, which has measured
-    nothing yet. Scales are clamped softly (zuko).
+    nothing yet. Scales are clamped softly (zuko). On an accelerator zuko waits in every coupling,
+    to find the places of its mask.
     """
 
     name = "flow"

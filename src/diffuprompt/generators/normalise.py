@@ -113,13 +113,14 @@ class Whitened(Normaliser):
         """Take the principal directions; ``normaliser_explained`` is their share of the energy."""
         self.scale.copy_(residual_scale(self.spec, initial_NF, target_NF))
         unit_NF = (target_NF - initial_NF) / self.scale
-        _, values, basis = torch.linalg.svd(unit_NF.double(), full_matrices=False)
+        # on the host: accelerators may have no float64
+        _, values, basis = torch.linalg.svd(unit_NF.cpu().double(), full_matrices=False)
         # below float32 rounding of the residuals a direction is noise
         kept = min(len(self.size_R), int((values > 1e-5 * values[0]).sum()))
         self.basis.zero_()
         self.size_R.zero_()
-        self.basis[:kept].copy_(_signed(basis[:kept]))
-        self.size_R[:kept].copy_(values[:kept] / len(unit_NF) ** 0.5)
+        self.basis[:kept].copy_(_signed(basis[:kept]).to(self.basis.dtype))
+        self.size_R[:kept].copy_((values[:kept] / len(unit_NF) ** 0.5).to(self.size_R.dtype))
         energy = values.square()
         return {
             "normaliser_rank": float(kept),
@@ -191,14 +192,18 @@ def residual_scale(
         TrainingError: the targets equal the initial prompts, so there is nothing to model.
     """
     residual, scale = target_NF - initial_NF, torch.ones(spec.size, device=target_NF.device)
-    for (tower, *_), places in _places(spec, per_token=per_token).items():
+    shared = _places(spec, per_token=per_token)
+    every = []
+    for places in shared.values():
         rms = torch.cat([residual[:, at].flatten() for at in places]).square().mean().sqrt()
-        if not rms > 0:
+        every.append(rms)
+        for at in places:
+            scale[at] = rms
+    for (tower, *_), size in zip(shared, torch.stack(every).cpu().tolist(), strict=True):
+        if not size > 0:
             raise TrainingError(
                 f"overfitting did not move the {tower} prompts; raise overfit.steps or overfit.lr"
             )
-        for at in places:
-            scale[at] = rms
     return scale
 
 

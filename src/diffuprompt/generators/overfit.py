@@ -78,15 +78,19 @@ def overfit(
     tails = {"prompts": (size,), "ce": (1 + config.steps,)}
     tails |= {f"prompts_{step}": (size,) for step in sorted(keep)}
     out = {name: initial.new_zeros(count, *tail) for name, tail in tails.items()}
-    done = torch.zeros(count, dtype=torch.bool, device=initial.device)
+    done = torch.zeros(count, dtype=torch.bool)  # on the host: nothing waits to look at it
     shards = Shards(folder, key, tails, every_s=save_every_s)
     for part in shards.read():
-        _put(out, done, part, folder)
+        _check(part, count, folder)
+        _put(out, part)
+        done[part["index"]] = True
     # Batches are cut before what is done drops out: a resumed run computes in the same company,
     # and so bit for bit the same.
     everything = torch.arange(count, device=initial.device)
-    rest = [part[~done[part]] for part in problem.batches(everything, config.batch)]
-    rest = [part for part in rest if len(part)]
+    rest = problem.batches(everything, config.batch)
+    if done.any():
+        rest = [part[~done[part.cpu()].to(part.device)] for part in rest]
+        rest = [part for part in rest if len(part)]
     if not rest:
         return _result(out, lr)
     before = int(done.sum())
@@ -96,23 +100,27 @@ def overfit(
             for index in rest:
                 part = {"index": index, **descend(problem, index, config, lr, keep=keep)}
                 shards.add(part)
-                _put(out, done, part, folder)
+                _put(out, part)
                 task.advance(len(index), ce=float(part["ce"][:, -1].median()))
     finally:
         shards.flush()
     return _result(out, lr)
 
 
-def _put(out: Part, done: Tensor, part: Part, folder: Path | None) -> None:
-    index = part["index"].to(done.device)
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(done):
+def _check(part: Part, count: int, folder: Path | None) -> None:
+    """Raise unless what a file holds is of images that there are."""
+    index = part["index"]
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < count:
         raise CheckpointError(
-            f"{folder}: expected results of images 0 to {len(done) - 1}, got image "
+            f"{folder}: expected results of images 0 to {count - 1}, got image "
             f"{int(index.max())}; delete the folder"
         )
+
+
+def _put(out: Part, part: Part) -> None:
+    """Write the results of some images into those of all."""
     for name, rows in out.items():
-        rows[index] = part[name].to(rows)
-    done[index] = True
+        rows[part["index"].to(rows.device)] = part[name].to(rows)
 
 
 def _result(out: Part, lr: float) -> Overfitted:

@@ -62,9 +62,9 @@ def measure(initial_NF: Tensor, target_NF: Tensor) -> Spectrum:
     """Return the spectrum of ``target - initial``, of at most 2,048 evenly spaced images."""
     count, size = initial_NF.shape
     at = torch.linspace(0, count - 1, min(ROWS, count)).round().long().to(initial_NF.device)
-    residual = (target_NF[at] - initial_NF[at]).double()
+    residual = (target_NF[at] - initial_NF[at]).cpu().double()  # accelerators may have no float64
     gram = residual @ residual.T if len(at) <= size else residual.T @ residual
-    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0).cpu()
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0)
     whole = residual.square().sum().clamp_min(torch.finfo(residual.dtype).tiny)
     mean_share = float(residual.mean(0).square().sum() * len(at) / whole)
     return Spectrum(values=values, images=len(at), coordinates=size, mean_share=mean_share)

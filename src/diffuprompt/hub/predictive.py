@@ -34,7 +34,7 @@ class Predictive:
 
 def predictive(probabilities_MNC: Tensor) -> Predictive:
     """Summarise the probabilities of M draws; on the CPU, in float32."""
-    draws = probabilities_MNC.double().cpu()
+    draws = probabilities_MNC.cpu().double()  # accelerators may have no float64
     mean_NC = draws.mean(0)
     first_N = mean_NC.argmax(1)
     of_first_MN = draws[:, torch.arange(len(first_N)), first_N]

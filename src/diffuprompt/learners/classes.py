@@ -97,8 +97,7 @@ class Classes:
             else:
                 whole, rows = self._whole
                 tokens = whole._remembered(key, make)
-                index = torch.tensor(rows, device=tokens.ids.device)
-                self._tokens[key] = tokens.select(index)
+                self._tokens[key] = tokens.select(torch.tensor(rows))
         return self._tokens[key]
 
 

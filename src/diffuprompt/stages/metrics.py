@@ -80,7 +80,7 @@ def pooled(logits_MBC: Sequence[Tensor]) -> Tensor:
     """Return logits ``(B, C)`` of the mean of M draws' probabilities; one draw stays as it is."""
     if len(logits_MBC) == 1:
         return logits_MBC[0]
-    log_probabilities = torch.stack([logits.double().log_softmax(1) for logits in logits_MBC])
+    log_probabilities = torch.stack([logits.cpu().double().log_softmax(1) for logits in logits_MBC])
     return log_probabilities.logsumexp(0) - math.log(len(logits_MBC))
 
 
