@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from diffuprompt.record import Record, Score
-from diffuprompt.report.names import OWN, learner_name, metric_name, row_name
+from diffuprompt.report.names import OWN, main_variant, metric_name, row_name
 from diffuprompt.report.stats import wilson
 from diffuprompt.report.tables import Cell, Number, Table, plain
 
@@ -88,7 +88,7 @@ def _card(example: Example) -> str:
 def job_details(record: Record) -> str:
     """Return one folded job: scores with Wilson intervals, stages, statistics, configuration."""
     job = record.job
-    name = learner_name(job.learner) + ("" if job.generator == "none" else f" + {job.generator}")
+    name = row_name(job.learner, job.generator, main_variant(job.generator))
     what = f"{job.dataset} · {job.protocol} · {job.shots} shots · seed {job.seed}"
     blocks = [
         f"<summary>{escape(name)}<span>{escape(what)}</span></summary><div>",
