@@ -9,6 +9,7 @@ import pytest
 
 from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Variant
+from diffuprompt.report import names
 from diffuprompt.report.aggregate import Section, build_sections
 from diffuprompt.report.compare import compare, default_comparisons
 from diffuprompt.report.load import Source
@@ -39,6 +40,14 @@ def test_rows_stand_in_the_fields_order_with_its_names() -> None:
         "— mean V*",
         "— oracle V* (uses the label)",
     ]
+
+
+def test_names_are_what_methods_and_kinds_call_themselves_and_unknown_ones_stay() -> None:
+    assert names.row_name("vpt", "gan", Variant.generated("gan")) == "VPT + gan"
+    assert names.row_name("mine", "ours", Variant.generated("ours", nfe=3)) == "mine + ours, nfe=3"
+    assert names.row_name("vpt", "gan", Variant.of_control("shaken", "gan")) == "— shaken"
+    assert not names.needs_images("zero-shot")
+    assert names.needs_images("mine")
 
 
 def test_mean_std_and_h_follow_the_stated_conventions() -> None:

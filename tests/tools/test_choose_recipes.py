@@ -9,7 +9,7 @@ import pytest
 from tools import choose_recipes
 
 from diffuprompt.matrix.plan import plan
-from diffuprompt.studies.plug_in.design import LEARNERS as PLUG_IN
+from diffuprompt.studies.plug_in import design
 
 
 def asked(**values: object) -> Namespace:
@@ -27,7 +27,9 @@ def test_every_job_is_a_holdout_and_can_be() -> None:
     assert all(j.job.setting == " ".join(j.job.overrides) for j in jobs)
     main = {(j.job.learner, j.job.generator) for j in jobs if not j.job.setting}
     assert {(j.job.learner, j.job.generator) for j in jobs} == main
-    assert {learner for learner, generator in main if generator == "diffusion"} == set(PLUG_IN)
+    assert {learner for learner, generator in main if generator == "diffusion"} == set(
+        design.LEARNERS
+    )
     assert {j.job.learner for j in jobs} == set(choose_recipes.LEARNERS)
 
 

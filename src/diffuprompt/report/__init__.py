@@ -20,7 +20,7 @@ from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
 from diffuprompt.report.html_parts import Example
 from diffuprompt.report.load import Source, find_records, load_records
 from diffuprompt.report.markdown import check, read_notes, write
-from diffuprompt.report.names import METRICS, OWN, learner_name, metric_name
+from diffuprompt.report.names import METRICS, OWN, generator_name, learner_name, metric_name
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.rows import Row
@@ -60,6 +60,7 @@ __all__ = [
     "difference",
     "differing_fields",
     "find_records",
+    "generator_name",
     "joint_bootstrap",
     "learner_name",
     "load_records",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from diffuprompt.record import Record, Score
-from diffuprompt.report.names import OWN, learner_name, metric_name, row_name
+from diffuprompt.report.names import OWN, main_variant, metric_name, row_name
 from diffuprompt.report.stats import wilson
 from diffuprompt.report.tables import Cell, Number, Table, plain
 
@@ -88,7 +88,7 @@ def _card(example: Example) -> str:
 def job_details(record: Record) -> str:
     """Return one folded job: scores with Wilson intervals, stages, statistics, configuration."""
     job = record.job
-    name = learner_name(job.learner) + ("" if job.generator == "none" else f" + {job.generator}")
+    name = row_name(job.learner, job.generator, main_variant(job.generator))
     what = f"{job.dataset} · {job.protocol} · {job.shots} shots · seed {job.seed}"
     blocks = [
         f"<summary>{escape(name)}<span>{escape(what)}</span></summary><div>",
@@ -106,28 +106,35 @@ def job_details(record: Record) -> str:
 
 def _scores(record: Record) -> Table:
     named = list(dict.fromkeys(name for score in record.scores for name in score.metrics))
-    metrics = [m for m in CLASSIFICATION if m in named] or named
+    first, *others = [m for m in CLASSIFICATION if m in named] or named
     several = any(score.dataset != record.job.dataset for score in record.scores)
+    is_classified = record.task == "classification"
     rows = tuple(
         (
             _prompts(record, score),
             *([score.dataset] if several else []),
             metric_name(score.subset),
+            _metric(score, first),
             Number(value=score.total, digits=0),
-            *(_metric(score, name) for name in metrics),
+            *(_metric(score, name) for name in others),
         )
         for score in record.scores
     )
     columns = (
         "Prompts",
         *(["Test set"] if several else []),
-        "Classes" if record.task == "classification" else "Part",
-        "Images" if record.task == "classification" else "Items",
-        *(CLASSIFICATION.get(name, (name, 2))[0] for name in metrics),
+        "Classes" if is_classified else "Part",
+        _heading(first),
+        "Images" if is_classified else "Items",
+        *map(_heading, others),
     )
     caption = "In brackets: Wilson's 95 % interval of the accuracy over test images."
     is_counted = any(score.hits is not None for score in record.scores)
     return Table(columns=columns, rows=rows, caption=caption if is_counted else "")
+
+
+def _heading(metric: str) -> str:
+    return CLASSIFICATION[metric][0] if metric in CLASSIFICATION else metric
 
 
 def _prompts(record: Record, score: Score) -> str:

@@ -7,6 +7,7 @@ the test set with a metric, such as "testA R@1".
 
 from __future__ import annotations
 
+from diffuprompt.generators.config import KINDS
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.record import Variant
 
@@ -35,6 +36,11 @@ def needs_images(learner: str) -> bool:
     return METHODS[learner].needs_images if learner in METHODS else True
 
 
+def generator_name(generator: str) -> str:
+    """Return the title of a generator; an unknown one stays as it is."""
+    return KINDS[generator].title if generator in KINDS else generator
+
+
 def metric_name(measure: str) -> str:
     """Return the heading of a measure's column; an unknown one stays as it is."""
     return METRICS.get(measure, measure)
@@ -61,8 +67,8 @@ def row_name(learner: str, generator: str, variant: Variant) -> str:
         return learner_name(learner)
     if is_control(variant):
         return f"— {CONTROLS.get(variant.control, variant.control)}"
-    suffix = "" if generator == variant.generator else f" ({generator})"
-    made = f"{learner_name(learner)} + {variant.generator}{suffix}"
+    suffix = "" if generator == variant.generator else f" ({generator_name(generator)})"
+    made = f"{learner_name(learner)} + {generator_name(variant.generator)}{suffix}"
     return made + (f", {variant.sampling}" if variant.sampling else "")
 
 

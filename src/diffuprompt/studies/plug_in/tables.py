@@ -17,6 +17,7 @@ from diffuprompt.report import (
     Table,
     compare,
     difference,
+    generator_name,
     learner_name,
     number,
 )
@@ -96,12 +97,12 @@ def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
     seeds = gain.own.seeds
     shared = [r.only([s for s in r.seeds if s in seeds] or r.seeds) for r in rivals]
     for row in (gain.own, gain.generated, *shared):
-        alike = row.precision == gain.own.precision
-        over_own = compare(row, gain.own) if alike and row is not gain.own else None
-        under = compare(gain.generated, row) if alike and row is not gain.generated else None
+        comparable = row.precision == gain.own.precision
+        over_own = compare(row, gain.own) if comparable and row is not gain.own else None
+        under = compare(gain.generated, row) if comparable and row is not gain.generated else None
         rows.append(
             (
-                "own prompts" if row is gain.own else row.variant.label,
+                "own prompts" if row is gain.own else generator_name(row.variant.generator),
                 *(number(row.mean(m), 2) for m in ("base", "new", "h")),
                 difference(_h(over_own)),
                 difference(_h(under)),
