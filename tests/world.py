@@ -135,7 +135,7 @@ class Opened:
 
 
 def asked(world: Path, **values: Any) -> JobConfig:
-    """Return a job on the colours: CoOp with two shots and base-to-new, unless ``values`` differ."""
+    """Return a job on the colours: by default CoOp, two shots, base-to-new."""
     places = {"data": str(world / "colours"), "backbone": str(world / "clip")}
     small = {"shots": 2, "workers": 0, "device": "cpu", "protocol": "base-to-new"}
     return JobConfig(**{**places, **small, **values})
