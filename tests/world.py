@@ -143,7 +143,12 @@ def asked(world: Path, **values: Any) -> JobConfig:
 
 def opened(world: Path, **values: Any) -> Opened:
     """Prepare and load the job that `asked` returns."""
-    prepared = prepare(asked(world, **values))
+    return open_job(asked(world, **values))
+
+
+def open_job(job: JobConfig) -> Opened:
+    """Prepare and load a job."""
+    prepared = prepare(job)
     bench = prepared.load()
     tests = {
         name: image_set(selection, bench.train.store, prepared.sentences)
