@@ -7,6 +7,7 @@ import math
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,11 @@ from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.prepare import Prepared, image_set, prepare
+from diffuprompt.learners.base import Learner
+from diffuprompt.stages.bench import Bench
+from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.learner import untrained
 
 SIDE = 32
 COLOURS = {
@@ -108,3 +114,44 @@ def small_job(world: Path, runs: Path, learner: str, *overrides: str) -> JobConf
         workers=0,
         overrides=("train.epochs=2", *overrides, "fit.epochs=2", "fit.batch=4"),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A job with everything loaded and nothing trained."""
+
+    prepared: Prepared
+    bench: Bench
+    tests: dict[str, ImageSet]
+
+    @property
+    def train(self) -> ImageSet:
+        """The training images."""
+        return self.bench.train
+
+    def learner(self) -> Learner:
+        """Return the learner that the job asks for, untrained."""
+        return untrained(self.bench, self.prepared.chain.learner)
+
+
+def asked(world: Path, **values: Any) -> JobConfig:
+    """Return a job on the colours: by default CoOp, two shots, base-to-new."""
+    places = {"data": str(world / "colours"), "backbone": str(world / "clip")}
+    small = {"shots": 2, "workers": 0, "device": "cpu", "protocol": "base-to-new"}
+    return JobConfig(**{**places, **small, **values})
+
+
+def opened(world: Path, **values: Any) -> Opened:
+    """Prepare and load the job that `asked` returns."""
+    return open_job(asked(world, **values))
+
+
+def open_job(job: JobConfig) -> Opened:
+    """Prepare and load a job."""
+    prepared = prepare(job)
+    bench = prepared.load()
+    tests = {
+        name: image_set(selection, bench.train.store, prepared.sentences)
+        for name, selection in prepared.roles.tests.items()
+    }
+    return Opened(prepared=prepared, bench=bench, tests=tests)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffuprompt.jobs.workbench import prepare
 from tests.contract.generators import shrink_networks
-from tests.world import small_job
+from tests.world import open_job, small_job
 
-from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
+from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.generators.settings import NAMED_SETTINGS
 from diffuprompt.hub.artifact import load_artifact
@@ -52,26 +52,64 @@ def test_joint_training_moves_the_learner_and_is_scored(
             o for o in overrides if not o.startswith(("fit.", "overfit.", "diffusion."))
         )}
     )  # fmt: skip
-    clip = prepare(plain, NULL).clip
+    clip = open_job(plain).bench.clip
     before = load_artifact(train_job(plain) / "artifact", clip=clip).learner.state_dict()
     after = load_artifact(run / "artifact", clip=clip).learner.state_dict()
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[k], after[k]) for k in before)
 
 
-def test_a_sweep_over_evaluations_leaves_out_what_amed_was_not_fitted_for(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_amed_is_fitted_for_every_number_of_evaluations_of_one_network(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the record is finished then: a study must not ask for the rest again and again."""
+    """It served the configured number only, and left the others of a sweep out."""
     shrink_networks(monkeypatch)
+    fitted: list[int | None] = []
+    fit_solver = PromptDiffusion.fit_solver
+
+    def counted(self: PromptDiffusion, *args: Any, nfe: int | None, **rest: Any) -> Any:
+        fitted.append(nfe)
+        return fit_solver(self, *args, nfe=nfe, **rest)
+
+    monkeypatch.setattr(PromptDiffusion, "fit_solver", counted)
     asked = Evaluation(controls="none", nfe=(1, 5, 6))
     run = train_job(small_job(world, tmp_path, "cocoop", "diffusion.sampler=amed"))
-    with caplog.at_level("INFO", logger="diffuprompt"):
-        record = read_record(evaluate_run(run, evaluation=asked))
-    assert "nfe [1, 6] left out: AMED was fitted for 5 evaluations only" in caplog.text
-    assert {s.variant.label for s in record.scores} == {"own", "diffusion", "diffusion@nfe=5"}
-    assert asked.is_in(record)
-    assert asked.steps("diffusion", {"diffusion": {"sampler": "ddim", "nfe": 5}}) == (1, 5, 6)
+    artifact = (run / "artifact" / "prompts.safetensors").read_bytes()
+    trained = stages(tmp_path)
+    assert {name: len(keys) for name, keys in trained.items()} == {
+        "learner": 1, "overfit": 1, "generator": 1, "sampler": 1,
+    }  # fmt: skip
+    record = read_record(evaluate_run(run, evaluation=asked))
+    sweep = {f"diffusion@nfe={n}" for n in asked.nfe}
+    assert {s.variant.label for s in record.scores} == {"own", "diffusion", *sweep}
+    after = stages(tmp_path)
+    assert {name: after[name] for name in ("learner", "overfit", "generator")} == {
+        name: trained[name] for name in ("learner", "overfit", "generator")
+    }
+    # as configured, which is 5 evaluations: 5 asked for by name are the same stage
+    assert trained["sampler"] < after["sampler"]
+    assert len(after["sampler"]) == 3
+    assert (run / "artifact" / "prompts.safetensors").read_bytes() == artifact
+    scores = {(s.variant.label, s.subset): (s.hits, s.metrics["nll"]) for s in record.scores}
+    for subset in ("base", "new"):
+        found = [scores[f"diffusion@nfe={n}", subset] for n in (1, 5, 6)]
+        assert found[1] == scores["diffusion", subset]
+        assert len({nll for _, nll in found}) == 3
+    count = len(fitted)
+    more = Evaluation(controls="none", nfe=(1, 5, 6, 2))
+    evaluate_run(run, evaluation=more)
+    assert fitted[count:] == [2]  # what has been fitted is only loaded
+    assert evaluate_run(run, evaluation=more) == run / "record.json"
+    assert len(fitted) == count + 1
+
+
+def stages(runs: Path) -> dict[str, set[str]]:
+    """Return the keys of all stages of training that are kept, by name."""
+    found: dict[str, set[str]] = {}
+    for done in (runs / ".stages").glob("*/*/done.json"):
+        if done.parent.parent.name != "score":
+            found.setdefault(done.parent.parent.name, set()).add(done.parent.name)
+    return found
 
 
 def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffuprompt.jobs.workbench import prepare
-from tests.world import small_job
+from tests.world import open_job, small_job
 
-from diffuprompt.engine.progress import NULL
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.jobs.evaluate import evaluate_run
@@ -31,11 +29,11 @@ def test_train_evaluate_and_predict_agree(world: Path, tmp_path: Path) -> None:
         for subset in ("base", "new")
     }
     assert record.config["diffusion"]["guidance"] == 1.5
-    bench = prepare(asked, NULL)
-    artifact = load_artifact(run / "artifact", clip=bench.clip)
+    found = open_job(asked)
+    artifact = load_artifact(run / "artifact", clip=found.bench.clip)
     learner, generator = artifact.learner, artifact.generator
     assert generator is not None
-    for images in bench.tests.values():
+    for images in found.tests.values():
         with torch.inference_mode():
             flat = generator.sample(images.features, own_prompts(learner, images))
             want = learner_logits(learner, images)(flat, torch.arange(len(images))).softmax(1)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.world import open_job
 
 from diffuprompt.checkpoints.header import read_header
 from diffuprompt.checkpoints.load import load_clip
-from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
+from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.classifier import Classifier
-from diffuprompt.jobs import workbench
+from diffuprompt.jobs import prepare as preparing
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job
@@ -57,8 +58,7 @@ def test_train_evaluate_predict(learner: str, world: Path, tmp_path: Path) -> No
     record = read_record(evaluate_run(run))
     assert record.job.learner == learner
     if not learner.startswith("tip"):  # a cache is as large as the training set
-        untrained = workbench.prepare(asked, NULL).build_learner()
-        assert record.trainable_parameters == untrained.num_trainable()
+        assert record.trainable_parameters == open_job(asked).learner().num_trainable()
     subsets = {s.subset for s in record.scores}
     assert subsets == {"base", "new"}
     classifier = Classifier.from_pretrained(run, device="cpu")
@@ -66,11 +66,9 @@ def test_train_evaluate_predict(learner: str, world: Path, tmp_path: Path) -> No
     probabilities = classifier.predict(pictures)
     assert probabilities.shape == (3, 3)
     # the protocol scores the same pictures alike: grids there, pixels here
-    bench = workbench.prepare(asked, NULL)
-    from diffuprompt.hub.artifact import load_artifact
-
-    loaded = load_artifact(run / "artifact", clip=bench.clip).learner
-    images = bench.tests["base"]
+    found = open_job(asked)
+    loaded = load_artifact(run / "artifact", clip=found.bench.clip).learner
+    images = found.tests["base"]
     with torch.inference_mode():
         index = torch.arange(len(images))
         logits = loaded.logits(images.batch(index, needs=loaded.needs), images.classes)
@@ -90,9 +88,9 @@ def test_generated_prompts_of_both_towers(learner: str, world: Path, tmp_path: P
 def test_one_method_on_anothers_prompts_is_a_configuration(world: Path, tmp_path: Path) -> None:
     losses = ("text_l1=25", "image_l1=10", "kl=1", "gpa_mean=2", "gpa_std=1")
     asked = job(world, tmp_path, "maple", *losses, "epochs=2")
-    learner = workbench.prepare(asked, NULL).build_learner()
+    learner = open_job(asked).learner()
     same = job(world, tmp_path, "promptsrc", "prompts=coupled", "num_ctx=2", "gpa_mean=2")
-    other = workbench.prepare(same, NULL).build_learner()
+    other = open_job(same).learner()
     assert other.config() == learner.config()
     names = {n for n, _ in learner.named_parameters()}
     assert names == {n for n, _ in other.named_parameters()}
@@ -122,10 +120,10 @@ def test_bad_combinations_stop_before_weights_are_loaded(
     def load(*args: object, **rest: object) -> None:
         raise AssertionError("the weights were loaded")
 
-    monkeypatch.setattr(workbench, "load_clip", load)
+    monkeypatch.setattr(preparing, "load_clip", load)
     asked = job(world, tmp_path, learner, *overrides)
     with pytest.raises(ConfigError, match=message):
-        workbench.prepare(asked, NULL)
+        preparing.prepare(asked)
 
 
 def test_peeking_tells_what_loading_does(world: Path) -> None:
@@ -136,12 +134,12 @@ def test_peeking_tells_what_loading_does(world: Path) -> None:
 
 
 def test_views_of_coprompt_are_its_own_and_two(world: Path, tmp_path: Path) -> None:
-    bench = workbench.prepare(job(world, tmp_path, "coprompt"), NULL)
-    assert bench.train.store.augment == "randaugment"
-    assert bench.hashes["sentences"] == "templates"
-    needs = bench.build_learner().training_needs
-    batch = bench.train.batch(torch.arange(2), 0, needs=needs, second=1)
+    found = open_job(job(world, tmp_path, "coprompt"))
+    assert found.train.store.augment == "randaugment"
+    assert found.prepared.inputs["sentences"] == "templates"
+    needs = found.learner().training_needs
+    batch = found.train.batch(torch.arange(2), 0, needs=needs, second=1)
     assert batch.second is not None
-    assert torch.equal(batch.second, bench.train.view(1)[:2])
+    assert torch.equal(batch.second, found.train.view(1)[:2])
     assert batch.features is None
     assert batch.grid is not None

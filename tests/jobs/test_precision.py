@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.world import asked, opened
 
-from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.job import JobConfig, Resolved, command, resolve
-from diffuprompt.jobs.workbench import prepare
+from diffuprompt.jobs.prepare import prepare
 
 
 def resolved(**values: Any) -> Resolved:
@@ -49,15 +49,23 @@ def test_bf16_is_another_run_and_comes_back() -> None:
 
 def test_a_job_runs_its_towers_as_asked(world: Path) -> None:
     def logits(precision: Any) -> torch.Tensor:
-        values: dict[str, Any] = {"shots": 1, "workers": 0, "device": "cpu"}
-        place = {"data": str(world / "colours"), "backbone": str(world / "clip")}
-        bench = prepare(JobConfig(**place, **values, precision=precision), NULL)
-        assert bench.clip.text.precision == bench.clip.vision.precision == precision
-        learner = bench.build_learner()
-        images = bench.train.batch(torch.arange(2), needs=learner.needs)
-        return learner.logits(images, bench.train.classes).detach()
+        found = opened(world, shots=1, precision=precision)
+        clip, learner = found.bench.clip, found.learner()
+        assert clip.text.precision == clip.vision.precision == precision
+        images = found.train.batch(torch.arange(2), needs=learner.needs)
+        return learner.logits(images, found.train.classes).detach()
 
     full, mixed = logits("fp32"), logits("bf16")
     assert mixed.dtype == full.dtype == torch.float32
     # features move by 1 % (tests/clip/test_precision.py), their cosines by less, times 20
     assert 0 < float((mixed - full).abs().max()) < 0.2
+
+
+def test_every_stage_of_bf16_is_another(world: Path) -> None:
+    def keys(precision: Any) -> dict[str, str]:
+        job = asked(world, learner="cocoop", generator="diffusion", precision=precision)
+        return prepare(job).chain.keys
+
+    full, mixed = keys("fp32"), keys("bf16")
+    assert full.keys() == mixed.keys()
+    assert not set(full.values()) & set(mixed.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import python_stream
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.runs.cache import Cache, cache_budget, cache_root
+from diffuprompt.runs.contents import Contents
 from diffuprompt.stages import features as module
-from diffuprompt.stages.features import FeatureStore, cache_root
+from diffuprompt.stages.features import FeatureStore
 
 ITEMS = tuple(Item(f"{name}/{i}.png", 0) for name in ("red", "white") for i in range(3))
 # One image alone and in a batch: matrix products of other shapes add in another order. Features
@@ -35,13 +38,23 @@ def pictures(tmp_path: Path) -> Path:
     return make_pictures(tmp_path / "colours", ("red", "white"))
 
 
-def store(clip: Clip, root: Path, name: str = "cache", **options: int) -> FeatureStore:
+def store(
+    clip: Clip, root: Path, name: str = "files", budget: int | None = None, **options: int
+) -> FeatureStore:
+    """A store with its own memory of hashes, as a process of its own has."""
     values = {"seed": 1, "workers": 0, **options}
-    return FeatureStore(clip, root, cache=root.parent / name, **values)
+    cache = Cache(root.parent / name, budget=budget)
+    contents = Contents(root.parent / "contents.sqlite")
+    return FeatureStore(clip, root, cache=cache, contents=contents, **values)
 
 
-def files(root: Path, name: str = "cache") -> list[Path]:
-    return sorted((root.parent / name).glob("*"))
+def files(root: Path, name: str = "files") -> list[Path]:
+    return sorted((root.parent / name / "features").glob("*"))
+
+
+def computed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on whatever is not read from a file fails."""
+    monkeypatch.setattr(FeatureStore, "_encode", None)
 
 
 def test_features_are_the_towers_of_the_same_pixels(clip: Clip, pictures: Path) -> None:
@@ -63,7 +76,7 @@ def test_cached_equals_computed_again(
     again = store(clip, pictures, "elsewhere")
     assert torch.equal(again.test(ITEMS), test)
     assert torch.equal(again.train(ITEMS, 0), train)
-    monkeypatch.setattr(FeatureStore, "_encode", None)  # reading must compute nothing
+    computed_nothing(monkeypatch)
     cached = store(clip, pictures)
     assert torch.equal(cached.test(ITEMS), test)
     assert torch.equal(cached.train(ITEMS, 0), train)
@@ -102,30 +115,50 @@ def test_workers_change_nothing(clip: Clip, pictures: Path, workers: int) -> Non
     assert torch.equal(threads.train(ITEMS, 0), alone.train(ITEMS, 0))
 
 
-def test_a_changed_file_is_read_again(clip: Clip, pictures: Path) -> None:
-    made = store(clip, pictures)
-    before = made.test(ITEMS)
+def test_rows_are_rows_of_all_whatever_is_cached(
+    clip: Clip, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARD", 2)  # the places below are in three files
+    for view in (None, 0):
+        whole = store(clip, pictures, "whole")._all(ITEMS, view)
+        for positions in ([4, 0, 4], [1], [5, 3, 2, 0]):
+            fresh = store(clip, pictures, f"{view}-{positions}")
+            assert torch.equal(fresh.rows(ITEMS, positions, view), whole[positions])
+            assert torch.equal(fresh.rows(ITEMS, positions, view), whole[positions])  # in memory
+            again = store(clip, pictures, f"{view}-{positions}")
+            assert torch.equal(again.rows(ITEMS, positions, view), whole[positions])  # in files
+
+
+@pytest.mark.parametrize("keep", ["size", "time", "both"])
+def test_a_changed_file_is_read_again(clip: Clip, pictures: Path, keep: str) -> None:
+    """What counts are its bytes; a copy that keeps size and times hides them from nobody."""
+    before = store(clip, pictures).test(ITEMS)
     path = pictures / ITEMS[2].path
-    stat = path.stat()
+    stat, data = path.stat(), path.read_bytes()
     Image.new("RGB", (40, 32), (0, 255, 0)).save(path)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # another size, the same time
-    assert path.stat().st_size != stat.st_size
-    after = made.test(ITEMS)
+    if keep != "time":  # what follows the end of a PNG is not read
+        assert path.stat().st_size < stat.st_size
+        path.write_bytes(path.read_bytes().ljust(stat.st_size, b"\0"))
+    if keep != "size":
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = store(clip, pictures).test(ITEMS)
     same = torch.isclose(after, before).all(1)
     assert same.tolist() == [True, True, False, True, True, True]
-    os.utime(path, ns=(0, 0))  # the same size, another time
-    made.test(ITEMS)
-    assert len(files(pictures)) == 3
+    assert len(files(pictures)) == 2
+    path.write_bytes(data)
+    os.utime(path, ns=(0, 0))  # the first bytes at another time
+    assert torch.equal(store(clip, pictures).test(ITEMS), before)
+    assert len(files(pictures)) == 2
 
 
-def test_other_weights_and_other_roots_have_their_own_files(
+def test_other_weights_and_other_pictures_have_their_own_files(
     clip: Clip, pictures: Path, tmp_path: Path
 ) -> None:
     made = store(clip, pictures).test(ITEMS)
     other = load_clip(make_clip(tmp_path / "other", seed=1))
     assert not torch.allclose(store(other, pictures).test(ITEMS), made)
     # Unpacked archives often agree in names, sizes and times
-    twin = tmp_path / "twin" / "colours"
+    twin = pictures.parent / "twin"
     for item in ITEMS:
         stat = (pictures / item.path).stat()
         path = twin / item.path
@@ -133,6 +166,43 @@ def test_other_weights_and_other_roots_have_their_own_files(
         path.write_bytes(bytes(stat.st_size))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert store(clip, twin).key(ITEMS, None) != store(clip, pictures).key(ITEMS, None)
+
+
+def test_two_data_sets_with_equal_paths_never_share_a_feature(clip: Clip, pictures: Path) -> None:
+    twin = make_pictures(pictures.parent / "twin", ("red", "white"), seed=1)
+    one, two = store(clip, pictures), store(clip, twin)
+    for view in (None, 0):
+        assert not torch.isclose(one._all(ITEMS, view), two._all(ITEMS, view)).all(1).any()
+    assert torch.equal(two.test(ITEMS), store(clip, twin, "elsewhere").test(ITEMS))
+    assert len(files(pictures)) == 4
+
+
+def test_the_same_pictures_elsewhere_are_the_same_file(
+    clip: Clip, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = store(clip, pictures)
+    test, train = one.test(ITEMS), one.train(ITEMS, 0)
+    copy = shutil.copytree(pictures, pictures.parent / "copy", copy_function=shutil.copyfile)
+    computed_nothing(monkeypatch)
+    other = store(clip, copy)
+    assert torch.equal(other.test(ITEMS), test)
+    assert torch.equal(other.train(ITEMS, 0), train)
+
+
+def test_fresh_views_of_many_epochs_stay_under_the_budget(clip: Clip, pictures: Path) -> None:
+    """They were kept for ever: 1.6 GB for each seed of CoOp's recipe on ImageNet."""
+    large = store(clip, pictures, "large")
+    every = [large.train(ITEMS, view) for view in range(12)]
+    size = files(pictures, "large")[0].stat().st_size
+    budget = 3 * size
+    small = store(clip, pictures, "small", budget=budget)
+    for view, expected in enumerate(every):
+        assert torch.equal(small.train(ITEMS, view), expected)
+        assert sum(path.stat().st_size for path in files(pictures, "small")) <= budget
+    assert torch.equal(small.train(ITEMS, 0), every[0])  # long gone, and computed again
+    assert len(files(pictures, "large")) == 12
+    kept = {path.name for path in files(pictures, "small")}
+    assert f"{small.key(ITEMS, 11)}.safetensors" in kept  # what was used last is still there
 
 
 def test_an_interruption_loses_one_shard_at_most(
@@ -164,26 +234,38 @@ def test_missing_and_damaged_pictures_are_named(clip: Clip, pictures: Path) -> N
     with pytest.raises(DataError, match=r"white/0\.png: damaged image"):
         made.test(ITEMS)
     missing.unlink()
+    with pytest.raises(DataError, match=r"red/1\.png: image file not found; restore it"):
+        made.test(ITEMS)  # which has hashed it before
     with pytest.raises(DataError, match=r"red/1\.png: cannot be read .* restore the file"):
-        made.test(ITEMS)
+        store(clip, pictures).test(ITEMS)
     assert not files(pictures)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "another"])
-def test_a_damaged_cache_file_is_named(clip: Clip, pictures: Path, damage: str) -> None:
-    made = store(clip, pictures)
-    made.test(ITEMS)
+@pytest.mark.parametrize("damage", ["cut", "empty", "another", "altered"])
+def test_a_damaged_cache_file_is_named_and_computed_again(
+    clip: Clip, pictures: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where only some rows of it are asked for."""
+    before = store(clip, pictures).test(ITEMS)
     (path,) = files(pictures)
+    whole = path.read_bytes()
     if damage == "another":
-        made.test(ITEMS[:2])
+        store(clip, pictures).test(ITEMS[:2])
         (short,) = set(files(pictures)) - {path}
-        path.write_bytes(short.read_bytes())
+        hurt = short.read_bytes()
+    elif damage == "altered":
+        hurt = bytes([*whole[:-1], whole[-1] ^ 1])
     else:
-        path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:-8])
-    with pytest.raises(CheckpointError) as caught:
-        made.test(ITEMS)
-    assert str(path) in str(caught.value)
-    assert "delete the file" in str(caught.value)
+        hurt = b"" if damage == "empty" else whole[:-8]
+    for rows in (False, True):
+        path.write_bytes(hurt)
+        caplog.clear()
+        made = store(clip, pictures)
+        found = made.rows(ITEMS, [5, 1], None) if rows else made.test(ITEMS)
+        assert torch.equal(found, before[[5, 1]] if rows else before)
+        assert path.read_bytes() == whole
+        assert f"{path}: damaged" in caplog.text
+        assert "computed again" in caplog.text
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -194,3 +276,12 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cache_root() == tmp_path / "xdg" / "diffuprompt"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_root() == Path.home() / ".cache" / "diffuprompt"
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "nan", "inf"])
+def test_a_budget_that_is_no_size_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DIFFUPROMPT_CACHE_GIB", "0.5")
+    assert cache_budget() == 2**29
+    monkeypatch.setenv("DIFFUPROMPT_CACHE_GIB", text)
+    with pytest.raises(ConfigError, match=f"above 0, got '{text}'"):
+        cache_budget()

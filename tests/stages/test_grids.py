@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tests.contract.towers import tiny
 
 from diffuprompt.data.images import load_image
 from diffuprompt.data.manifest import Item
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.errors import DataError
 from diffuprompt.learners.classes import Classes
+from diffuprompt.runs.cache import Cache
+from diffuprompt.runs.contents import Contents
 from diffuprompt.stages import grids as module
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
@@ -26,15 +29,20 @@ GRID_BYTES = 10 * 3 * 3 * 4  # of the tiny tower with a stem, float32
 
 @pytest.fixture
 def items(tmp_path: Path) -> tuple[Item, ...]:
-    rng = np.random.default_rng(0)
+    return pictures(tmp_path, seed=0)
+
+
+def pictures(folder: Path, seed: int) -> tuple[Item, ...]:
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
     for i in range(COUNT):
         pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        Image.fromarray(pixels).save(folder / f"{i}.png")
     return tuple(Item(f"{i}.png", 0) for i in range(COUNT))
 
 
 class Counting(GridStore):
-    """Counts what passes the stem."""
+    """Counts what passes the stem; in a plain tower, whose stem does nothing, what is decoded."""
 
     def __init__(self, store: FeatureStore) -> None:
         super().__init__(store)
@@ -44,15 +52,32 @@ class Counting(GridStore):
     def _count(self, module: Any, inputs: Any, output: Any) -> None:
         self.passed += len(inputs[0])
 
+    def _computed(self, *args: Any) -> Any:
+        for made in super()._computed(*args):
+            self.passed += not self.on_disk
+            yield made
+
 
 def grids(
-    folder: Path, budget: int = 2**30, kind: str = "stem-vit", workers: int = 0, name: str = "one"
+    folder: Path,
+    budget: int = 2**30,
+    kind: str = "stem-vit",
+    workers: int = 0,
+    name: str = "one",
+    root: Path | None = None,
 ) -> Counting:
+    """Grids of the pictures in ``root``, by default ``folder``, with files under ``name``."""
+    cache, contents = Cache(folder / name), Contents(folder / "contents.sqlite")
     clip = tiny(kind, torch.float32)
-    cache = folder / name / "features"
-    store = FeatureStore(clip, folder, seed=3, workers=workers, cache=cache)
+    store = FeatureStore(
+        clip, root or folder, seed=3, workers=workers, cache=cache, contents=contents
+    )
     store.budget.total = budget
     return Counting(store)
+
+
+def files(store: GridStore) -> list[Path]:
+    return sorted((store.store.cache.root / "grids").glob("*"))
 
 
 @pytest.mark.parametrize("view", [None, 0, 4])
@@ -62,7 +87,7 @@ def test_a_grid_is_the_stem_of_that_view(items, tmp_path, view) -> None:
     clip = store.store.clip
     for grid, position in zip(found, (3, 1), strict=True):
         image = load_image(tmp_path / items[position].path)
-        pixels = store.store.look(view)(image, items[position])
+        pixels = store.store.view_maker(view)(image, items[position])
         assert torch.equal(grid, clip.vision.stem(pixels[None])[0])
     features = clip.vision.from_grid(found)
     want = (store.store.test(items) if view is None else store.store.train(items, view))[[3, 1]]
@@ -73,10 +98,12 @@ def test_a_grid_is_the_stem_of_that_view(items, tmp_path, view) -> None:
 def test_a_plain_tower_keeps_pixels_and_writes_none(items, tmp_path) -> None:
     store = grids(tmp_path, kind="plain-vit")
     image = load_image(tmp_path / items[2].path)
-    assert torch.equal(store.get(items, [2], None)[0], store.store.look(None)(image, items[2]))
+    assert torch.equal(
+        store.get(items, [2], None)[0], store.store.view_maker(None)(image, items[2])
+    )
     store.fill(items, 0)
     assert store.passed == 1 + COUNT
-    assert not store.cache.exists()
+    assert not files(store)
     short = grids(tmp_path, budget=store.store.budget.used // 6 * 2, kind="plain-vit")
     short.fill(items, 0)  # two fit, the others are decoded again when they are needed
     assert torch.equal(short.get(items, range(COUNT), 0), store.get(items, range(COUNT), 0))
@@ -95,7 +122,7 @@ def test_every_image_and_view_passes_the_stem_once(items, tmp_path, monkeypatch,
     store.get(items, [4], 1)
     store.get(items, [0], None)
     assert store.passed == 4 + 1 + 2
-    assert len(list(store.cache.iterdir())) == 4
+    assert len(files(store)) == 4
     again = grids(tmp_path, budget)  # another run
     again.get(items, [0, 2, 3], 0)
     assert again.passed == 0
@@ -106,7 +133,7 @@ def test_views_that_never_return_are_not_kept(items, tmp_path) -> None:
     first = store.get(items, [4], 7, keep=False)
     assert torch.equal(store.get(items, [4], 7, keep=False), first)
     assert (store.passed, store.store.budget.used) == (2, 0)
-    assert not store.cache.exists()
+    assert not files(store)
 
 
 @pytest.mark.parametrize("kind", ["stem-vit", "plain-vit"])
@@ -169,21 +196,56 @@ def test_threads_change_nothing(items, tmp_path, workers) -> None:
     assert torch.equal(many.get(items, order, 2), alone.get(items, order, 2))
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "another"])
-def test_a_damaged_file_is_named(items, tmp_path, damage) -> None:
+@pytest.mark.parametrize("damage", ["cut", "empty", "another", "altered"])
+def test_a_damaged_file_is_named_and_computed_again(
+    items, tmp_path, damage, caplog: pytest.LogCaptureFixture
+) -> None:
     store = grids(tmp_path, budget=0)
-    store.get(items, [0], None)
-    (path,) = store.cache.iterdir()
+    before = store.get(items, [0, 3], None)
+    (path,) = files(store)
+    whole = path.read_bytes()
     if damage == "another":
         store.get(items[:2], [0], None)
-        (short,) = set(store.cache.iterdir()) - {path}
+        (short,) = set(files(store)) - {path}
         path.write_bytes(short.read_bytes())
+    elif damage == "altered":
+        path.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
     else:
-        path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:-8])
-    with pytest.raises(CheckpointError) as caught:
-        store.get(items, [0], None)
-    assert str(path) in str(caught.value)
-    assert "delete the file" in str(caught.value)
+        path.write_bytes(b"" if damage == "empty" else whole[:-8])
+    assert torch.equal(grids(tmp_path, budget=0).get(items, [0, 3], None), before)
+    assert path.read_bytes() == whole
+    assert f"{path}: damaged" in caplog.text
+
+
+def test_two_roots_with_equal_paths_never_share_a_grid(items, tmp_path) -> None:
+    """Neither in files nor in memory, whoever asks first."""
+    twins = pictures(tmp_path / "twin", seed=1)
+    assert twins == items
+    for kind in ("stem-vit", "plain-vit"):
+        one = grids(tmp_path, kind=kind, name=kind)
+        two = grids(tmp_path, kind=kind, name=kind, root=tmp_path / "twin")
+        alone = grids(tmp_path, kind=kind, name=f"{kind}-alone", root=tmp_path / "twin")
+        first = one.get(items, range(COUNT), 0)
+        for expected in (two.get(items, range(COUNT), 0), two.get(items, range(COUNT), 0)):
+            assert torch.equal(expected, alone.get(items, range(COUNT), 0))
+            assert not any(torch.equal(a, b) for a, b in zip(first, expected, strict=True))
+
+
+def test_a_picture_that_was_replaced_has_another_grid(items, tmp_path) -> None:
+    first = grids(tmp_path).get(items, range(COUNT), None)
+    pictures(tmp_path, seed=1)
+    second = grids(tmp_path).get(items, range(COUNT), None)
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_same_pictures_elsewhere_share_the_file(items, tmp_path) -> None:
+    first = grids(tmp_path, budget=0).get(items, range(COUNT), 2)
+    (tmp_path / "copy").mkdir()
+    for item in items:
+        shutil.copyfile(tmp_path / item.path, tmp_path / "copy" / item.path)
+    other = grids(tmp_path, budget=0, root=tmp_path / "copy")
+    assert torch.equal(other.get(items, range(COUNT), 2), first)
+    assert other.passed == 0
 
 
 def test_a_missing_picture_stops_before_anything_is_written(items, tmp_path) -> None:
@@ -191,7 +253,7 @@ def test_a_missing_picture_stops_before_anything_is_written(items, tmp_path) -> 
     (tmp_path / items[3].path).unlink()
     with pytest.raises(DataError, match=r"3\.png: cannot be read"):
         store.fill(items, None)
-    assert not store.cache.exists()
+    assert not files(store)
 
 
 def test_grids_can_be_trained_on(items, tmp_path) -> None:

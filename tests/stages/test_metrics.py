@@ -9,20 +9,27 @@ import torch
 from torch import Tensor
 
 from diffuprompt.errors import TrainingError
-from diffuprompt.record import Variant
 from diffuprompt.stages.metrics import (
     COVERAGES,
     ECE_BINS,
+    Answers,
     calibration_error,
     macro_f1,
+    measures,
     risk_coverage,
-    score,
     selective_accuracy,
 )
 
 # float64 sums of at most a few hundred terms
 EXACT = 1e-12
-OWN = Variant.own()
+
+
+def answers(logits: Tensor, labels: Tensor, size: int = 1000) -> Answers:
+    """What is kept of these images, put in batches of ``size``."""
+    found = Answers.empty(len(labels))
+    for start in range(0, len(labels), size):
+        found.put(start, [logits[start : start + size]], labels[start : start + size])
+    return found
 
 
 def predictions(seed: int, images: int = 200, classes: int = 7) -> tuple[Tensor, Tensor]:
@@ -58,15 +65,17 @@ def test_calibration_error_is_the_loop_over_bins(seed: int) -> None:
             accuracy = sum(int(predicted[i] == labels[i]) for i in inside) / len(inside)
             mean = sum(float(confidence[i]) for i in inside) / len(inside)
             expected += len(inside) / len(labels) * abs(accuracy - mean)
-    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=EXACT)
+    found = calibration_error(confidence, predicted == labels)
+    assert found == pytest.approx(expected, abs=EXACT)
 
 
 def test_calibration_error_of_extreme_confidences() -> None:
-    sure = torch.eye(4, dtype=torch.float64)
-    assert calibration_error(sure, torch.arange(4)) == 0
-    assert calibration_error(sure, torch.tensor([1, 0, 3, 2])) == 1
-    even = torch.full((4, 4), 0.25, dtype=torch.float64)  # ties go to class 0
-    assert calibration_error(even, torch.arange(4)) == pytest.approx(0, abs=EXACT)
+    sure, hits = torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.bool)
+    assert calibration_error(sure, hits) == 0
+    assert calibration_error(sure, ~hits) == 1
+    even = torch.zeros(4, 4, dtype=torch.float64)  # ties go to class 0
+    ece = measures(answers(even, torch.arange(4)), torch.arange(4))["ece"]
+    assert ece == pytest.approx(0, abs=EXACT)
 
 
 def test_risk_and_coverage_in_closed_form() -> None:
@@ -95,30 +104,39 @@ def test_selective_scores_are_the_loop_over_the_most_confident(seed: int) -> Non
         zip(confidence.tolist(), (predicted == labels).tolist(), strict=True), reverse=True
     )  # no two random confidences are equal
     risks = [sum(not hit for _, hit in right[:k]) / k for k in range(1, len(right) + 1)]
-    found = score(OWN, "x", "all", logits, labels).metrics
+    found = measures(answers(logits, labels), labels)
     assert found["aurc"] == pytest.approx(100 * sum(risks) / len(risks), abs=100 * EXACT)
     for percent in COVERAGES:  # of 200 images
         expected = 100 * (1 - risks[2 * percent - 1])
         assert found[f"selective_{percent}"] == pytest.approx(expected, abs=100 * EXACT)
 
 
-def test_score_fields() -> None:
+def test_measures_of_four_images() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5]])
     labels = torch.tensor([0, 1, 1, 1])
-    found = score(OWN, "x", "new", logits, labels)
-    assert (found.variant, found.dataset, found.subset, found.total) == (OWN, "x", "new", 4)
-    assert found.accuracy == 75
-    assert found.hit_list() == [True, True, False, True]
+    kept = answers(logits, labels)
+    assert kept.predicted.tolist() == [0, 1, 0, 1]
+    found = measures(kept, labels)
+    assert found["accuracy"] == 75
     # class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3
-    assert found.metrics["macro_f1"] == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
+    assert found["macro_f1"] == pytest.approx(100 * (2 / 3 + 4 / 5) / 2, abs=1e-10)
     gaps = [2.0, 1.0, -3.0, 0.5]  # of the true class over the other
     nll = sum(math.log1p(math.exp(-gap)) for gap in gaps) / 4
-    assert found.metrics["nll"] == pytest.approx(nll, abs=EXACT)
-    assert 0 <= found.metrics["ece"] <= 100
+    assert found["nll"] == pytest.approx(nll, abs=EXACT)
+    assert 0 <= found["ece"] <= 100
+
+
+def test_what_is_kept_of_an_image_is_little_and_the_same_in_batches() -> None:
+    logits, labels = predictions(0)
+    whole, parts = answers(logits, labels), answers(logits, labels, size=7)
+    for name, kept in vars(whole).items():
+        assert torch.equal(kept, vars(parts)[name])
+        assert kept.shape == labels.shape  # nothing grows with the number of classes
+    assert measures(whole, labels) == measures(parts, labels)
 
 
 def test_logits_that_are_not_finite_are_no_score() -> None:
     logits, labels = predictions(0, images=4)
     logits[2, 1] = float("nan")
-    with pytest.raises(TrainingError, match="1 of 4 images are not finite"):
-        score(Variant.generated("diffusion"), "x", "base", logits, labels)
+    with pytest.raises(TrainingError, match="1 of 4 images from number 0 on are not finite"):
+        answers(logits, labels)

@@ -1,6 +1,7 @@
 """Files that can be computed again: by kind and key, under one budget, the least used go first.
 
-Every file carries a checksum of its tensors. One that is damaged or gone is computed again.
+Every file carries its key and a checksum of its tensors. One that is damaged, gone or of another
+key is computed again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from diffuprompt.errors import ConfigError
 
 BUDGET = "DIFFUPROMPT_CACHE_GIB"
 DEFAULT_GIB = 10.0
+TOLD = "key and checksum"  # in the header of a file
 SPARED = 0.9  # of the budget: what is left when something had to go
 log = logging.getLogger(__name__)
 
@@ -106,22 +108,22 @@ class Cache:
         size = sum(t.nbytes for t in tensors.values())
         if size > self.budget:
             return
-        write_tensors(path, tensors, {"sha256": checksum(tensors)})
+        write_tensors(path, tensors, {TOLD: _told(key, tensors)})
         self._checked.add(path)
         self._size = self._measure() if self._size is None else self._size + size
         if self._size > self.budget:
             self._make_room(path)
 
     def _check(self, path: Path, file: object) -> None:
-        """Compare the checksum once per process.
+        """Compare key and checksum once per process.
 
         Raises:
-            SafetensorError: it differs, or there is none.
+            SafetensorError: they differ, or there are none.
         """
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # type: ignore[attr-defined]
-        told = (file.metadata() or {}).get("sha256")  # type: ignore[attr-defined]
-        if told != checksum(tensors):
-            raise SafetensorError("the checksum differs")
+        told = (file.metadata() or {}).get(TOLD)  # type: ignore[attr-defined]
+        if told != _told(path.stem, tensors):
+            raise SafetensorError("its key or its checksum differs")
         self._checked.add(path)
 
     def _files(self) -> Iterable[tuple[float, int, Path]]:
@@ -146,6 +148,11 @@ class Cache:
             self._checked.discard(path)
             total -= size
         self._size = total
+
+
+def _told(key: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return what a file says of itself; one value, as the order of several is random."""
+    return f"{key} {checksum(tensors)}"
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -1,40 +1,35 @@
-"""Stage 1 inside a job: class lists, the automatic batch, what is noted."""
+"""V* inside a job: class lists, the automatic batch, what is measured, who shares it."""
 
 from __future__ import annotations
 
 import json
-import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.world import CLASSES
+from tests.world import CLASSES, Opened, opened
 
-from diffuprompt.engine.progress import NULL
-from diffuprompt.errors import ConfigError
+from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.run_folder import RunFolder
-from diffuprompt.jobs.workbench import Workbench, prepare
 from diffuprompt.learners.base import Learner
+from diffuprompt.runs.store import Store
+from diffuprompt.stages import overfit as module
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts, task_loss
 from diffuprompt.stages.memory import fitting_batch, image_bytes
-from diffuprompt.stages.overfitting import class_lists, overfit_train, zero_shot
+from diffuprompt.stages.overfit import Targets, class_lists, targets, zero_shot
 
 SHALLOW = {"vpt": ("vision_depth=2",), "maple": ("depth=2", "vision_depth=2")}  # two layers
 
 
-def bench(world: Path, *overrides: str, **values: Any) -> Workbench:
+def bench(world: Path, *overrides: str, **values: Any) -> Opened:
     overrides += SHALLOW.get(values["learner"], ())
-    defaults: dict[str, Any] = {"shots": 2, "workers": 0, "protocol": "few-shot"}
-    asked = {"data": str(world / "colours"), "backbone": str(world / "clip"), **defaults, **values}
-    return prepare(JobConfig(**asked, generator="diffusion", overrides=overrides), NULL)
+    defaults: dict[str, Any] = {"protocol": "few-shot", "generator": "diffusion"}
+    return opened(world, **{**defaults, **values}, overrides=overrides)
 
 
-def learner_of(found: Workbench) -> Learner:
-    return found.build_learner().requires_grad_(False).eval()
+def learner_of(found: Opened) -> Learner:
+    return found.learner().requires_grad_(False).eval()
 
 
 def test_negatives_follow_zero_shot_confusions_and_not_the_learner(world: Path) -> None:
@@ -42,7 +37,9 @@ def test_negatives_follow_zero_shot_confusions_and_not_the_learner(world: Path) 
     learner, images = learner_of(found), found.train
     lists = class_lists(OverfitConfig(negatives=2), learner, images)
     assert lists is not None
-    probabilities = zero_shot(learner, images)
+    parts = list(zero_shot(learner, images))
+    assert torch.equal(torch.cat([index for index, _ in parts]), torch.arange(len(images)))
+    probabilities = torch.cat([part for _, part in parts])
     assert probabilities.shape == (len(images), 6)
     for label, row in enumerate(lists.tolist()):
         mean = probabilities[images.labels == label].mean(0)
@@ -101,59 +98,91 @@ def test_task_loss_takes_the_batch_and_random_others(world: Path) -> None:
     assert drawn == {seed: loss(3, seed) for seed in range(12)}
 
 
-def test_stage_notes_statistics_and_the_spectrum_once(world: Path, tmp_path: Path) -> None:
-    found = bench(world, "negatives=2", "overfit.steps=2", "overfit.batch=0", learner="cocoop")
-    learner, folder = learner_of(found), RunFolder(tmp_path)
-    pairs, result = overfit_train(found, learner, folder, NULL)
-    noted = folder.notes()["overfit"]
-    assert noted["overfit_classes"] == 3
-    assert noted["overfit_ce_step_2"] < noted["overfit_ce_step_0"] < noted["overfit_ce_before"]
-    assert noted["overfit_energy_rank_1"] < noted["overfit_energy_rank_8"] <= 1
-    spectrum = json.loads((tmp_path / "spectrum.json").read_text())
-    assert spectrum["images"] == len(found.train) == len(spectrum["singular_values"])
-    (tmp_path / "spectrum.json").unlink()
-    again, _ = overfit_train(found, learner, folder, NULL)
-    assert torch.equal(again.target, pairs.target)
-    assert torch.equal(pairs.target, result.prompts)
-    assert folder.notes()["overfit"] == noted
-    assert not (tmp_path / "spectrum.json").exists()
+def found_in(store: Store, found: Opened, learner: Learner) -> Targets:
+    stage = found.prepared.chain.overfit
+    assert stage is not None
+    return targets(found.bench, store, stage, learner)
 
 
-def test_another_generator_takes_over_what_was_overfitted(
-    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_the_stage_keeps_statistics_and_the_spectrum_and_is_made_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only from a run that finished it, and only where nothing that it depends on differs."""
-    caplog.set_level(logging.INFO)
-    names = {"a": "fit.lr=0.1", "b": "fit.lr=0.2", "c": "overfit.steps=2", "d": "fit.lr=0.3"}
+    found = bench(world, "negatives=2", "overfit.steps=2", "overfit.batch=0", learner="cocoop")
+    learner, store = learner_of(found), Store(tmp_path)
+    first = found_in(store, found, learner)
+    measured = first.folder.values()
+    assert measured["overfit_classes"] == 3
+    steps = [measured[f"overfit_ce_{name}"] for name in ("before", "step_0", "step_2")]
+    assert steps == sorted(steps, reverse=True)
+    assert len(set(steps)) == 3
+    assert measured["overfit_energy_rank_1"] < measured["overfit_energy_rank_8"] <= 1
+    assert measured["overfit_lr"] == first.lr
+    spectrum = json.loads((first.folder.path / "spectrum.json").read_text())
+    assert spectrum["images"] == len(found.train) == len(spectrum["singular_values"])
+    pairs = first.pairs
+    assert torch.equal(pairs.features, found.train.features)
+    assert torch.equal(pairs.initial, own_prompts(learner, found.train))
+    monkeypatch.setattr(module, "_overfit", None)  # whoever computes again fails
+    again = found_in(store, found, learner)
+    assert torch.equal(again.pairs.target, pairs.target)
+    assert again.folder.values() == measured
+    assert not again.folder.work.exists()
 
-    def overfitted(name: str) -> torch.Tensor:
-        caplog.clear()
-        found = bench(world, names[name], learner="coop")
-        learner = learner_of(found)
-        return overfit_train(found, learner, RunFolder(tmp_path / name), NULL)[0].target
 
-    lender, borrower = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
-    first = overfitted("a")
-    noted = lender.notes()
-    (lender.path / "stages.json").unlink()  # as of a run that was stopped before its end
-    assert torch.equal(overfitted("b"), first)
-    assert "taking the overfitted prompts" not in caplog.text
-    shutil.rmtree(borrower.path)
-    lender.note("overfit", noted["overfit"])
-    assert torch.equal(overfitted("b"), first)
-    assert f"taking the overfitted prompts of {lender.path}" in caplog.text
-    assert borrower.notes() == noted  # its seconds too
-    assert (borrower.path / "spectrum.json").read_bytes() == (
-        lender.path / "spectrum.json"
-    ).read_bytes()
-    assert not torch.equal(overfitted("c"), first)
-    assert "taking the overfitted prompts" not in caplog.text
-    shutil.rmtree(borrower.path)
-    for path in (lender.checkpoint / "overfit").glob("[0-9]*.safetensors"):
-        path.write_bytes(path.read_bytes()[:-8])
-    assert torch.equal(overfitted("d"), first)
-    assert "not a readable safetensors file" in caplog.text
-    assert "taking the overfitted prompts" not in caplog.text
+def test_who_asks_for_the_same_targets_shares_them(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where a process finished them, and only where nothing that they depend on differs."""
+    store = Store(tmp_path)
+
+    def overfitted(*overrides: str, **values: Any) -> Targets:
+        found = bench(world, *overrides, **{"learner": "coop", **values})
+        return found_in(store, found, learner_of(found))
+
+    first = overfitted("fit.lr=0.1")
+    every = sorted(store.root.glob("overfit/*"))
+    made = module._overfit
+    monkeypatch.setattr(module, "_overfit", None)  # whoever computes again fails
+    for same in (
+        overfitted("fit.lr=0.2"),
+        overfitted("fit.lr=0.1", generator="mlp"),
+        overfitted("diffusion.nfe=2", workers=1, text_memory_mib=64),
+    ):
+        assert same.folder.path == first.folder.path
+        assert torch.equal(same.pairs.target, first.pairs.target)
+    monkeypatch.setattr(module, "_overfit", made)
+    others = [
+        overfitted("overfit.steps=2"),
+        overfitted("lr=0.5"),  # of the learner
+        overfitted(shots=1),
+        overfitted(seed=2),
+        overfitted(precision="bf16"),
+        overfitted("num_ctx=3", "ctx_init=null"),
+    ]
+    paths = {first.folder.path, *(other.folder.path for other in others)}
+    assert len(paths) == 1 + len(others)
+    assert paths == set(store.root.glob("overfit/*")) > set(every)
+    assert not torch.equal(others[0].pairs.target, first.pairs.target)
+
+
+def test_targets_that_were_cut_off_or_altered_are_not_taken(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, found = Store(tmp_path), bench(world, learner="coop")
+    learner = learner_of(found)
+    first = found_in(store, found, learner)
+    target, path = first.pairs.target, first.folder.path
+    (path / "done.json").unlink()  # as of a process that was stopped before its end
+    asked: list[str] = []
+    made = module._overfit
+    monkeypatch.setattr(module, "_overfit", lambda *args: asked.append("again") or made(*args))
+    assert torch.equal(found_in(store, found, learner).pairs.target, target)
+    assert asked == ["again"]
+    file = path / module.TENSORS
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(CheckpointError) as caught:
+        found_in(store, found, learner).pairs  # noqa: B018
+    assert f"{file}: missing, or not the file that was written; delete {path}" in str(caught.value)
 
 
 def test_class_specific_contexts_refuse_parts_of_the_classes(world: Path) -> None:
