@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import grimp
 import pytest
 
 import diffuprompt
@@ -52,3 +53,17 @@ def test_every_export_exists(name):
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="Clasifier"):
         diffuprompt.Clasifier  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ["learners", "generators", "hub"])
+def test_no_circles(room):
+    """Imports that only types need count too: a file can be read from top to bottom."""
+    graph = grimp.build_graph("diffuprompt", exclude_type_checking_imports=False)
+    circles = [
+        f"{importer} <-> {imported}"
+        for importer in sorted(graph.modules)
+        if importer.startswith(f"diffuprompt.{room}.")
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if graph.chain_exists(importer=imported, imported=importer)
+    ]
+    assert not circles

@@ -10,6 +10,7 @@ from tests.contract.towers import NAMES, pictures, tower
 
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
+from diffuprompt.jobs.overrides import read_options
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.coop_learner import CoOp
 from diffuprompt.learners.method import Method, Preset, TrainConfig
@@ -124,6 +125,18 @@ def test_options_of_0_1_are_read(old, new, clip):
     assert upgrade_options("maple", {"depth": 2}) == {"depth": 2}
     with pytest.raises(ConfigError, match="Did you mean 'coop'"):
         upgrade_options("cop", {})
+
+
+def test_what_training_finds_cannot_be_set():
+    assert read_options("coop", ("class_specific=true",)) == {"class_specific": True}
+    for learner, key in (("coop", "num_classes"), ("tip-adapter", "size")):
+        with pytest.raises(ConfigError, match=f"{key}=3: expected KEY=VALUE of {learner}"):
+            read_options(learner, (f"{key}=3",))
+
+
+def test_recipes_of_the_few_shot_benchmark_say_so_in_their_command():
+    named = {p.name for p in all_presets() if "--protocol few-shot" in p.command}
+    assert named == {"few-shot", "few-shot-late"}
 
 
 @pytest.mark.usefixtures("_no_trace")

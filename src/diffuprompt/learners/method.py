@@ -70,6 +70,7 @@ class Preset:
         source: where the recipe is from.
         published: numbers that its authors report with it, on CLIP ViT-B/16 unless ``source`` says
             otherwise; averages over the benchmark's data sets.
+        benchmark: which one it is for, where the name says more than that.
         fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
     """
 
@@ -79,13 +80,14 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     published: Mapping[str, float] = field(default_factory=dict)
+    benchmark: str = ""
     fewer_epochs: tuple[tuple[int, int], ...] = ()
 
     @property
     def command(self) -> str:
         """Return what trains by this recipe, on the backbone and protocol it is meant for."""
         words = f"diffuprompt train --data NAME --learner {self.learner} --preset {self.name}"
-        words += " --protocol few-shot" if self.name.startswith("few-shot") else ""
+        words += " --protocol few-shot" if "few-shot" in (self.name, self.benchmark) else ""
         return words + ("" if self.name == "lite" else f" --backbone {PUBLISHED_ON}")
 
     def named(self, name: str, **changes: Any) -> Preset:

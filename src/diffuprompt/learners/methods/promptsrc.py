@@ -43,6 +43,7 @@ METHOD = Method(
         _FEW,
         _FEW.named(
             "few-shot-late",
+            benchmark="few-shot",
             options={"gpa_mean": 45.0, "gpa_std": 5.0},
             source="arXiv 2307.06948: Cars, Flowers, Aircraft, DTD, EuroSAT",
         ),
