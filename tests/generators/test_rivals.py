@@ -241,8 +241,8 @@ def test_fit_resumes_bit_for_bit(name, stop_at, tmp_path, monkeypatch):
         return task_loss(flat, index)
 
     calls.clear()
+    saved = {"folder": tmp_path / "run", "fingerprint": "f", "save_every_s": 0}  # always
     with pytest.raises(KeyboardInterrupt):
-        saved = {"folder": tmp_path / "run", "fingerprint": "f", "save_every_s": 0}  # always
         fit(make_any(name, BOTH), pairs, broken, **saved)
     again = make_any(name, BOTH)
     got = fit(again, pairs, task_loss, folder=tmp_path / "run", fingerprint="f")
