@@ -40,6 +40,7 @@ from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.grids import GRIDS, make_grid
 from diffuprompt.diffusion.samplers import NEEDS_NOISE, SAMPLERS
 from diffuprompt.diffusion.sampling import Counted, Denoise, Sampler
+from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.engine.files import write_text
 from diffuprompt.engine.seeds import torch_stream
 
