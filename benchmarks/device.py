@@ -45,13 +45,15 @@ from diffuprompt.engine.device import environment, pick
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
+from diffuprompt.generators.fitting import FitTask
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.cocoop import CoCoOp
+from diffuprompt.learners.cocoop_learner import CoCoOp
+from diffuprompt.learners.methods.cocoop import CoCoOpOptions
 
 TOLERANCE = 1e-4  # of the largest entry, in fp32
 SAMPLES = 1e-3  # five evaluations and float32 times carry rounding further
@@ -124,7 +126,8 @@ class Bench:
     def learner(self, clip: Clip) -> CoCoOp:
         """Return CoCoOp with the same weights on any device."""
         plan = TextPlan(memory_mib=self.shapes.memory_mib)
-        return CoCoOp(clip, ctx_init=None, plan=plan, generator=torch_stream(0, "init"))
+        options = CoCoOpOptions(ctx_init=None)
+        return CoCoOp(clip, options, plan=plan, generator=torch_stream(0, "init"))
 
     def numbers(self, name: str, *size: int) -> Tensor:
         """Return normal numbers on the CPU."""
@@ -327,7 +330,7 @@ def waits(bench: Bench) -> Result:
     initial = bench.numbers("i", 256, made.spec.size).to(bench.device)
     pairs = PromptPairs(features, initial, initial + 0.01 * initial.flip(0))
     made.normaliser.measure(pairs.initial, pairs.target)
-    fitting = made.task(pairs, lambda flat, at: flat.sum())
+    fitting = FitTask(made, pairs, lambda flat, at: flat.sum())
     steps = Steps(bench, 1, shape.classes[0])
 
     def run(task: Any, count: int) -> Callable[[], object]:

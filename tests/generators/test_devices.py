@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffuprompt.learners.cocoop import CoCoOp
 from tests.accelerator import DEVICE, accelerator
+from tests.contract.generators import SMALL, shrink_networks
 from tests.contract.towers import NAMES, pictures, tiny
 from tests.generators.toy import BOTH, linear_pairs, make, make_any, never
 from tests.generators.toy import randn as numbers
 
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
+from diffuprompt.errors import TrainingError
 from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import FitConfig, OverfitConfig
@@ -34,6 +38,7 @@ def there(pairs: PromptPairs) -> PromptPairs:
 def test_a_step_of_fitting_waits_for_nobody(name, monkeypatch):
     """More steps do not wait more often; what is left is before and after training."""
     monkeypatch.setattr("diffuprompt.engine.guard.MIN_GAP_S", 1e9)
+    shrink_networks(monkeypatch)
     waits = []
     for epochs in (1, 2):
         with accelerator() as found:
@@ -43,10 +48,11 @@ def test_a_step_of_fitting_waits_for_nobody(name, monkeypatch):
     assert waits[0] == waits[1]
 
 
-def test_the_papers_network_with_dropout_too(monkeypatch):
+def test_a_network_with_dropout_and_without_some_conditions_too(monkeypatch):
     monkeypatch.setattr("diffuprompt.engine.guard.MIN_GAP_S", 1e9)
+    shrink_networks(monkeypatch, replace(SMALL, dropout=0.1))
     with accelerator() as found:
-        generator = make(network="paper", drop_condition=0.1, **PLAIN).to(DEVICE)
+        generator = make(drop_condition=0.1, **PLAIN).to(DEVICE)
         pairs = there(linear_pairs(8))
         generator.normaliser.measure(pairs.initial, pairs.target)
         task = generator.train().task(pairs, never)
@@ -58,7 +64,8 @@ def test_the_papers_network_with_dropout_too(monkeypatch):
 
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "amed"])
-def test_samples_agree_with_the_cpu(sampler):
+def test_samples_agree_with_the_cpu(sampler, monkeypatch):
+    shrink_networks(monkeypatch)
     near, pairs = make(sampler=sampler, **PLAIN).eval(), linear_pairs(3)
     near.normaliser.measure(pairs.initial, pairs.target)
     with torch.no_grad():
@@ -74,6 +81,32 @@ def test_samples_agree_with_the_cpu(sampler):
         assert not +found.waits
         out = out.detach().cpu()
     torch.testing.assert_close(out, near.sample(pairs.features, pairs.initial), rtol=0, atol=1e-4)
+
+
+def test_a_broken_critic_is_never_saved(monkeypatch):
+    """It moves after the training loop's own guard has looked, so the task has one more."""
+    monkeypatch.setattr("diffuprompt.engine.guard.MIN_GAP_S", 1e9)
+    shrink_networks(monkeypatch)
+    nothing = lambda *_: torch.full((4,), float("nan"))  # noqa: E731
+    pairs = linear_pairs(8)
+
+    def broken_task(pairs, device):
+        generator = make_any("gan", ce_weight=0.0).to(device)
+        generator.normaliser.measure(pairs.initial, pairs.target)
+        task = generator.task(pairs, never)
+        monkeypatch.setattr(
+            task.critic, "forward", lambda z, f: task.critic.score.bias * nothing().to(device)
+        )
+        return task
+
+    task = broken_task(pairs, torch.device("cpu"))
+    with pytest.raises(TrainingError, match=r"epoch 0, step 1 .*the critic's 'loss' is nan"):
+        task.after_step(0, 1)
+    with accelerator():
+        task = broken_task(there(pairs), DEVICE)
+        task.after_step(0, 1)
+        with pytest.raises(TrainingError, match=r"epoch 0, step 1 .*the critic's 'loss' is nan"):
+            task.state()
 
 
 @pytest.mark.parametrize("name", NORMALISERS)

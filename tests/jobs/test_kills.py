@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.jobs.killing import evaluate, kill_at_random, small_networks, start, train
+from tests.jobs.killing import evaluate, kill_at_random, start, train
 from tests.world import small_job
 
-from diffuprompt.diffusion.amed_fit import AmedFit
-from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
@@ -20,17 +18,10 @@ from diffuprompt.jobs.train import train_job
 from diffuprompt.record import read_record
 from diffuprompt.stages import score
 
+pytestmark = pytest.mark.usefixtures("small_networks_here")
 AMED = ("views=2", "diffusion.sampler=amed", "overfit.negatives=1", "overfit.batch=2")
 JOINT = ("views=2", "fit.mode=joint", "fit.ce_weight=1", "overfit.batch=2")
 ALL = Evaluation(nfe=(1,), samples=2)
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same small networks here as in the processes."""
-    monkeypatch.setattr(TransformerConfig, "preset", TransformerConfig.preset)
-    monkeypatch.setattr(AmedFit.__init__, "__kwdefaults__", dict(AmedFit.__init__.__kwdefaults__))
-    small_networks()
 
 
 def job(world: Path, out: Path, *overrides: str) -> JobConfig:

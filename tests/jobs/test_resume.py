@@ -1,16 +1,11 @@
-"""A training process killed with SIGKILL in every stage ends with the bytes of a whole run.
+"""What interruptions leave: stages that go on, one process at a time, polite stops.
 
-The killed processes run the real command line; only two things differ from a user's: state is
-saved after every step instead of every 30 s, and each save is followed by a short sleep, so that
-the kills land where they are meant to.
+Kills at random moments are in test_kills.py.
 """
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -18,70 +13,44 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import pytest
-from tests.world import command
+from tests.jobs.killing import PAUSE_S, start, train
+from tests.world import small_job
 
-from diffuprompt.cli.main import main
-from diffuprompt.engine import files, loop
-from diffuprompt.generators import calibrate, fitting, shards
-from diffuprompt.hub import artifact
-from diffuprompt.jobs import train as job
+import diffuprompt
+from diffuprompt.engine import files
 from diffuprompt.jobs.evaluate import evaluate_run
+from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.prepare import prepare
 from diffuprompt.jobs.run_folder import RunFolder
-from diffuprompt.stages import overfitting
+from diffuprompt.jobs.train import train_job
+from diffuprompt.runs.store import Store
 
-WORDS = (
-    *("train", "--data", "colours", "--backbone", "./clip", "--learner", "cocoop"),
-    *("--generator", "diffusion", "--shots", "3", "--workers", "0"),
-    *("--set", "train.epochs=2", "--set", "train.batch=3", "--set", "views=2"),
-    *("--set", "overfit.batch=2", "--set", "overfit.negatives=2", "--set", "fit.classes=4"),
-    *("--set", "fit.epochs=4", "--set", "fit.batch=5", "--set", "fit.ce_weight=1"),
-)
-PAUSE_S = 0.05
-# stage, and how many saves of its own a process makes there before it is killed; the first one of
-# overfitting is the calibrated rate
+OVERRIDES = ("views=2", "overfit.batch=2", "diffusion.sampler=amed", "fit.ce_weight=1")
+# stage, and how many saves of its own a process makes there before it is killed
 KILLS = (
     *(("learner", 1), ("overfit", 1), ("overfit", 2)),
-    *(("diffusion", 1), ("diffusion", 2), ("artifact", 1)),
+    *(("generator", 1), ("generator", 2), ("sampler", 2), ("artifact", 1)),
 )
 
 
-def work(world: Path, out: Path, pause_s: float) -> None:
-    """Train as ``diffuprompt train`` does, saving always and slowly."""
-    os.chdir(world)
-    os.environ["DIFFUPROMPT_CACHE"] = str(world / "cache")
-    save, write = files.save_state, files.write_tensors
-
-    def save_and_wait(*args: object) -> None:
-        save(*args)  # type: ignore[arg-type]
-        time.sleep(pause_s)
-
-    def write_and_wait(*args: object) -> None:
-        write(*args)  # type: ignore[arg-type]
-        time.sleep(pause_s)
-
-    loop.save_state = save_and_wait  # type: ignore[attr-defined]
-    for module in (calibrate, shards, artifact):
-        module.write_tensors = write_and_wait  # type: ignore[attr-defined]
-    always = functools.partial(loop.train, save_every_s=0.0)
-    job.train = fitting.train = always  # type: ignore[attr-defined]
-    overfitting.overfit = functools.partial(  # type: ignore[attr-defined]
-        overfitting.overfit, save_every_s=0.0
-    )
-    sys.exit(main([*WORDS, "--out", str(out)]))
+def job(world: Path, out: Path) -> JobConfig:
+    return JobConfig(**{**vars(small_job(world, out.parent, "cocoop", *OVERRIDES)), "out": out})
 
 
 def saves(folder: Path) -> tuple[tuple[str, int], ...]:
-    """What a stage has saved: changes with every save."""
+    """What has been saved below a folder: changes with every save."""
     found = []
-    for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else ():
+    for path in sorted(folder.rglob("[!.]*")) if folder.is_dir() else ():
         if path.suffix in (".pt", ".safetensors"):
-            found.append((path.name, path.stat().st_mtime_ns))
+            try:
+                found.append((path.name, path.stat().st_mtime_ns))
+            except FileNotFoundError:
+                continue
     return tuple(found)
 
 
-def kill_after(process: BaseProcess, folder: Path, count: int, wait_s: float) -> bool:
-    """Kill ``process`` a moment after ``count`` saves in ``folder``; False if it ended first."""
+def kill_after(process: BaseProcess, folder: Path, count: int) -> bool:
+    """Kill ``process`` after ``count`` saves in ``folder``; False if it ended first."""
     seen, last = 0, saves(folder)
     while seen < count:
         if not process.is_alive():
@@ -89,47 +58,56 @@ def kill_after(process: BaseProcess, folder: Path, count: int, wait_s: float) ->
         now = saves(folder)
         seen, last = seen + (now != last), now
         time.sleep(0.001)
-    time.sleep(wait_s)
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL
 
 
 def test_killed_in_every_stage_gives_the_same_bytes(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, tmp_path: Path, small_networks_here: None
 ) -> None:
-    monkeypatch.chdir(world)
-    monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "other-cache"))
-    whole = command(*WORDS, "--out", tmp_path / "alone" / "whole")
-    assert whole.code == 0, whole.err
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torch._dynamo"])  # slow imports, once for all
-    rng, out = random.Random(3), tmp_path / "cut"
-    steps: dict[str, list[int]] = {}
-    for stage, count in KILLS:
-        process = context.Process(target=work, args=(world, out, PAUSE_S))
-        process.start()
-        folder = out / stage if stage == "artifact" else out / "checkpoint" / stage
-        assert kill_after(process, folder, count, rng.uniform(0, PAUSE_S)), f"in {stage}"
+    whole = train_job(job(world, tmp_path / "alone" / "whole"))
+    out = tmp_path / "cut" / "run"
+    asked = job(world, out)
+    stages = prepare(asked).chain.stages
+    store = Store(out.parent / ".stages")
+    reached: dict[str, list[int]] = {}
+    for name, count in KILLS:
+        process = start(train, asked, tmp_path / "cut-cache", PAUSE_S)
+        folder = out / name if name == "artifact" else store.folder(stages[name]).path
+        assert kill_after(process, folder, count), f"in {name}"
         assert not (out / "artifact" / "artifact.json").exists()
-        if stage in ("learner", "diffusion"):
-            steps.setdefault(stage, []).append(files.load_state(folder / "state.pt")["step"])
-    for stage, reached in steps.items():  # every process went on where the last one was
-        assert 0 < reached[0], stage
-        assert reached == sorted(set(reached)), stage
-    before = {stage: saves(out / "checkpoint" / stage) for stage in ("learner", "overfit")}
-    last = context.Process(target=work, args=(world, out, 0.0))
-    last.start()
+        if name in ("learner", "generator"):
+            state = files.load_state(folder / "work" / "state.pt")
+            reached.setdefault(name, []).append(state["step"])
+    for name, steps in reached.items():  # every process went on where the last one was
+        assert steps[0] > 0, name
+        assert steps == sorted(set(steps)), name
+    done = {name: saves(store.folder(stage).path) for name, stage in stages.items()}
+    last = start(train, asked, tmp_path / "cut-cache", 0.0)
     last.join(60)
     assert last.exitcode == 0
     # finished stages were only loaded
-    assert before == {stage: saves(out / "checkpoint" / stage) for stage in before}
-    assert_same(out / "artifact", tmp_path / "alone" / "whole" / "artifact")
+    assert done == {name: saves(store.folder(stage).path) for name, stage in stages.items()}
+    assert_same(out / "artifact", whole / "artifact")
     # an artifact that was cut off counts as none, and is written again
     (out / "artifact" / "artifact.json").unlink()
     (out / "artifact" / "prompts.safetensors").write_bytes(b"half")
-    assert command(*WORDS, "--out", out).code == 0
-    assert_same(out / "artifact", tmp_path / "alone" / "whole" / "artifact")
+    assert train_job(asked) == out
+    assert_same(out / "artifact", whole / "artifact")
+
+
+def test_a_finished_stage_is_found_by_another_run(world: Path, tmp_path: Path) -> None:
+    """Learner and V* are made once, whoever needs them."""
+    alone = small_job(world, tmp_path, "coop")
+    plain = train_job(JobConfig(**{**vars(alone), "generator": "none", "overrides": ("epochs=2",)}))
+    before = saves(plain.parent / ".stages")
+    train_job(alone)
+    train_job(small_job(world, tmp_path, "coop", "fit.lr=0.1"))
+    names = [path.name for path in (plain.parent / ".stages").iterdir()]
+    counts = {n: len(list((plain.parent / ".stages" / n).iterdir())) for n in names}
+    assert counts == {"learner": 1, "overfit": 1, "generator": 2, "sampler": 2}
+    assert set(before) <= set(saves(plain.parent / ".stages"))
 
 
 def assert_same(found: Path, expected: Path) -> None:
@@ -143,9 +121,9 @@ def start_training(world: Path, out: Path, epochs: int) -> subprocess.Popen[str]
     """The command line in a process of its own, with its standard error to read."""
     words = ("train", "--data", "colours", "--backbone", "./clip", "--workers", "0")
     sets = ("--set", f"epochs={epochs}", "--set", "views=1", "--out", str(out))
-    source = Path(job.__file__).parents[2]
+    source = Path(diffuprompt.__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-m", "diffuprompt.cli.main", *words, *sets],
+        [sys.executable, "-m", "diffuprompt", *words, *sets],
         cwd=world,
         env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
@@ -155,15 +133,16 @@ def start_training(world: Path, out: Path, epochs: int) -> subprocess.Popen[str]
 
 def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
     process = start_training(world, tmp_path / "run", epochs=1000000)
-    learner = tmp_path / "run" / "checkpoint" / "learner"
-    while not (learner / "metrics.jsonl").exists():
+    stages = tmp_path / ".stages" / "learner"
+    while not list(stages.glob("*/work/metrics.jsonl")):
         assert process.poll() is None, process.stderr
         time.sleep(0.02)
     process.terminate()
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "Traceback" not in shown
-    assert files.load_state(learner / "state.pt")["step"] > 0
+    (state,) = stages.glob("*/work/state.pt")
+    assert files.load_state(state)["step"] > 0
     assert not (tmp_path / "run" / "artifact").exists()
 
 

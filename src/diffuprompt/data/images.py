@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
+from diffuprompt.engine.device import sent
 
 __all__ = ["ImageBatch", "Loader", "Needs", "Pending", "View", "iterate", "load_image"]
 
@@ -83,7 +84,7 @@ class ImageBatch:
 
     def to(self, device: torch.device | str) -> ImageBatch:
         """Return the batch on ``device``."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: sent(tensor, torch.device(device)))
 
     def select(self, index: Tensor | slice) -> ImageBatch:
         """Return some of the images: positions, a boolean mask or a slice within this batch."""

@@ -26,7 +26,9 @@ def pick(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as cause:
-        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}") from cause
+        raise ConfigError(
+            f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}"
+        ) from cause
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ConfigError(f"device: {name} asked, but torch sees {count} CUDA devices; try auto")
@@ -35,15 +37,19 @@ def pick(name: str = "auto") -> torch.device:
     return device
 
 
-def moved(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return ``tensor`` with the dtype and on the device of ``like``.
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return ``tensor`` on ``device``, from the host to CUDA without waiting.
 
-    From the host to CUDA without waiting: its driver has taken a copy of pageable memory when the
-    call returns. MPS gives no such promise and waits.
+    CUDA's driver has taken a copy of pageable memory when the call returns. MPS gives no such
+    promise and waits, and so does every copy to the host.
     """
-    if tensor.device == like.device or like.device.type != "cuda":
-        return tensor.to(like.dtype).to(like.device)  # in this order: MPS has no float64
-    return tensor.to(like.dtype).to(like.device, non_blocking=True)
+    ahead = device.type == "cuda" and tensor.device.type == "cpu"
+    return tensor.to(device, non_blocking=ahead)
+
+
+def moved(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return ``tensor`` with the dtype and on the device of ``like``; see `sent`."""
+    return sent(tensor.to(like.dtype), like.device)  # in this order: MPS has no float64
 
 
 def generator_on(device: torch.device, seed: int) -> torch.Generator:
