@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint types layers results-check tests clean
+.PHONY: help demo test lint types layers results-check tests hooks clean
 
 help:
 	@echo "make demo           set up, run everything on the bundled scenes world, make a page"
 	@echo "make test           set up, lint, check types, layers and results, run the tests"
 	@echo "make lint           ruff only; also: types, layers, results-check, tests"
+	@echo "make hooks          let git run lint, types and layers before every commit"
 	@echo "make clean          remove .venv and caches; runs/ and results/ stay"
 
 demo: $(VENV)/.ready-demo
@@ -38,6 +39,9 @@ results-check: $(VENV)/.ready-test
 
 tests: $(VENV)/.ready-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+hooks: $(VENV)/.ready-test
+	$(BIN)/pre-commit install
 
 # A stamp is made last, so an interrupted set-up is repeated; it ages with what it was made from.
 $(VENV)/.ready-demo: pyproject.toml constraints.txt
