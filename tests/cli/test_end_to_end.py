@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from tests.world import CLASSES, Done, command, make_clip, make_pictures
 
+from diffuprompt.data.fewshot import few_shot
+from diffuprompt.data.sources import open_dataset
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.record import Record, Score, Variant, read_record
 
@@ -203,7 +205,8 @@ def test_a_folder_of_another_run_is_refused_by_name(world: Path, runs: dict[str,
 def test_other_pictures_are_another_run(world: Path, tmp_path: Path) -> None:
     data = make_pictures(tmp_path / "colours")
     run = folder_of(train("--out", tmp_path / "run", data=data))
-    (data / "red" / "0.png").unlink()
+    chosen = few_shot(open_dataset(data), 3, 1).splits["train"]
+    (data / chosen[0].path).unlink()
     done = train("--out", run, data=data)
     assert done.code == 2
     assert "the content of images is '" in done.err
@@ -211,6 +214,20 @@ def test_other_pictures_are_another_run(world: Path, tmp_path: Path) -> None:
     assert done.code == 2
     assert "the content of images is '" in done.err
     assert not (run / "record.json").exists()
+
+
+def test_fewer_test_pictures_are_the_same_run(world: Path, tmp_path: Path) -> None:
+    """What a run is are the pictures that it trains on; which ones it is tested on is said anew."""
+    data = make_pictures(tmp_path / "colours")
+    run = folder_of(train("--out", tmp_path / "run", data=data))
+    assert command("evaluate", run).code == 0
+    before = read_record(run / "record.json")
+    (data / open_dataset(data).splits["test"][0].path).unlink()
+    assert "is trained already" in train("--out", run, data=data).err
+    done = command("evaluate", run)
+    assert done.code == 0, done.err
+    after = read_record(run / "record.json")
+    assert [s.total for s in after.scores] == [s.total - 1 for s in before.scores]
 
 
 def test_a_csv_and_its_root_are_found_from_another_folder(
@@ -249,7 +266,8 @@ def test_without_controls_only_the_claim_is_scored(runs: dict[str, Path], tmp_pa
     (tmp_path / "run" / "record.json").unlink()
     assert command("evaluate", tmp_path / "run", "--controls", "none").code == 0
     record = read_record(tmp_path / "run" / "record.json")
-    assert record.scores == tuple(s for s in whole.scores if s.variant.prompts != "control")
+    expected = [s for s in whole.scores if s.variant.prompts != "control"]
+    assert [quality(s) for s in record.scores] == [quality(s) for s in expected]
 
 
 def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
