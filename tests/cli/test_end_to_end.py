@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from tests.world import CLASSES, Done, command, make_clip, make_pictures
 
+from diffuprompt.data.fewshot import few_shot
+from diffuprompt.data.sources import open_dataset
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.record import Record, Score, Variant, read_record
 
@@ -97,7 +99,9 @@ def test_records_hold_every_score_and_agree_with_themselves(records: dict[str, R
         assert (record.job.dataset, record.job.backbone) == ("colours", "clip")
         assert (record.job.shots, record.job.seed) == (3, 1)
         assert set(record.seconds) >= {"evaluate"}
-        assert set(record.hashes) == {"manifest", "subset", "backbone", "preprocess", "spec"}
+        named = {"manifest", "subset", "backbone", "preprocess", "spec"}
+        assert set(record.hashes) == named | {"content_images", "content_backbone"}
+        assert all(score.content for score in record.scores)
     assert records["zero-shot"].trainable_parameters == 0
     assert records["coop"].trainable_parameters == 4 * 32
     assert records["diffusion"].trainable_parameters > records["cocoop"].trainable_parameters
@@ -126,14 +130,26 @@ def test_own_prompts_of_the_diffusion_run_are_the_learners(
         assert quality(own) | {"variant": ""} != generated | {"variant": ""}
 
 
-def test_a_trained_learner_is_borrowed_with_the_same_result(
-    world: Path, runs: dict[str, Path]
+def stages(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "stages.json").read_text())
+    return found
+
+
+def test_a_trained_learner_is_shared_with_the_same_result(
+    world: Path, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The stage has the same key, so whoever made it first made it for both."""
+
+    def train_again(*args: object) -> None:
+        raise AssertionError("the learner is trained already")
+
+    monkeypatch.setattr("diffuprompt.stages.learner._train", train_again)
     words = ("--protocol", "base-to-new", "--runs-dir", runs["cocoop"].parent)
-    done = train(*words, method="diffusion")
-    borrowed = folder_of(done)
-    assert f"taking the trained learner of {runs['cocoop']}" in done.err
-    assert not (borrowed / "checkpoint" / "learner").exists()
+    borrowed = folder_of(train(*words, method="diffusion"))
+    learner = stages(borrowed)["learner"]
+    assert learner == stages(runs["cocoop"])["learner"]  # its seconds too
+    assert (borrowed / learner["folder"] / "done.json").is_file()
+    assert learner["key"] == stages(runs["diffusion"])["learner"]["key"]  # and on its own
     for name in ("prompts.safetensors", "artifact.json"):
         same = (runs["diffusion"] / "artifact" / name).read_bytes()
         assert (borrowed / "artifact" / name).read_bytes() == same
@@ -189,14 +205,29 @@ def test_a_folder_of_another_run_is_refused_by_name(world: Path, runs: dict[str,
 def test_other_pictures_are_another_run(world: Path, tmp_path: Path) -> None:
     data = make_pictures(tmp_path / "colours")
     run = folder_of(train("--out", tmp_path / "run", data=data))
-    (data / "red" / "0.png").unlink()
+    chosen = few_shot(open_dataset(data), 3, 1).splits["train"]
+    (data / chosen[0].path).unlink()
     done = train("--out", run, data=data)
     assert done.code == 2
-    assert "manifest is '" in done.err
-    done = command("evaluate", run)  # the pictures it would be scored on are not those it knows
+    assert "the content of images is '" in done.err
+    done = command("evaluate", run)  # it may have been trained on what would be test images now
     assert done.code == 2
-    assert "manifest is '" in done.err
+    assert "the content of images is '" in done.err
     assert not (run / "record.json").exists()
+
+
+def test_fewer_test_pictures_are_the_same_run(world: Path, tmp_path: Path) -> None:
+    """What a run is are the pictures that it trains on; which ones it is tested on is said anew."""
+    data = make_pictures(tmp_path / "colours")
+    run = folder_of(train("--out", tmp_path / "run", data=data))
+    assert command("evaluate", run).code == 0
+    before = read_record(run / "record.json")
+    (data / open_dataset(data).splits["test"][0].path).unlink()
+    assert "is trained already" in train("--out", run, data=data).err
+    done = command("evaluate", run)
+    assert done.code == 0, done.err
+    after = read_record(run / "record.json")
+    assert [s.total for s in after.scores] == [s.total - 1 for s in before.scores]
 
 
 def test_a_csv_and_its_root_are_found_from_another_folder(
@@ -235,7 +266,8 @@ def test_without_controls_only_the_claim_is_scored(runs: dict[str, Path], tmp_pa
     (tmp_path / "run" / "record.json").unlink()
     assert command("evaluate", tmp_path / "run", "--controls", "none").code == 0
     record = read_record(tmp_path / "run" / "record.json")
-    assert record.scores == tuple(s for s in whole.scores if s.variant.prompts != "control")
+    expected = [s for s in whole.scores if s.variant.prompts != "control"]
+    assert [quality(s) for s in record.scores] == [quality(s) for s in expected]
 
 
 def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
@@ -261,8 +293,8 @@ def test_an_evaluation_that_asks_for_more_only_adds_to_the_record(
     assert pooled is not None
     assert pooled.metrics["nll"] != main.metrics["nll"]
     assert "aurc" in pooled.metrics
-    assert same.timings["generate_ms"] > 0
-    assert same.timings["classify_ms"] > 0
+    assert same.timings.keys() == {"generate_ms", "classify_ms"}
+    assert all(same.timings.values())
     assert "evaluated already" in command(*words).err
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from diffuprompt import __version__
 from diffuprompt.cli import main as front
 from diffuprompt.cli.parse import options
 from diffuprompt.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -186,3 +187,11 @@ def test_sigterm_unwinds_and_exits_143(monkeypatch: pytest.MonkeyPatch) -> None:
     assert front.main(["train"]) == 143
     assert unwound
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    """`python -m diffuprompt` failed."""
+    words = [sys.executable, "-m", "diffuprompt", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __version__ in done.stdout

@@ -66,18 +66,37 @@ def test_evaluate_prints_base_new_and_h(
 ) -> None:
     asked = []
 
-    def evaluate_run(run_dir: Path, *, evaluation: Evaluation, progress: object) -> Path:
-        asked.append((run_dir, evaluation))
+    def evaluate_run(run_dir: Path, *, progress: object, **values: Any) -> Path:
+        asked.append((run_dir, values))
         return record(run_dir)
 
     stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=evaluate_run)
     runs = [make_run(tmp_path / name) for name in ("one", "two")]
     assert main(["evaluate", *map(str, runs), "--no-oracle"]) == 0
-    assert asked == [(run, Evaluation(oracle=False)) for run in runs]
+    rest: dict[str, Any] = {"data": (), "data_root": None, "again": False, "rehash": False}
+    assert asked == [(run, {"evaluation": Evaluation(oracle=False), **rest}) for run in runs]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["Base", "New", "H"] in rows
     assert ["CoCoOp", "50.00", "25.00", "33.33"] in rows  # 2 * 50 * 25 / 75
     assert ["CoCoOp", "+", "diffusion", "75.00", "50.00", "60.00"] in rows
+
+
+def test_evaluate_passes_on_what_is_to_be_tested_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def evaluate_run(run_dir: Path, **values: Any) -> Path:
+        asked.append(values)
+        return record(run_dir)
+
+    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=evaluate_run)
+    words = ["--data", "scenes", "./birds:new", "--data-root", str(tmp_path), "--again", "--rehash"]
+    assert main(["evaluate", str(make_run(tmp_path / "one")), *words]) == 0
+    (found,) = asked
+    assert found["data"] == ("scenes", "./birds:new")
+    assert found["data_root"] == tmp_path
+    assert found["again"] is found["rehash"] is True
 
 
 def test_evaluate_looks_at_all_folders_first(

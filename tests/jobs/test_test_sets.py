@@ -24,8 +24,15 @@ from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.jobs.train import train_job
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.record import Record, Score, read_record
+from diffuprompt.runs import contents
 from diffuprompt.stages import learner as learner_stage
 from diffuprompt.stages import score as score_stage
+
+
+@pytest.fixture(autouse=True)
+def _remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hashes of files that were written just now be remembered, as those of old files are."""
+    monkeypatch.setattr(contents, "FRESH_S", -1e9)
 
 
 @pytest.fixture
@@ -96,15 +103,21 @@ def result(score: Score) -> dict[str, Any]:
 # Changed pictures
 
 
-@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("how", ["openly", "hidden", "copied"])
 def test_changed_training_pictures_are_another_run(
-    trained: tuple[JobConfig, Path], hidden: bool
+    trained: tuple[JobConfig, Path], tmp_path: Path, how: str
 ) -> None:
     """The same command said that the run was trained already, and reported the old accuracy."""
     job, run = trained
     evaluate_run(run)
     assert train_job(job) == run
-    repaint(pictures_of(job, "train")[0], hidden=hidden)
+    path = pictures_of(job, "train")[0]
+    if how == "copied":  # a file of its own, with size and times of the one that it replaces
+        copy = Path(shutil.copy2(path, tmp_path / "copy.png"))
+        repaint(copy)
+        os.replace(copy, path)
+    else:
+        repaint(path, hidden=how == "hidden")
     other = train_job(job)
     assert other != run
     assert (other / "artifact" / "artifact.json").exists()

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.report import factory
-from tests.world import command
+from tests.world import asked, command, make_pictures
 
 from diffuprompt.cli.study_plug_in import Args as StudyArgs
 from diffuprompt.errors import ConfigError
+from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.prepare import Sources, prepare
+from diffuprompt.jobs.train import run_of, train_job
 from diffuprompt.matrix import run as matrix
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.matrix.plan import Planned, plan
 from diffuprompt.matrix.run import run_matrix
-from diffuprompt.record import read_record
+from diffuprompt.record import Record, Variant, read_record
 from diffuprompt.studies.base_to_new import base_to_new
 from diffuprompt.studies.plug_in.design import FOCUS, NFE
 from diffuprompt.studies.plug_in.jobs import plug_in
@@ -52,22 +57,36 @@ if seed == 99:
     time.sleep(60)
 record = json.loads((runs / "template.json").read_text())
 record["job"].update(learner=job["learner"], generator=job["generator"], seed=seed)
-(runs / job["preset"] / "record.json").write_text(json.dumps(record))
+(Path(job["out"]) / "record.json").write_text(json.dumps(record))
 """
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "worker.py").write_text(STAND_IN)
-    (folder / "template.json").write_text(factory.record().model_dump_json())
+    (folder / "template.json").write_text(recorded().model_dump_json())
     monkeypatch.setattr(matrix, "WORKER", (sys.executable, str(folder / "worker.py")))
 
 
-def planned(runs: Path, learner: str, generator: str, seed: int, needs: str | None) -> Planned:
-    """A planned job whose preset tells the stand-in the run's name."""
-    name = f"{learner}-{generator}-{seed}"
-    job = JobConfig(data="x", learner=learner, generator=generator, seed=seed, runs_dir=runs)
-    object.__setattr__(job, "preset", name)  # frozen, and no preset of that name is there
-    return Planned(asked=MatrixJob(job=job), name=name, needs=needs, manifest="aa")  # factory's
+def recorded(**values: Any) -> Record:
+    """What the stand-in leaves: scores of every way of making prompts on the colours' halves."""
+    return factory.record(dataset="colours", backbone="clip", shots=2, **values)
+
+
+@pytest.fixture
+def planned(world: Path, tmp_path: Path) -> Callable[..., Planned]:
+    """Plan one job by hand, in a folder of the run's name."""
+    sources = Sources()
+
+    def make(
+        learner: str, generator: str, seed: int, needs: str | None = None, **values: Any
+    ) -> Planned:
+        name = f"{learner}-{generator}-{seed}"
+        places = {"runs_dir": tmp_path, "out": tmp_path / name, **values}
+        job = asked(world, learner=learner, generator=generator, seed=seed, **places)
+        prepared = prepare(job, sources=sources)
+        return Planned(asked=MatrixJob(job=job), prepared=prepared, name=name, needs=needs)
+
+    return make
 
 
 def order(runs: Path) -> list[str]:
@@ -124,8 +143,9 @@ def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
         steps=(2, 7), controls="basic",
     )  # fmt: skip
     assert [j.job.setting for j in few[2:]] == ["overfit.steps=2", "overfit.steps=7"]
-    assert few[1].evaluation.label_free("diffusion") == ("regression", "shuffled")
-    assert not few[1].evaluation.asks_oracle
+    asked_for = few[1].evaluation.variants("diffusion")
+    assert [v.control for v in asked_for if v.prompts == "control"] == ["regression", "shuffled"]
+    assert Variant.own() in asked_for
 
 
 def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(
@@ -142,10 +162,10 @@ def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(
 
 
 def test_a_run_that_lacks_a_score_is_not_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch)
-    job = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    job = planned("cocoop", "diffusion", 1, None)
     run_matrix([job], results=None, parallel=1, threads=1)
     assert job.is_finished
     more = MatrixJob(job=job.job, evaluation=Evaluation(nfe=(3,)))
@@ -153,26 +173,46 @@ def test_a_run_that_lacks_a_score_is_not_finished(
 
 
 def test_a_finished_run_of_other_data_is_not_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two folders ``a/pets`` and ``b/pets`` give runs of one name; a copy must not be of either."""
+    """Two folders ``a/colours`` and ``b/colours``: a copy must not be of the wrong one's run."""
     stand_in(tmp_path, monkeypatch)
-    job = planned(tmp_path, "cocoop", "none", 1, None)
+    job = planned("cocoop", "none", 1)
     run_matrix([job], results=None, parallel=1, threads=1)
-    other = replace(job, manifest="dd")
-    with pytest.raises(ConfigError, match=r"cocoop-none-1: .*manifest aa, expected dd.*--runs-dir"):
+    job.folder.open(run_of(job.prepared))  # as training does first
+    assert job.is_finished
+    twin = make_pictures(tmp_path / "b" / "colours", seed=1)
+    other = planned("cocoop", "none", 1, data=str(twin))
+    assert other.folder.path == job.folder.path  # they say --out; without it they are two
+    with pytest.raises(
+        ConfigError, match="cocoop-none-1: holds another run; the content of images"
+    ):
         run_matrix([other], results=tmp_path / "results", parallel=1, threads=1)
     assert not (tmp_path / "results").exists()
 
 
+def test_a_run_whose_test_pictures_changed_is_not_finished(world: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(world / "colours", tmp_path / "colours")
+    job = asked(world, data=str(data), learner="zero-shot", runs_dir=tmp_path / "runs")
+    (found,) = plan([MatrixJob(job=job)])
+    assert not found.is_finished
+    evaluate_run(train_job(job))
+    assert found.is_finished
+    items = found.prepared.roles.tests["new"].items
+    (data / items[0].path).write_bytes((data / items[-1].path).read_bytes())
+    (found,) = plan([MatrixJob(job=job)])
+    assert found.folder.is_trained
+    assert not found.is_finished
+
+
 def test_jobs_wait_for_their_learner_and_records_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch)
     jobs = [
-        planned(tmp_path, "cocoop", "diffusion", 1, "cocoop-none-1"),
-        planned(tmp_path, "cocoop", "none", 1, None),
-        planned(tmp_path, "coop", "none", 1, None),
+        planned("cocoop", "diffusion", 1, "cocoop-none-1"),
+        planned("cocoop", "none", 1, None),
+        planned("coop", "none", 1, None),
     ]
     results = tmp_path / "results"
     assert run_matrix(jobs, results=results, parallel=2, threads=3) == ()
@@ -184,28 +224,28 @@ def test_jobs_wait_for_their_learner_and_records_are_kept(
 
 
 def test_a_failure_stops_only_what_waits_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch)
     jobs = [
-        planned(tmp_path, "cocoop", "none", 13, None),
-        planned(tmp_path, "cocoop", "diffusion", 13, "cocoop-none-13"),
-        planned(tmp_path, "coop", "none", 1, None),
+        planned("cocoop", "none", 13, None),
+        planned("cocoop", "diffusion", 13, "cocoop-none-13"),
+        planned("coop", "none", 1, None),
     ]
     failures = run_matrix(jobs, results=None, parallel=1, threads=1)
     assert [f.planned.name for f in failures] == ["cocoop-none-13", "cocoop-diffusion-13"]
     assert failures[0].error == "bad luck"
     assert failures[0].log_file == tmp_path / "cocoop-none-13" / "log.txt"
-    assert "takes over the learner of x cocoop seed 13" in failures[1].error
+    assert "takes over the learner of colours cocoop seed 13" in failures[1].error
     assert order(tmp_path) == ["cocoop+none 13 1", "coop+none 1 1"]
 
 
 def test_a_silent_death_is_not_told_as_an_error_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither that of an attempt before, whose words are in the same file, nor one survived."""
     stand_in(tmp_path, monkeypatch)
-    jobs = [planned(tmp_path, "coop", "none", seed, None) for seed in (14, 15)]
+    jobs = [planned("coop", "none", seed, None) for seed in (14, 15)]
     for job in jobs:
         job.folder.path.mkdir()
         (job.folder.path / "log.txt").write_text("error: no space left\n")
@@ -216,31 +256,32 @@ def test_a_silent_death_is_not_told_as_an_error_before_it(
 
 
 def test_a_record_of_the_same_job_under_other_settings_gives_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch)
-    results = factory.write(tmp_path, [factory.record(generator="none", seed=s) for s in (1, 2)])
-    folder = results / "scenes"
-    job = planned(tmp_path, "cocoop", "none", 1, None)
+    results = factory.write(tmp_path, [recorded(generator="none", seed=s) for s in (1, 2)])
+    folder = results / "colours"
+    job = planned("cocoop", "none", 1, None)
     run_matrix([job], results=folder, parallel=1, threads=1)
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
-    other = replace(job, name="renamed")
-    (tmp_path / "renamed").mkdir()
-    (tmp_path / "renamed" / "record.json").write_bytes(job.folder.record.read_bytes())
+    renamed = tmp_path / "renamed"
+    other = replace(planned("cocoop", "none", 1, out=renamed), name="renamed")
+    renamed.mkdir()
+    (renamed / "record.json").write_bytes(job.folder.record.read_bytes())
     run_matrix([other], results=folder, parallel=1, threads=1)
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
 
 
 def test_a_copied_record_has_the_setting_that_this_study_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run of ``overfit.steps=5`` is the main run, whichever study was first to make it."""
     stand_in(tmp_path, monkeypatch)
-    steps = planned(tmp_path, "cocoop", "diffusion", 1, None)
+    steps = planned("cocoop", "diffusion", 1, None)
     object.__setattr__(steps.job, "setting", "overfit.steps=5")
     run_matrix([steps], results=tmp_path / "sweep", parallel=1, threads=1)
-    main = planned(tmp_path, "cocoop", "diffusion", 1, None)
-    results = factory.write(tmp_path, [factory.record(seed=1)]) / "scenes"
+    main = planned("cocoop", "diffusion", 1, None)
+    results = factory.write(tmp_path, [recorded(seed=1)]) / "colours"
     run_matrix([main], results=results, parallel=1, threads=1)
     assert len(order(tmp_path)) == 1
     (copy,) = results.iterdir()  # the older record of the main run has given way
@@ -250,9 +291,11 @@ def test_a_copied_record_has_the_setting_that_this_study_asks(
     assert read_record(copy).scores == read_record(main.folder.record).scores
 
 
-def test_an_interruption_stops_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_stops_what_runs(
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in(tmp_path, monkeypatch)
-    jobs = [planned(tmp_path, "coop", "none", 99, None)]
+    jobs = [planned("coop", "none", 99, None)]
     alarm, seen = matrix.time.sleep, []
 
     def interrupt(seconds: float) -> None:
@@ -298,6 +341,6 @@ def test_a_study_from_the_command_line(
     assert record.job.learner == "zero-shot"
     assert record.environment["threads"] == "1"
     assert "done" in command(*words, "--dry-run").out
-    run = next((tmp_path / "runs").iterdir())
+    (run,) = (tmp_path / "runs").glob("[!.]*")
     assert json.loads((run / "run.json").read_text())["job"]["data"].endswith("colours")
     assert os.path.getsize(run / "log.txt")

@@ -13,12 +13,13 @@ from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.errors import DataError
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.presets import TrainConfig
 from diffuprompt.learners.registry import build_learner
 from diffuprompt.stages.features import FeatureStore
-from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.image_set import ImageSet, ahead
 from diffuprompt.stages.learner_task import LearnerTask
 
 COUNT = 10
@@ -118,3 +119,69 @@ def test_state_holds_the_learnables_only(images: Watched) -> None:
     assert work.optimiser().lr == 0.1
     assert work.optimiser().momentum == 0.9  # Dassl's recipe
     assert work.optimiser().schedule == "dassl"
+
+
+def test_reading_ahead_changes_no_bit_and_reads_every_step_once(images: Watched) -> None:
+    config = {"batch": 3, "views": 2, "epochs": 2}
+    alone = task(images, **config)
+    expected = {(e, s): alone.loss(e, s)["loss"] for e in range(2) for s in range(3)}
+    images.__dict__["asked"] = []
+    with task(images, **config) as work:
+        for at, loss in expected.items():
+            assert torch.equal(work.loss(*at)["loss"], loss)
+    found = images.__dict__["asked"]
+    assert len(found) == len(expected)  # and none behind the last epoch
+    assert found == asked(images, *expected, **config)
+
+
+def test_a_resumed_task_reads_from_where_it_starts(images: Watched) -> None:
+    config = {"batch": 3, "epochs": 3}
+    expected = task(images, **config).loss(1, 1)["loss"]
+    images.__dict__["asked"] = []
+    with task(images, **config) as work:
+        assert torch.equal(work.loss(1, 1)["loss"], expected)
+        assert torch.equal(work.loss(0, 2)["loss"], task(images, **config).loss(0, 2)["loss"])
+    (wanted,) = asked(images, (0, 0), **config)
+    assert wanted not in images.__dict__["asked"][:-1]
+
+
+def test_a_picture_that_cannot_be_read_ahead_stops_the_step_that_needs_it(images: Watched) -> None:
+    def broken(index: Tensor, view: int | None = None, **rest: Any) -> ImageBatch:
+        if view == 1:
+            raise DataError("red/0.png: damaged image")
+        return ImageSet.batch(images, index, view, **rest)
+
+    images.__dict__["batch"] = broken
+    with task(images, batch=5) as work:
+        work.loss(0, 0)
+        work.loss(0, 1)
+        with pytest.raises(DataError, match="damaged image"):
+            work.loss(1, 0)
+
+
+def test_what_is_made_ahead_comes_in_order_and_never_more_than_two() -> None:
+    alive: list[int] = []
+
+    def make(number: int) -> int:
+        alive.append(number)
+        if number == 7:
+            raise DataError("seven")
+        return 10 * number
+
+    for count in (0, 1, 5):
+        assert list(ahead(make, range(count))) == [(n, 10 * n) for n in range(count)]
+    alive.clear()
+    for number, made in ahead(make, range(6)):
+        assert made == 10 * number
+        assert max(alive) <= number + 1
+    with pytest.raises(DataError, match="seven"):
+        list(ahead(make, range(9)))
+    assert max(alive) == 7
+
+
+def test_rows_are_the_features_with_or_without_all_in_memory(images: Watched) -> None:
+    index = torch.tensor([7, 0, 7, 3])
+    fresh = images.rows(index)
+    assert "features" not in images.__dict__
+    assert torch.equal(fresh, images.features[index])
+    assert torch.equal(images.rows(index), fresh)

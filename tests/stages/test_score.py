@@ -171,6 +171,26 @@ def test_a_score_that_was_cut_off_goes_on_behind_the_last_saved_batch(
     assert not Store(tmp_path).folder(stage(Variant.generated("x"))).work.exists()
 
 
+@pytest.mark.parametrize("size", [25, 30])  # the last batch is whole, or not
+def test_a_score_that_was_cut_off_after_its_last_batch_is_only_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """It could never be finished: the last batch was scored again, behind the end."""
+    monkeypatch.setattr(module, "BATCH", size)
+    measure = module.measures
+
+    def dies(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "measures", dies)
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path, Variant.own(), save_every_s=0)
+    monkeypatch.setattr(module, "measures", measure)
+    learner = Learner()
+    assert score(tmp_path, Variant.own(), learner=learner).metrics["accuracy"] == 100
+    assert not learner.batches
+
+
 def test_an_altered_score_is_not_believed(tmp_path: Path) -> None:
     score(tmp_path, Variant.own())
     path = Store(tmp_path).folder(stage(Variant.own())).path / module.RESULT

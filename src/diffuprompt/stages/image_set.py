@@ -113,6 +113,8 @@ def ahead(make: Callable[[Asked], Made], of: Sequence[Asked]) -> Iterator[tuple[
 
     Images are decoded and read in this way while the device computes; at most two results exist.
     """
+    if not of:
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
         waiting = [(x, thread.submit(make, x)) for x in of[:1]]
         for following in [*of[1:], None]:

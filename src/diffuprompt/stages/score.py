@@ -155,7 +155,7 @@ class _Scoring:
         text = None if self.makers else self._own_text()
         self.classifying += _now(device) - start
         saved_at = time.monotonic()
-        batches = list(torch.arange(count).split(BATCH))[self.done // BATCH :]
+        batches = torch.arange(self.done, count).split(BATCH) if self.done < count else ()
         with self.bench.progress.task(self.label, total=count - self.done) as task:
             for index, batch in ahead(lambda at: self.images.batch(at, needs=needs), batches):
                 logits = self._logits(index, batch, text, device)
