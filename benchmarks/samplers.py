@@ -40,14 +40,14 @@ from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.grids import GRIDS, make_grid
 from diffuprompt.diffusion.samplers import NEEDS_NOISE, SAMPLERS
 from diffuprompt.diffusion.sampling import Counted, Denoise, Sampler
-from diffuprompt.diffusion.schedule import linear
+from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.engine.files import write_text
 from diffuprompt.engine.seeds import torch_stream
 
 NFES = (3, 4, 5, 6, 8, 12, 20)
 CHECKED, BETWEEN = (0.25, 0.5, 1.0, 2.0), (0.35, 0.7, 1.4)
 FITTED = (0.2, 0.3, 0.42, 0.6, 0.85, 1.2, 1.7, 2.4)
-SCHEDULE = linear()
+SCHEDULE = make_schedule("linear")
 STARTS = (20.0, 40.0, 80.0, SCHEDULE.sigma_max)
 TWICE = ("heun", "dpm_solver_2", "dpmpp_2s")  # two evaluations per interval, one to 0
 AMED, SCALARS, UNFITTED = "amed", "amed, scalars", "amed, unfitted"

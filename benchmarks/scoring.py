@@ -41,8 +41,8 @@ from diffuprompt.learners.options import Options
 from diffuprompt.prompts import Prompts, PromptSpec, Slot, TowerPrompts
 from diffuprompt.runs.stage import Stage
 from diffuprompt.runs.store import Store
-from diffuprompt.stages import makers
 from diffuprompt.stages.bench import Bench
+from diffuprompt.stages.makers import control_prompts, oracle_prompts
 from diffuprompt.stages.score import Ask, Maker, scored
 
 SIZES = (1_000, 50_000)
@@ -170,13 +170,13 @@ def measure(count: int) -> dict[str, float]:
         return ask.initial + ask.features @ residual[: ask.features.shape[1]]
 
     def control(name: str) -> Maker:
-        return makers.control(name, None, images, lambda: pairs, 1)  # type: ignore[arg-type]
+        return control_prompts(name, None, images, lambda: pairs, 1)  # type: ignore[arg-type]
 
     oracle = OverfitConfig(steps=1, lr=1e-3, batch=64)
     ways = {
         "generated": lambda: (generated,),
         "nearest": lambda: (control("nearest"),),
-        "oracle": lambda: (makers.oracle(learner, images, oracle, lr=1e-3),),
+        "oracle": lambda: (oracle_prompts(learner, images, oracle, lr=1e-3),),
     }
     times = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ host may), and float64 is refused. Reading a number or a tensor back is counted 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_map
 
 from diffuprompt.engine import device
 
@@ -94,9 +93,9 @@ class Accelerator(TorchDispatchMode):
         elif far:
             self._check(name, args, kwargs, tensors)
         self.uploads += copies and to_far and not far
-        out = func(*tree_map(_near, args), **tree_map(_near, kwargs))
+        out = func(*_map(_near, args), **_map(_near, kwargs))
         if to_far and name != "copy_":
-            out = tree_map(lambda t: Far(t) if type(t) is Tensor else t, out)
+            out = _map(lambda t: Far(t) if type(t) is Tensor else t, out)
             return out if copies else return_and_correct_aliasing(func, args, kwargs, out)
         return args[0] if name == "copy_" else out
 
@@ -121,9 +120,18 @@ def _near(value: Any) -> Any:
     return value.near if isinstance(value, Far) else value
 
 
+def _map(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply to all that arguments hold; the library's own for any tree is ten times slower."""
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map(change, inner) for inner in tree)
+    if isinstance(tree, dict):
+        return {key: _map(change, inner) for key, inner in tree.items()}
+    return change(tree)
+
+
 def _tensors(tree: Any) -> list[Tensor]:
     found: list[Tensor] = []
-    tree_map(lambda t: found.append(t) if isinstance(t, Tensor) else None, tree)
+    _map(lambda t: found.append(t) if isinstance(t, Tensor) else None, tree)
     return found
 
 

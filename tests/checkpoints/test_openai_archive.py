@@ -26,10 +26,10 @@ from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.checkpoints.openai_archive import load_openai
 from diffuprompt.checkpoints.torchscript import is_torchscript, read_torchscript
 from diffuprompt.clip.model import Clip
-from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.jobs import workbench
+from diffuprompt.jobs import prepare as preparing
 from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.prepare import prepare
 
 pytest.importorskip("transformers")
 
@@ -166,12 +166,13 @@ def test_options_are_refused_before_an_archive_is_loaded(
     pictures = make_pictures(tmp_path / "colours")
     values: Any = {"data": str(pictures), "backbone": str(archive), "shots": 1, "workers": 0}
     values |= {"learner": "maple", "overrides": ("depth=9",), "device": "cpu"}
-    monkeypatch.setattr(workbench, "load_clip", load)
+    monkeypatch.setattr(preparing, "load_clip", load)
     with pytest.raises(ConfigError, match=r"learner\.depth: expected at most 3, .* got 9"):
-        workbench.prepare(JobConfig(**values), NULL)
+        prepare(JobConfig(**values))
     values["overrides"] = ("depth=2",)
+    prepared = prepare(JobConfig(**values))
     with pytest.raises(AssertionError, match="the weights were loaded"):
-        workbench.prepare(JobConfig(**values), NULL)
+        prepared.load()
 
 
 def test_what_peeking_cannot_tell_is_left_to_loading(
@@ -180,9 +181,13 @@ def test_what_peeking_cannot_tell_is_left_to_loading(
     tiny.bpe_file(tmp_path)
     path = tmp_path / "x.pt"
     torch.save(state, path, _use_new_zipfile_serialization=False)
-    assert read_header(str(path)) is None
+    seen, clip = read_header(str(path)), load_clip(path)
+    assert (seen.config, seen.preprocess) == (clip.config, clip.preprocess)
+    assert seen.scale == float(clip.scale)
+    assert (seen.weights_hash, seen.identity) == (clip.weights_hash, clip.identity)
     torch.save([1, 2], path)
-    assert read_header(str(path)) is None
+    with pytest.raises(CheckpointError, match=r"x\.pt"):
+        read_header(str(path))
     torch.save({**state, "visual.layer1.0.conv1.weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="ResNet"):
         read_header(str(path))

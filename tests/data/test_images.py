@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data.images import PREFETCH, ImageBatch, Loader, iterate, load_image
+from diffuprompt.data.decode import load_image
+from diffuprompt.data.images import PREFETCH, ImageBatch, Loader, iterate
 from diffuprompt.data.manifest import Item
 from diffuprompt.errors import DataError
 

@@ -239,3 +239,29 @@ def test_broken_json_and_other_paths(tmp_path: Path) -> None:
         open_dataset(tmp_path / "list.txt")
     with pytest.raises(DataError, match="Did you mean 'caltech101'"):
         open_dataset("Caltech101")
+
+
+def test_a_data_set_to_test_on_needs_no_training_images(tmp_path: Path) -> None:
+    """As a folder, a CSV or a split file; a folder `test` was taken for a class of that name."""
+    folder = tmp_path / "birds"
+    rows = []
+    for label, name in enumerate(("owl", "wren")):
+        for i in range(2):
+            touch(folder, f"test/{name}/{i}.png")
+            rows.append((f"test/{name}/{i}.png", label, name))
+    csv, split = folder / "birds.csv", folder / "birds.json"
+    csv.write_text("path,label,split\n" + "".join(f"{p},{n},test\n" for p, _, n in rows))
+    split.write_text(json.dumps({"test": rows}))
+    for spec in (folder, csv, split):
+        found = open_dataset(spec, check=False).check(needs=("test",))
+        assert found.classes == ("owl", "wren")
+        assert [(i.path, i.label) for i in found.splits["test"]] == [row[:2] for row in rows]
+        assert not found.splits["train"]
+        with pytest.raises(DataError, match="class 'owl' has no image in train"):
+            open_dataset(spec)
+    split.write_text(json.dumps({"train": [], "val": [["v.png", 2, "emu"]], "test": rows}))
+    with pytest.raises(DataError, match=r"val\[0\]: label 2 \(emu\) is not in test"):
+        open_dataset(split, check=False)
+    split.write_text(json.dumps({"train": rows}))
+    with pytest.raises(DataError, match="expected an object with test, train and val"):
+        open_dataset(split, check=False)

@@ -1,4 +1,4 @@
-"""AMED as a stage of prompt diffusion: fitted after training, carried along, five evaluations."""
+"""AMED in prompt diffusion: fitted after training for every number of evaluations that is asked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def trained() -> tuple[PromptDiffusion, dict[str, float]]:
     shrink_networks(patch)
     generator = make(**TRAINING)
     fit(generator, linear_pairs(128), never)
-    told = generator.fit_sampler(linear_pairs(128).features)
+    told = generator.fit_solver(linear_pairs(128).features)
     patch.undo()
     return generator, told
 
@@ -70,7 +70,7 @@ def test_the_network_is_as_it_would_be_without(trained):
     own = dict(trained[0].network.named_parameters())
     assert all(torch.equal(own[n], p) for n, p in plain.network.named_parameters())
     assert all(p.requires_grad and p.grad is not None for p in own.values())
-    assert not any(p.requires_grad for p in trained[0].amed.parameters())
+    assert not any(p.requires_grad for p in trained[0].solver().parameters())
 
 
 def test_a_finished_fit_is_loaded_and_amed_fitted_alike(tmp_path):
@@ -78,13 +78,14 @@ def test_a_finished_fit_is_loaded_and_amed_fitted_alike(tmp_path):
     runs = [make(**settings) for _ in range(2)]
     for generator in runs:
         fit(generator, linear_pairs(16), never, folder=tmp_path, fingerprint="f")
-    told = [generator.fit_sampler(linear_pairs(16).features) for generator in runs]
+    told = [generator.fit_solver(linear_pairs(16).features) for generator in runs]
     assert bits(runs[0]) == bits(runs[1])
     assert told[0]["amed_end"] == told[1]["amed_end"]
 
 
 def test_the_state_dict_carries_the_fit(trained):
     other = make(**TRAINING, seed=4)
+    other.solver()  # made where the artifact says that there is one
     other.load_state_dict(trained[0].state_dict())
     features = randn(3, FEATURES, name="features", dtype=torch.float32)
     own = torch.zeros(1, SPEC.size)
@@ -105,14 +106,35 @@ def test_few_images_are_enough_to_run(monkeypatch):
     monkeypatch.setattr(prompt_diffusion, "AMED_BATCH", 2)
     generator = make(**{**TRAINING, "epochs": 1, "batch": 3})
     fit(generator, linear_pairs(3), never)
-    assert generator.fit_sampler(linear_pairs(3).features)["amed_end"] > 0
+    assert generator.fit_solver(linear_pairs(3).features)["amed_end"] > 0
 
 
 def test_what_was_not_fitted_is_refused(trained):
     features, own = torch.ones(1, FEATURES), torch.zeros(1, SPEC.size)
     for nfe in (7, 6):  # 6 has the grid of 5
-        with pytest.raises(ConfigError, match=rf"for 5 evaluations, got {nfe}; .*fit AMED again"):
+        with pytest.raises(ConfigError, match=rf"evaluations: 5; got {nfe}\. .*fit it again"):
             trained[0].sample(features, own, nfe=nfe)
-    with pytest.raises(ConfigError, match=r"diffusion\.sampler=amed"):
+    with pytest.raises(ConfigError, match="evaluations: none; got"):
         make().sample(features, own, sampler="amed")
     assert trained[0].sample(features, own, sampler="unipc2", nfe=7).isfinite().all()
+
+
+def test_one_network_is_fitted_for_several_numbers_and_each_fit_leaves_the_others(trained):
+    generator = make(**TRAINING)
+    features, own = linear_pairs(128).features, torch.zeros(1, SPEC.size)
+    generator.solver()
+    generator.load_state_dict(trained[0].state_dict())
+    five = generator.sample(features[:3], own)
+    told = {nfe: generator.fit_solver(features[:16], nfe=nfe) for nfe in (3, 6)}
+    assert generator.fitted_for == (3, 5, 6)
+    assert all(values["amed_end"] <= values["amed_start"] for values in told.values())
+    assert torch.equal(generator.sample(features[:3], own), five)
+    drawn = [generator.sample(features[:3], own, nfe=nfe) for nfe in (3, 5, 6)]
+    assert torch.equal(drawn[1], five)
+    assert not torch.equal(drawn[0], five)
+    assert not torch.equal(drawn[2], five)
+    again = make(**TRAINING)
+    again.solver()
+    again.load_state_dict(trained[0].state_dict())
+    again.fit_solver(features[:16], nfe=6)  # in another order, and without the one of 3
+    assert torch.equal(again.sample(features[:3], own, nfe=6), drawn[2])

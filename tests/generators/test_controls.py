@@ -8,7 +8,12 @@ import pytest
 import torch
 from tests.generators.toy import FEATURES, SPEC, linear_pairs, make_any, moved, part, randn
 
-from diffuprompt.generators.controls import control_prompts
+from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.generators.config import KINDS
+from diffuprompt.generators.controls import NoiseFeatures
+from diffuprompt.jobs.evaluation import LABEL_FREE, REGRESSION
+from diffuprompt.stages.makers import control
+from diffuprompt.stages.score import Ask
 
 pytestmark = pytest.mark.usefixtures("_small")
 EXACT = {"rtol": 0, "atol": 1e-9}  # float64 rounding through the network
@@ -31,6 +36,34 @@ def test_set():
     return rest.features, rest.initial
 
 
+class Images:
+    """A test set of which only the features are asked for."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __len__(self):
+        return len(self.features)
+
+    def rows(self, index):
+        return self.features[index]
+
+
+def control_prompts(generator, pairs, seed):
+    """Every control that needs no label, as `control(features, own)` of a whole test set."""
+
+    def call(name):
+        def made(features, own, size=64):
+            make = control(name, generator, Images(features), lambda: pairs, seed)
+            parts = torch.arange(len(features)).split(size)
+            return torch.cat([make(Ask(at, features[at], own[at])) for at in parts])
+
+        return made
+
+    kind = KINDS[generator.name]
+    return {name: call(name) for name in LABEL_FREE if kind.stepwise or name != REGRESSION}
+
+
 @pytest.fixture
 def controls(generator, pairs):
     return control_prompts(generator, pairs, seed=4)
@@ -38,10 +71,10 @@ def controls(generator, pairs):
 
 def test_every_control_has_the_shape_and_repeats_itself(controls, test_set):
     assert set(controls) == {"regression", "shuffled", "noise", "nearest", "mean"}
-    for name, control in controls.items():
-        flat = control(*test_set)
+    for name, made in controls.items():
+        flat = made(*test_set)
         assert flat.shape == test_set[1].shape, name
-        assert torch.equal(flat, control(*test_set)), name
+        assert torch.equal(flat, made(*test_set)), name
 
 
 @pytest.mark.parametrize("name", ["mlp", "flow"])
@@ -123,3 +156,27 @@ def test_noise_ignores_the_features(controls, generator, test_set):
     torch.testing.assert_close(controls["noise"](5 + features.flip(0), own), got, **EXACT)
     assert float((got - generator.sample(features, own)).abs().max()) > 1e-3
     assert float(((got - own)[0] - (got - own)[1]).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_controls_by_batch_are_controls_of_all(generator, pairs, monkeypatch, size):
+    """They took no notice of batches: all images' prompts existed at once."""
+    monkeypatch.setattr("diffuprompt.stages.makers.BATCH", size)
+    features, own = randn(7, FEATURES, name="more"), randn(7, SPEC.size, name="more own")
+    controls = control_prompts(generator, pairs, seed=4)
+    del controls["noise"]  # the stream is read by the batch, whose size is part of a score's key
+    for name, made in controls.items():
+        whole, parts = made(features, own), made(features, own, size)
+        torch.testing.assert_close(parts, whole, **EXACT, msg=name)
+
+
+def test_noise_of_batches_is_that_of_all_at_once_and_of_a_resumed_evaluation():
+    width = 16  # torch draws normal numbers sixteen at a time
+    drawn = NoiseFeatures(width, 3, seed=4)
+    parts = [drawn(start, count) for start, count in ((0, 3), (3, 3), (6, 2))]
+    everyone = torch.randn(8, width, generator=torch_stream(4, "noise-pi"))
+    assert torch.equal(torch.cat(parts), everyone)
+    resumed = NoiseFeatures(width, 3, seed=4)
+    assert torch.equal(resumed(6, 2), parts[2])
+    with pytest.raises(ValueError, match="expected a batch from 8 on, got 3"):
+        resumed(3, 3)

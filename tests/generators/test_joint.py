@@ -10,10 +10,9 @@ from tests.generators.toy import FEATURES, SPEC, make, problem_of, randn, softma
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.engine import loop
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators import fitting
 from diffuprompt.generators.config import OverfitConfig
+from diffuprompt.generators.fitting import quality
 from diffuprompt.generators.joint import Base, JointTask, fit_joint
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.jobs.job import JobConfig
@@ -123,18 +122,17 @@ def test_learner_and_generator_move_and_the_learner_is_frozen_again(config: Any)
     network = {k: v.clone() for k, v in generator.network.state_dict().items()}
     result = fit_joint(generator, pairs, task_loss, base=base)
     assert result["loss"] == pytest.approx(result["ce"] + result["diffusion"], rel=1e-5)
-    assert {"generated_mse", "generated_spread"} <= set(result)
+    learned = base.pairs(FEATURES_NE)  # V0 and V* of the learner as it is now
+    assert torch.equal(learned.initial, learner(torch.arange(COUNT)))
+    assert not torch.equal(learned.initial, pairs.initial)
+    assert set(quality(generator, learned)) == {"generated_mse", "generated_spread"}
     assert all(not torch.equal(v, before[k]) for k, v in learner.state_dict().items())
     assert not torch.equal(generator.network.state_dict()["pi_encoder"], network["pi_encoder"])
     assert not any(p.requires_grad for p in learner.parameters())
     assert not generator.training
 
 
-def test_joint_training_resumes_bit_for_bit(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(  # save after every step, not every half minute
-        fitting, "train", lambda *a, **k: loop.train(*a, **k, save_every_s=0.0)
-    )
-
+def test_joint_training_resumes_bit_for_bit(tmp_path: Any) -> None:
     def run(folder: Any, stop_at: int = 0) -> tuple[Any, Shift]:
         generator, learner, base, pairs = world()
         calls = []
@@ -145,7 +143,8 @@ def test_joint_training_resumes_bit_for_bit(tmp_path: Any, monkeypatch: Any) -> 
                 raise KeyboardInterrupt
             return task_loss(flat, index)
 
-        fit_joint(generator, pairs, loss, base=base, folder=folder, fingerprint="f")
+        saved: Any = {"folder": folder, "fingerprint": "f", "save_every_s": 0}  # always
+        fit_joint(generator, pairs, loss, base=base, **saved)
         return generator, learner
 
     whole = run(tmp_path / "whole")

@@ -19,12 +19,10 @@ from tests.generators.toy import (
     randn,
 )
 
-from diffuprompt.engine import loop
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators import fitting
 from diffuprompt.generators.config import KINDS, FitConfig, RivalConfig
-from diffuprompt.generators.fitting import fit
+from diffuprompt.generators.fitting import fit, quality
 from diffuprompt.generators.flow import _hidden
 from diffuprompt.generators.networks import budget
 from diffuprompt.generators.registry import build_generator, generator_class
@@ -67,7 +65,10 @@ def test_what_is_said_of_a_kind_is_so(name):
     else:
         with pytest.raises(ConfigError, match=rf"{name} has no regression of its own"):
             generator.regression(features, own)
-    assert generator.fit_sampler(features) == {}
+    assert generator.fit_solver(features) == {}
+    assert generator.solver() is None
+    assert generator.solver(3) is None
+    assert generator.fitted_for == ()
 
 
 def test_unknown_generators_are_refused():
@@ -203,10 +204,11 @@ def test_fit_learns_a_linear_map(name, monkeypatch):
 
 @pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("name", KINDS)
-def test_fit_records_how_near_and_how_spread_samples_are(name):
+def test_quality_is_how_near_and_how_spread_samples_are(name):
     pairs = linear_pairs(12)
     generator = make_any(name, ce_weight=0.0)
-    result = fit(generator, pairs, never)
+    measured = fit(generator, pairs, never)
+    result = quality(generator, pairs)
     size = (pairs.target - pairs.initial).square().mean()
     with torch.no_grad():
         flat = [generator.sample(pairs.features, pairs.initial, draw=k) for k in range(4)]
@@ -214,7 +216,7 @@ def test_fit_records_how_near_and_how_spread_samples_are(name):
     assert result["generated_mse"] == pytest.approx(error, rel=1e-5)
     variance = torch.stack(flat).var(0).mean()
     assert result["generated_spread"] == pytest.approx(float((variance / size).sqrt()), abs=1e-6)
-    assert ("normaliser_explained" in result) == (name == "flow")
+    assert ("normaliser_explained" in measured) == (name == "flow")
 
 
 @pytest.mark.usefixtures("_small")
@@ -223,7 +225,6 @@ def test_fit_records_how_near_and_how_spread_samples_are(name):
 def test_fit_resumes_bit_for_bit(name, stop_at, tmp_path, monkeypatch):
     """Interrupted inside the task loss of one step; with dropout, and with a critic."""
     shrink_networks(monkeypatch, replace(SMALL, dropout=0.1))
-    monkeypatch.setattr(fitting, "train", lambda *a, **k: loop.train(*a, **k, save_every_s=0.0))
     pairs, calls = linear_pairs(8, BOTH), []
 
     def task_loss(flat, index):
@@ -240,8 +241,9 @@ def test_fit_resumes_bit_for_bit(name, stop_at, tmp_path, monkeypatch):
         return task_loss(flat, index)
 
     calls.clear()
+    saved = {"folder": tmp_path / "run", "fingerprint": "f", "save_every_s": 0}  # always
     with pytest.raises(KeyboardInterrupt):
-        fit(make_any(name, BOTH), pairs, broken, folder=tmp_path / "run", fingerprint="f")
+        fit(make_any(name, BOTH), pairs, broken, **saved)
     again = make_any(name, BOTH)
     got = fit(again, pairs, task_loss, folder=tmp_path / "run", fingerprint="f")
     assert len(calls) == 4

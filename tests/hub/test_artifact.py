@@ -25,11 +25,11 @@ from diffuprompt.hub.artifact import (
     load_artifact,
     read_description,
     save_artifact,
-    tensors_hash,
 )
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods.coop import CoOpOptions
 from diffuprompt.learners.registry import build_learner
+from diffuprompt.runs.cache import checksum
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def change(folder: Path, *, rehash: bool = True, **tensors: torch.Tensor | None)
     kept = {k: t for k, t in found.items() if t is not None}
     write_tensors(folder / TENSORS, kept)
     if rehash:
-        edit(folder, tensors_hash=tensors_hash(kept))
+        edit(folder, tensors_hash=checksum(kept))
 
 
 def refused(folder: Path, clip: Clip) -> str:
@@ -226,13 +226,20 @@ def test_an_altered_description(
 
 
 def test_unknown_and_missing_fields_are_named_together(coop: Path, clip: Clip) -> None:
-    edit(coop, wings=2, classes=3, schema_name="diffuprompt.artifact/9", generator={"name": "x"})
+    edit(coop, wings=2, classes=3, generator={"name": "x"})
     data = json.loads((coop / DESCRIPTION).read_text())
     del data["learner"]
     (coop / DESCRIPTION).write_text(json.dumps(data))
     text = refused(coop, clip)
-    for field in ("wings", "classes", "schema_name", "generator.name", "generator.seed", "learner"):
+    for field in ("wings", "classes", "generator.name", "generator.seed", "learner"):
         assert f"\n  {field}: " in text
+
+
+def test_an_artifact_of_a_later_version_says_what_reads_it(coop: Path, clip: Clip) -> None:
+    edit(coop, schema_name="diffuprompt.artifact/9")
+    text = refused(coop, clip)
+    assert "'diffuprompt.artifact/9'" in text
+    assert "a later version needs that version: pip install --upgrade diffuprompt" in text
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.world import CLASSES
+from tests.world import CLASSES, open_job
 
-from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.hub.predictive import predictive
 from diffuprompt.jobs.run_folder import read_run
-from diffuprompt.jobs.workbench import prepare
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 
 RUNS = ("coop", "diffusion")
@@ -114,8 +112,7 @@ def test_answers_are_the_protocols(
     name: str,
 ) -> None:
     monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "cache"))
-    bench = prepare(read_run(place / name)[0], NULL)
-    tests = bench.tests["all"]
+    tests = open_job(read_run(place / name).job).tests["all"]
     paths = [place / "colours" / item.path for item in tests.items]
     artifact = classifiers[name]._artifact
     with torch.inference_mode():

@@ -13,7 +13,7 @@ from tests.world import make_clip, make_pictures
 
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.model import Clip
-from diffuprompt.data.images import load_image
+from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import python_stream
 from diffuprompt.errors import ConfigError, DataError

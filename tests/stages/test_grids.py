@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tests.contract.towers import tiny
 
-from diffuprompt.data.images import load_image
+from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.errors import DataError
 from diffuprompt.learners.classes import Classes

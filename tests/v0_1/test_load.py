@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from diffuprompt import Classifier
-from diffuprompt.data.images import ImageBatch, load_image
+from diffuprompt.data.decode import load_image
+from diffuprompt.data.images import ImageBatch
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.jobs.evaluate import evaluate_run

@@ -33,16 +33,17 @@ SPLIT_NAMES: Mapping[str, Split] = {
 def read_folder(root: Path) -> Manifest:
     """Read a folder with one sub folder a class, or with train/[val/]test sub folders of those.
 
-    It has splits when it holds ``train`` and ``test`` (any case; ``valid`` and ``validation``
-    mean val), or nothing but split folders. Without splits, `hash_split` makes them. Classes are
-    the sub folders in sorted order, images in deeper folders belong to the class above them.
-    Raises `DataError` for images outside any class folder, image formats that cannot be read,
-    a missing test folder and a class that train does not have.
+    It has splits when it holds ``train`` and ``test`` (any case; ``valid`` and ``validation`` mean
+    val), or nothing but split folders; ``test`` alone is a data set to test on. Without splits,
+    `hash_split` makes them. Classes are the sub folders (of ``train``, if there is one) in sorted
+    order, images in deeper folders belong to the class above them. Raises `DataError` for images
+    outside any class folder, image formats that cannot be read, a missing test folder and a class
+    that train does not have.
     """
     folders = {entry.name: entry for entry in _sub_folders(root)}
     as_split = {SPLIT_NAMES[n.lower()]: p for n, p in folders.items() if n.lower() in SPLIT_NAMES}
     only_splits = sum(n.lower() in SPLIT_NAMES for n in folders) == len(folders)
-    if "train" in as_split and ("test" in as_split or only_splits):
+    if as_split and (only_splits or {"train", "test"} <= set(as_split)):
         return _read_split_folders(root, folders, as_split)
     return _read_class_folders(root, list(folders))
 
@@ -62,7 +63,7 @@ def _read_split_folders(root: Path, folders: dict[str, Path], at: dict[Split, Pa
     ignored = sorted(set(folders) - {path.name for path in at.values()})
     if ignored:
         log.warning("%s: it has split folders, so ignoring the others: %s", root, ignored)
-    classes = [path.name for path in _sub_folders(at["train"])]
+    classes = [path.name for path in _sub_folders(at["train" if "train" in at else "test"])]
     splits: dict[str, tuple[Item, ...]] = {}
     problems = []
     for split, folder in at.items():
@@ -70,7 +71,8 @@ def _read_split_folders(root: Path, folders: dict[str, Path], at: dict[Split, Pa
         names = [path.name for path in _sub_folders(folder)]
         for name in sorted(set(names) - set(classes)):
             hint = near_miss(name, classes)
-            problems.append(f"class {name!r} is in {folder.name} but not in train.{hint}")
+            of = "train" if "train" in at else "test"
+            problems.append(f"class {name!r} is in {folder.name} but not in {of}.{hint}")
         found = dict(zip(names, _scan(root, [f"{folder.name}/{n}" for n in names]), strict=True))
         splits[split] = tuple(
             Item(path, label) for label, name in enumerate(classes) for path in found.get(name, ())

@@ -20,7 +20,7 @@ from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.device import sent
 
-__all__ = ["ImageBatch", "Loader", "Needs", "Pending", "View", "iterate", "load_image"]
+__all__ = ["ImageBatch", "Loader", "Needs", "Pending", "View", "iterate"]
 
 View = Callable[[Image.Image, Item], Tensor]
 PREFETCH = 2  # batches, or pictures per worker, decoded ahead: bounds memory, hides decoding

@@ -16,23 +16,25 @@ def read_split_file(file: Path, root: Path | None = None, name: str | None = Non
     """Read ``{"train": [[path, label, class name], ...], "val": ..., "test": ...}``.
 
     Paths are relative to ``root``, the image folder (by default the file's own folder). Classes
-    are the names in train by label. Raises one `DataError` with every malformed row, label with
+    are the names in train by label; a file without train rows is a data set to test on, and they
+    are the names in test. Raises one `DataError` with every malformed row, label with
     two names, unused label and label that train does not have.
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(data, dict) or not {"train", "test"} <= set(data) <= set(SPLITS):
+    if not isinstance(data, dict) or not {"test"} <= set(data) <= set(SPLITS):
         got = list(data)[:5] if isinstance(data, dict) else type(data).__name__
-        raise DataError(f"{file}: expected an object with train, val and test, got {got}")
+        raise DataError(f"{file}: expected an object with test, train and val, got {got}")
     no_list = [split for split, rows in data.items() if not isinstance(rows, list)]
     if no_list:
         raise DataError(f"{file}: expected a list of rows under {no_list}")
     problems: list[str] = []
     names: dict[int, str] = {}
     splits: dict[str, tuple[Item, ...]] = {}
-    for split in SPLITS:
+    first = "train" if data.get("train") else "test"  # says the names
+    for split in sorted(SPLITS, key=lambda split: split != first):
         items = []
         for number, row in enumerate(data.get(split, [])):
             if not _is_row(row):
@@ -40,8 +42,9 @@ def read_split_file(file: Path, root: Path | None = None, name: str | None = Non
                 problems.append(f"{split}[{number}]: expected [path, label, class], got {shown}")
                 continue
             path, label, class_name = row
-            if split != "train" and label not in names:
-                problems.append(f"{split}[{number}]: label {label} ({class_name}) is not in train")
+            if split != first and label not in names:
+                where = f"{split}[{number}]"
+                problems.append(f"{where}: label {label} ({class_name}) is not in {first}")
             elif names.setdefault(label, class_name) != class_name:
                 both = f"{names[label]!r} and {class_name!r}"
                 problems.append(f"{split}[{number}]: label {label} is called {both}")
@@ -49,7 +52,7 @@ def read_split_file(file: Path, root: Path | None = None, name: str | None = Non
         splits[split] = tuple(items)
     unused = sorted(set(range(max(names, default=-1) + 1)) - set(names))
     if unused:
-        problems.append(f"labels {unused[:MAX_SHOWN]} are not used in train; number them from 0")
+        problems.append(f"labels {unused[:MAX_SHOWN]} are not used in {first}; number them from 0")
     if problems:
         shown = "\n  ".join(problems[:MAX_SHOWN])
         more = len(problems) - MAX_SHOWN

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.engine import device
+from diffuprompt.engine.device import generator_on
 from diffuprompt.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
         )
     if generator.device.type != x.device.type:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        generator = device.generator_on(x.device, seed)
+        generator = generator_on(x.device, seed)
     mask = torch.rand(x.shape, generator=generator, device=x.device) >= rate
     return x * mask.to(x.dtype) / (1 - rate)
 

@@ -1,4 +1,4 @@
-"""How long work reports itself: the library calls `Task.advance`, the caller chooses what is seen.
+"""How long work reports itself: the library calls `Tally.advance`, the caller chooses what is seen.
 
 Use it as ``with progress.task("overfitting", total=320) as task: task.advance(32, ce=0.3)``.
 """
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 
-class Task(Protocol):
+class Tally(Protocol):
     """One piece of work with a known length."""
 
     def advance(self, n: int = 1, **stats: float) -> None:
@@ -22,7 +22,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where work is shown: nowhere (`NULL`), as log lines (`LogProgress`), as bars (the CLI)."""
 
-    def task(self, label: str, *, total: int) -> AbstractContextManager[Task]:
+    def task(self, label: str, *, total: int) -> AbstractContextManager[Tally]:
         """Open a piece of work of ``total`` units, closed when the block ends."""
 
 

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data.images import ImageBatch, load_image
+from diffuprompt.data.decode import load_image
+from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import prompt_name
 from diffuprompt.engine.device import pick
-from diffuprompt.engine.progress import NULL, Progress, Task
+from diffuprompt.engine.progress import NULL, Progress, Tally
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.hub.predictive import Predictive, joined, predictive
@@ -149,7 +150,7 @@ class Classifier:
             yield ImageBatch(pixels.to(device), None, torch.arange(len(chunk), device=device))
 
     @torch.inference_mode()
-    def _probabilities(self, images: ImageBatch, draws: range, task: Task) -> Tensor:
+    def _probabilities(self, images: ImageBatch, draws: range, task: Tally) -> Tensor:
         """Return ``(M, B, C)``; what does not depend on the draw is computed once."""
         learner, generator = self._artifact.learner, self._artifact.generator
         images = replace(images, pixels=None, grid=learner.grid(images))

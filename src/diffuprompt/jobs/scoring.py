@@ -19,12 +19,12 @@ from diffuprompt.record import Score, Variant
 from diffuprompt.runs.cache import checksum
 from diffuprompt.runs.stage import Stage, digest
 from diffuprompt.runs.store import Store
-from diffuprompt.stages import makers, sampler
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.image_set import ImageSet
+from diffuprompt.stages.makers import control_prompts, generated_prompts, oracle_prompts
 from diffuprompt.stages.overfit import Targets, overfit_stage, targets
-from diffuprompt.stages.sampler import sampler_stage
+from diffuprompt.stages.sampler import ready_sampler, sampler_stage
 from diffuprompt.stages.score import Maker, score_stage, scored
 
 
@@ -158,20 +158,20 @@ class Scoring:
             return ()
         if variant.control == ORACLE:
             config = self.run.resolved.overfit
-            return (makers.oracle(self.learner, images, config, self._targets.lr),)
+            return (oracle_prompts(self.learner, images, config, self._targets.lr),)
         if variant.prompts == "control":
             seed = self.run.resolved.seed
-            found = makers.control(variant.control, self.generator, images, self._pairs, seed)
+            found = control_prompts(variant.control, self.generator, images, self._pairs, seed)
             return (found,)
         if variant.nfe is not None:
             self._fit_sampler(variant.nfe)
-            return (makers.generated(self.generator, nfe=variant.nfe),)
-        return [makers.generated(self.generator, draw=k) for k in range(variant.draws)]
+            return (generated_prompts(self.generator, nfe=variant.nfe),)
+        return [generated_prompts(self.generator, draw=k) for k in range(variant.draws)]
 
     def _fit_sampler(self, nfe: int) -> None:
         """Make the generator ready for another number of evaluations."""
         if self.generator.solver(nfe) is not None:
-            sampler.prepare(
+            ready_sampler(
                 self.bench,
                 self.store,
                 self._sampler(nfe),

@@ -21,11 +21,11 @@ from diffuprompt.jobs.prepare import Prepared, prepare
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.learners.base import Learner
 from diffuprompt.runs.store import StageFolder
-from diffuprompt.stages import sampler
 from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.generator import fit, joint_base
+from diffuprompt.stages.generator import joint_base, train_generator
 from diffuprompt.stages.learner import trained, untrained
 from diffuprompt.stages.overfit import Targets, targets
+from diffuprompt.stages.sampler import ready_sampler
 
 log = logging.getLogger(__name__)
 
@@ -131,13 +131,13 @@ def _train_generator(
     assert chain.sampler is not None
     store = folder.store
     found = targets(bench, store, chain.overfit, learner)
-    made = fit(bench, store, chain.generator, learner, generator, found)
+    made = train_generator(bench, store, chain.generator, learner, generator, found)
 
     def pairs() -> PromptPairs:
         return quality_pairs(chain, bench, learner, found)
 
     features = bench.train.features
-    ready = sampler.prepare(bench, store, chain.sampler, generator, features, pairs)
+    ready = ready_sampler(bench, store, chain.sampler, generator, features, pairs)
     every = (found.folder, made, ready)
     return {each.stage.name: each for each in every}
 

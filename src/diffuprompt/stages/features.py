@@ -20,7 +20,7 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.augment import get_augment
 from diffuprompt.data.images import View, iterate
 from diffuprompt.data.manifest import Item
-from diffuprompt.engine.progress import NULL, Progress, Task
+from diffuprompt.engine.progress import NULL, Progress, Tally
 from diffuprompt.engine.seeds import python_stream
 from diffuprompt.errors import CheckpointError
 from diffuprompt.runs.cache import Cache
@@ -159,7 +159,7 @@ class FeatureStore:
             for shard in shards:
                 yield self._shard(shard, view, task)
 
-    def _shard(self, shard: Sequence[Item], view: int | None, task: Task | None = None) -> Tensor:
+    def _shard(self, shard: Sequence[Item], view: int | None, task: Tally | None = None) -> Tensor:
         """Return one file's features, on the CPU; the last few are remembered."""
         key = self.key(shard, view)
         if key not in self._recent:

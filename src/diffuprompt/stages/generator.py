@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from diffuprompt.engine.device import peak_memory_mib
-from diffuprompt.generators import fitting
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
+from diffuprompt.generators.fitting import fit
 from diffuprompt.generators.joint import Base, fit_joint
 from diffuprompt.learners.base import Learner
 from diffuprompt.runs.stage import Stage
@@ -73,7 +73,7 @@ def generator_stage(
     )
 
 
-def fit(
+def train_generator(
     bench: Bench,
     store: Store,
     stage: Stage,
@@ -126,7 +126,7 @@ def _fit(
     targets: Targets,
     folder: StageFolder,
 ) -> Values:
-    config, call = stage.config, partial(fitting.fit, generator)
+    config, call = stage.config, partial(fit, generator)
     if "overfit" in config:
         base = joint_base(bench, learner, config["overfit"], targets.lr)
         call = partial(fit_joint, generator, base=base)

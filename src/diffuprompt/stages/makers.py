@@ -34,7 +34,7 @@ from diffuprompt.stages.score import Ask, Images, Maker
 ORACLE_MIB = 64  # of prompts that the oracle holds at once
 
 
-def generated(generator: PromptGenerator, **sampling: Any) -> Maker:
+def generated_prompts(generator: PromptGenerator, **sampling: Any) -> Maker:
     """Return what samples a generator; ``sampling`` are further arguments of its `sample`."""
 
     @torch.no_grad()
@@ -44,7 +44,7 @@ def generated(generator: PromptGenerator, **sampling: Any) -> Maker:
     return make
 
 
-def control(
+def control_prompts(
     name: str,
     generator: PromptGenerator,
     images: Images,
@@ -67,7 +67,7 @@ def control(
         return _without_gradients(Nearest(pairs()))
     if name == "mean":
         return _without_gradients(MeanResidual(pairs()))
-    sample = generated(generator)
+    sample = generated_prompts(generator)
     if name == "shuffled":
         order = shuffled_order(len(images), seed)
         return lambda ask: sample(replace(ask, features=images.rows(order[ask.index])))
@@ -81,7 +81,7 @@ def control(
     return from_noise
 
 
-def oracle(learner: Learner, images: ImageSet, config: OverfitConfig, lr: float) -> Maker:
+def oracle_prompts(learner: Learner, images: ImageSet, config: OverfitConfig, lr: float) -> Maker:
     """Return V* of test images, found with their labels: an upper bound and no method.
 
     Prompts are overfitted some batches ahead, as many as `ORACLE_MIB` holds, and forgotten when

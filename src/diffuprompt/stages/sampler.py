@@ -33,7 +33,7 @@ def sampler_stage(*, settings: Mapping[str, Any], nfe: int | None, generator: st
     return Stage(name="sampler", version=VERSION, config=values, inputs={"generator": generator})
 
 
-def prepare(
+def ready_sampler(
     bench: Bench,
     store: Store,
     stage: Stage,
