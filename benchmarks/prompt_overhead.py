@@ -7,7 +7,7 @@ images. Classifying is `Learner.logits` on features that are there already, so t
 fast path and nothing else; beside the image tower too, or a slower text path, a share is smaller.
 Generating is `PromptDiffusion.sample` at five evaluations, with each network, and with AMED
 (unfitted: the cost is the same). Everything is measured in turn in one process, so that other load
-meets all alike: seconds are medians over rounds, shares medians of the rounds' own.
+slows all of it down: seconds are medians over rounds, and so are shares, each taken within a round.
 ``overhead_ratio`` is the largest share of wall time of all of them.
 
 Threads sleep while they wait for each other (OMP_WAIT_POLICY=PASSIVE, unless the environment says
@@ -102,7 +102,7 @@ def check(generator: PromptDiffusion, features: Tensor, flat: Tensor) -> None:
     generator.sample(features, flat)
     hook.remove()
     if len(calls) != NFE:
-        raise RuntimeError(f"expected {NFE} evaluations a sample, counted {len(calls)}")
+        raise RuntimeError(f"expected {NFE} evaluations per sample, counted {len(calls)}")
 
 
 @torch.inference_mode()

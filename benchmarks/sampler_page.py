@@ -50,7 +50,7 @@ def _cell(value: float, best: bool) -> str:
 
 
 def chart(nfes: Sequence[int], tables: Sequence[Table], front: Sequence[str]) -> str:
-    """Return an SVG with a panel a table: error over evaluations, both logarithmic.
+    """Return an SVG with a panel per table: error over evaluations, both logarithmic.
 
     Args:
         nfes: the columns.

@@ -12,7 +12,7 @@ Those that need no fit get, for each cell, the best of all grids, of four start 
 221) and of ending at 0 or at the smallest level, chosen on the very numbers that are shown. AMED
 gets no such choice: it runs on the log-SNR grid from 80 to 0 and is fitted once for all scales, on
 eight scales none of which is measured and on other noise. On the mixture it is fitted to the
-mixture, as to any other network, on other noise. "amed, scalars" is fitted alike without a look at
+mixture, as to any other network, on other noise. "amed, scalars" is fitted alike but does not see
 the sample; "amed, unfitted" is DPM-Solver-2, with the analytic first step where the count is odd,
 and counts as needing no fit. AMED's floor of 0.8 % is its teacher's: the answer at the smallest
 level is short of s = 0.25 by that. Samplers that draw noise carry a sampling error near 1.6 %, and
@@ -49,7 +49,7 @@ CHECKED, BETWEEN = (0.25, 0.5, 1.0, 2.0), (0.35, 0.7, 1.4)
 FITTED = (0.2, 0.3, 0.42, 0.6, 0.85, 1.2, 1.7, 2.4)
 SCHEDULE = make_schedule("linear")
 STARTS = (20.0, 40.0, 80.0, SCHEDULE.sigma_max)
-TWICE = ("heun", "dpm_solver_2", "dpmpp_2s")  # two evaluations an interval, one to 0
+TWICE = ("heun", "dpm_solver_2", "dpmpp_2s")  # two evaluations per interval, one to 0
 AMED, SCALARS, UNFITTED = "amed", "amed, scalars", "amed, unfitted"
 ROWS, WIDTH = 16, 128  # of the check, for each scale
 
@@ -120,7 +120,7 @@ def all_scales() -> tuple[Denoise, int]:
 
 @cache
 def measure_fitted(nfe: int, width: int, grid: str = "log_snr") -> Errors:
-    """Return the errors of AMED fitted for ``nfe`` evaluations, once a world."""
+    """Return the errors of AMED fitted for ``nfe`` evaluations, once per world."""
     gaussians = measure_gaussians(fitted(*all_scales(), nfe, width, grid))
     return Errors(*gaussians, measure_mixture(fitted(mixture_denoiser(), 16, nfe, width, grid)))
 

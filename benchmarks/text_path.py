@@ -92,7 +92,7 @@ def clock(
 
 
 def matmul_flops(threads_seconds: Callable[[], float] = time.process_time) -> float:
-    """This machine's own fp32 throughput in floating point operations a second, best of 5."""
+    """This machine's own fp32 throughput in floating point operations per second, best of 5."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     best = min(clock(lambda: a @ b, 1, threads_seconds)[0] for _ in range(5))
     return 2 * 2048**3 / best

@@ -36,11 +36,11 @@ COLOURS = {
     "yellow": (230, 220, 20),
 }
 CLASSES = tuple(COLOURS)
-IMAGES = 6  # a class
+IMAGES = 6  # per class
 
 
 def make_clip(folder: Path, *, scale: float = 20.0, seed: int = 0) -> Path:
-    """Save a random CLIP of two layers a tower; ``scale`` below 50 chooses the lite recipes."""
+    """Save a random CLIP of two layers per tower; ``scale`` below 50 chooses the lite recipes."""
     tokenizer = tiny.tokenizer()
     text = TextConfig(
         width=32,
@@ -67,7 +67,7 @@ def make_clip(folder: Path, *, scale: float = 20.0, seed: int = 0) -> Path:
 def make_pictures(
     folder: Path, classes: tuple[str, ...] = CLASSES, *, splits: tuple[str, ...] = (), seed: int = 0
 ) -> Path:
-    """Write ``IMAGES`` noisy pictures of one colour a class, in a folder a class.
+    """Write ``IMAGES`` noisy pictures of one colour per class, in one folder per class.
 
     With ``splits`` there is such a set of folders in each of them.
     """

@@ -26,5 +26,5 @@ def test_samples_are_counted(name, monkeypatch):
     shrink_networks(monkeypatch)
     features, own = torch.ones(2, FEATURES), torch.zeros(1, SPEC.size)
     check(make(nfe=prompt_overhead.NFE, **SETTINGS[name]), features, own)
-    with pytest.raises(RuntimeError, match="expected 5 evaluations a sample, counted 4"):
+    with pytest.raises(RuntimeError, match="expected 5 evaluations per sample, counted 4"):
         check(make(nfe=4, **SETTINGS[name]), features, own)

@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def runs(world: Path) -> dict[str, Path]:
-    """One trained and evaluated base-to-new run a method; each trains for itself."""
+    """One trained and evaluated base-to-new run per method; each trains for itself."""
     made = {}
     for method in METHODS:
         words = ("--protocol", "base-to-new", "--runs-dir", f"runs-{method}")

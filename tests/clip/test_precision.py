@@ -16,8 +16,8 @@ from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import PromptShapeError
 
 IMAGES, TOKENS = 3, 2
-# bfloat16 rounds to 2**-9; some ten rounded products a layer, two or three layers, errors adding as
-# random ones do: sqrt(30) * 2**-9 is 1 % of a feature's length. Measured: 0.5 to 0.8 %, and
+# bfloat16 rounds to 2**-9; some ten rounded products per layer, two or three layers, errors adding
+# as random ones do: sqrt(30) * 2**-9 is 1 % of a feature's length. Measured: 0.5 to 0.8 %, and
 # cosines of gradients above 0.9999.
 NEAR = 0.03
 PLANS = {

@@ -39,7 +39,7 @@ def shrink_networks(monkeypatch: pytest.MonkeyPatch, config: TransformerConfig =
 
 @cache
 def generator_for(kind: str, case: str, clip: Clip, name: str = "diffusion") -> PromptGenerator:
-    """A generator of prompts for one learner, made once a process.
+    """A generator of prompts for one learner, made once per process.
 
     Two epochs hardly look at the condition, so "trained" weights are then moved at random: what
     holds for them holds for any.

@@ -74,7 +74,7 @@ def test_equal_copies_are_shared_prompts(learner, images, classes):
 
 
 def test_shared_and_own_slots_mix(prompted, images, classes):
-    """One slot an image's own, the others shared: the batch rule is per slot."""
+    """One slot differs by image, the others are shared: the batch rule is per slot."""
     own = prompted.spec.unpack(flat_prompts(prompted, images))
     first = prompted.spec.slots[0].name
     mixed = Prompts({k: t if k == first else t[:1] for k, t in own.items()})

@@ -98,7 +98,7 @@ def tiny(
 
 @cache
 def tower(name: str, dtype: torch.dtype, folder: Path | None = None) -> Clip:
-    """A tower by name, made once a process; ``folder`` is where a real one lies."""
+    """A tower by name, made once per process; ``folder`` is where a real one lies."""
     if folder is None:
         return tiny(name, dtype)
     clip = load_clip(folder, dtype=dtype)

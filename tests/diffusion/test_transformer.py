@@ -191,7 +191,7 @@ def test_time_code_is_smooth_between_steps():
     code = time_code(u, 128, 6.0)
     assert code.shape == (101, 257)
     assert torch.equal(code[:, -1], u)
-    # The fastest frequency turns by 0.64 rad a step of T = 100, so no entry moves by more.
+    # The fastest frequency turns by 0.64 rad per step of T = 100, so no entry moves by more.
     assert 0.6 < float(code.diff(dim=0).abs().max()) <= 0.64
     assert float(code[:, 0].sub(u.sin()).abs().max()) == 0
 

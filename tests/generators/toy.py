@@ -45,7 +45,7 @@ def softmax_problem(count: int = 7, width: int = 5, classes: int = 4, size: floa
 
 
 def bowl_problem(count: int = 7, width: int = 5, classes: int = 4, size: float = 1.0) -> Any:
-    """A bowl an image: its own logit is ``-size |flat - a_i|^2``, the others are 0.
+    """A bowl for each image: its own logit is ``-size |flat - a_i|^2``, the others are 0.
 
     Rates far above ``1 / size`` jump out of it.
     """

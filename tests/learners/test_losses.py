@@ -32,7 +32,7 @@ def encoded(clip: Clip, texts: list[str]) -> Tensor:
 
 
 def teacher_text(clip: Clip) -> list[list[float]]:
-    """The average of 60 un-normalised sentences a class, then normalised; in Python."""
+    """The average of 60 un-normalised sentences per class, then normalised; in Python."""
     out = []
     for name in NAMES:
         rows = encoded(clip, [t.format(name.replace("_", " ")) for t in PROMPTSRC_60]).tolist()

@@ -243,7 +243,7 @@ def test_a_failure_stops_only_what_waits_for_it(
 def test_a_silent_death_is_not_told_as_an_error_before_it(
     tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither that of an attempt before, whose words are in the same file, nor one survived."""
+    """Not an error of an earlier process, which the same file holds, nor one that it survived."""
     stand_in(tmp_path, monkeypatch)
     jobs = [planned("coop", "none", seed, None) for seed in (14, 15)]
     for job in jobs:

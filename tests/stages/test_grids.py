@@ -181,7 +181,7 @@ def test_features_of_views_are_exact_under_every_budget(items, tmp_path, budget)
     fresh = grids(tmp_path, name="fresh").store
     for view in (0, 1, 2, 0, 1, 2):
         assert torch.equal(images.view(view), fresh.train(items, view))
-    assert asked == [0, 1, 2]  # once a view, kept or not
+    assert asked == [0, 1, 2]  # once per view, kept or not
     first = images.view(0)
     for view in (1, 2):
         images.view(view)

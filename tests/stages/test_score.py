@@ -120,7 +120,7 @@ def test_one_draw_and_own_prompts_are_scored_as_they_are(tmp_path: Path) -> None
     own = score(tmp_path, Variant.own(), learner=learner)
     assert own.metrics["accuracy"] == 100
     assert ("generate_ms" in own.timings, "generate_ms" in found.timings) == (False, True)
-    assert learner.texts == 1  # not once a batch
+    assert learner.texts == 1  # not once per batch
 
 
 def test_a_maker_is_told_images_features_and_own_prompts_of_its_batch(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_text_is_encoded_once_a_class_list(
     folder = run(learner, *overrides)
     counted |= {"texts": 0, "batches": 0}
     evaluate.evaluate_run(folder)
-    assert counted["batches"] > 2  # else once would be no more than once a batch
+    assert counted["batches"] > 2  # else once would be no more than once per batch
     assert counted["texts"] == 2 * sentences  # base and new
 
 

@@ -25,7 +25,7 @@ EXACT = {"own": (0.5, 0.5), "diffusion": (0.75, 0.75), "regression": (0.5, 0.25)
 
 
 def exact(learner: str, accuracy: dict[str, tuple[float, float]], seed: int = 1) -> Record:
-    """A record of eight images a subset, whose first ones are right: no chance in it."""
+    """A record of eight images per subset, of which the first ones are right: nothing is random."""
     scores = [
         factory.score(variant, subset, [i < 8 * wanted for i in range(8)])
         for variant, both in accuracy.items()

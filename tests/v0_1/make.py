@@ -39,7 +39,7 @@ from diffuprompt.record import read_record
 HERE = Path(__file__).resolve().parent
 PLACEHOLDER = "@FIXTURE@"  # stands for the folder of the fixture in run.json
 OTHERS = ("pink", "brown", "dark grey")  # names that nothing was trained on
-WANTED = {"train": 3, "val": 2, "test": 3}  # pictures a class
+WANTED = {"train": 3, "val": 2, "test": 3}  # pictures per class
 PICTURES = 4  # that logits are kept of
 SHALLOW = {  # the towers have two layers
     **dict.fromkeys(("deep-language", "ivlp", "maple", "promptsrc", "coprompt"), ("depth=2",)),
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def make_colours(folder: Path) -> None:
-    """Eight pictures a class: a colour, and a rectangle, a disc or a stripe of another shade.
+    """Eight pictures per class: a colour, and a rectangle, a disc or a stripe of another shade.
 
     Their numbers are those that version 0.1 splits 3 : 2 : 3 into train, val and test.
     """
@@ -153,7 +153,7 @@ def picture(rng: np.random.Generator, colour: np.ndarray) -> Image.Image:
 
 
 def make_artifacts(folder: Path, scratch: Path) -> None:
-    """Every learner, and some with generators, a folder each; then what they answer."""
+    """Every learner, and some with generators, each in a folder; then what they answer."""
     expected: dict[str, Any] = {}
     for learner in METHODS:
         run = train(scratch / "runs" / learner, ("--learner", learner), few_epochs(learner))
