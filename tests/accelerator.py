@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
-from diffuprompt.engine import device
-
 DEVICE = torch.device("mps:0")  # the one whose limits are met here
 HERE = torch.device("cpu")
 _aten = torch.ops.aten
@@ -148,5 +146,6 @@ def accelerator() -> Iterator[Accelerator]:
     """Enter `Accelerator`; its random numbers are the CPU's."""
     with pytest.MonkeyPatch.context() as patch, Accelerator() as found:
         patch.setattr(torch, "tensor", _tensor)  # it makes its result without a dispatch
-        patch.setattr(device, "generator_on", lambda _, seed: torch.Generator().manual_seed(seed))
+        here = lambda _, seed: torch.Generator().manual_seed(seed)  # noqa: E731
+        patch.setattr("diffuprompt.diffusion.attention.generator_on", here)
         yield found

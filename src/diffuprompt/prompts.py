@@ -139,7 +139,7 @@ class PromptSpec:
         return torch.cat(flat, dim=1)
 
     def unpack(self, flat_BF: Tensor) -> Prompts:
-        """Inverse of `pack`: ``(B, F)`` to one tensor a slot."""
+        """Inverse of `pack`: ``(B, F)`` to one tensor per slot."""
         if flat_BF.ndim != 2 or flat_BF.shape[1] != self.size:
             raise PromptShapeError(f"expected (B, {self.size}), got {tuple(flat_BF.shape)}")
         parts = flat_BF.split([s.size for s in self.slots], dim=1)

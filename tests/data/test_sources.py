@@ -78,7 +78,7 @@ def test_kinds_of_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 def test_folder_errors(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="one sub folder a class, found none"):
+    with pytest.raises(DataError, match="one sub folder per class, found none"):
         open_dataset(tmp_path / "empty")
     loose = touch(class_folders(tmp_path / "loose", 2), "stray.PNG")
     with pytest.raises(DataError, match=r"outside any class folder, e\.g\. stray\.PNG"):

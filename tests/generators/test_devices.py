@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffuprompt.learners.cocoop import CoCoOp
 from tests.accelerator import DEVICE, accelerator
 from tests.contract.generators import SMALL, shrink_networks
 from tests.contract.towers import NAMES, pictures, tiny
@@ -16,16 +15,19 @@ from tests.generators.toy import randn as numbers
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.errors import TrainingError
-from diffuprompt.generators.base import PromptPairs
 from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
+from diffuprompt.generators.fitting import fit, make_task
 from diffuprompt.generators.normalise import NORMALISERS, make_normaliser
 from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.spectrum import measure
+from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.predictive import predictive
 from diffuprompt.learners.classes import Classes
-from diffuprompt.stages.metrics import pooled, score
+from diffuprompt.learners.cocoop_learner import CoCoOp
+from diffuprompt.learners.methods.cocoop import CoCoOpOptions
+from diffuprompt.stages.metrics import Answers, measures
 
 PLAIN = {"ce_weight": 0.0, "epochs": 3}
 
@@ -43,7 +45,7 @@ def test_a_step_of_fitting_waits_for_nobody(name, monkeypatch):
     for epochs in (1, 2):
         with accelerator() as found:
             generator = make_any(name, ce_weight=0.0, epochs=epochs).to(DEVICE)
-            generator.fit(there(linear_pairs(8)), never)
+            fit(generator, there(linear_pairs(8)), never)
             waits.append(sum(found.waits.values()))
     assert waits[0] == waits[1]
 
@@ -55,7 +57,7 @@ def test_a_network_with_dropout_and_without_some_conditions_too(monkeypatch):
         generator = make(drop_condition=0.1, **PLAIN).to(DEVICE)
         pairs = there(linear_pairs(8))
         generator.normaliser.measure(pairs.initial, pairs.target)
-        task = generator.train().task(pairs, never)
+        task = make_task(generator.train(), pairs, never)
         found.waits.clear()
         for step in range(2):
             task.loss(0, step)["loss"].backward()
@@ -93,7 +95,7 @@ def test_a_broken_critic_is_never_saved(monkeypatch):
     def broken_task(pairs, device):
         generator = make_any("gan", ce_weight=0.0).to(device)
         generator.normaliser.measure(pairs.initial, pairs.target)
-        task = generator.task(pairs, never)
+        task = make_task(generator, pairs, never)
         monkeypatch.setattr(
             task.critic, "forward", lambda z, f: task.critic.score.bias * nothing().to(device)
         )
@@ -130,13 +132,17 @@ def test_what_needs_float64_is_computed_on_the_host():
     with accelerator():
         assert measure(initial.to(DEVICE), target.to(DEVICE)).statistics() == pytest.approx(near)
         far = predictive(draws.to(DEVICE))
-        logits = [d.log().to(DEVICE) for d in draws]
-        scored = score("v", "base", pooled(logits), labels.to(DEVICE))
-        one = score("v", "base", logits[0], labels.to(DEVICE))
+        scored = scores([d.log().to(DEVICE) for d in draws], labels.to(DEVICE))
+        one = scores([draws[0].log().to(DEVICE)], labels.to(DEVICE))
     assert torch.equal(far.probabilities, predictive(draws).probabilities)
-    here = [d.log() for d in draws]
-    assert scored.nll == pytest.approx(score("v", "base", pooled(here), labels).nll, rel=1e-6)
-    assert one.nll == pytest.approx(score("v", "base", here[0], labels).nll, rel=1e-6)
+    assert scored == pytest.approx(scores([d.log() for d in draws], labels), rel=1e-6)
+    assert one == pytest.approx(scores([draws[0].log()], labels), rel=1e-6)
+
+
+def scores(logits: list[torch.Tensor], labels: torch.Tensor) -> dict[str, float]:
+    answers = Answers.empty(len(labels))
+    answers.put(0, logits, labels)
+    return measures(answers, labels)
 
 
 def cocoop_problem(device: torch.device, listed: bool) -> Problem:
@@ -145,7 +151,7 @@ def cocoop_problem(device: torch.device, listed: bool) -> Problem:
     images = pictures(clip, 6)
     clip, images = clip.to(device), images.to(device)
     classes, stream = Classes(NAMES), torch.Generator().manual_seed(0)
-    learner = CoCoOp(clip, ctx_init="a photo of a", generator=stream).requires_grad_(False)
+    learner = CoCoOp(clip, CoCoOpOptions(), generator=stream).requires_grad_(False)
     own = learner.spec.pack(learner.prompts(images.features))
 
     def logits(flat, index, some=None, /):
@@ -216,7 +222,7 @@ def test_a_training_step_of_cocoop_waits_for_nobody(monkeypatch):
             return None
 
     with accelerator() as found:
-        learner = CoCoOp(clip.to(DEVICE), ctx_init="a photo of a")
+        learner = CoCoOp(clip.to(DEVICE), CoCoOpOptions())
         task = Steps(learner, images.to(DEVICE))
         train(task, Optimiser(), epochs=2, steps_per_epoch=3)
         assert +found.waits == {"a copy to the host": 1}  # the numbers of all six, at the end

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, no maths; nothing heavy is imported before a verb runs."""
+"""The command line: one file per verb, no maths; nothing heavy is imported before a verb runs."""

@@ -51,7 +51,7 @@ def run(args: Args) -> int:
 
 
 def counts(manifest: Manifest) -> str:
-    """Return images a split, and the smallest and largest class in each."""
+    """Return images per split, and the smallest and largest class in each."""
     from diffuprompt.cli.console import table
 
     rows = []

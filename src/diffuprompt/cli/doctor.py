@@ -31,7 +31,7 @@ class Args:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing looked at; ``fail`` means that nothing can run without it."""
+    """One thing that was checked; ``fail`` means that nothing can run without it."""
 
     what: str
     state: Literal["ok", "note", "fail"]

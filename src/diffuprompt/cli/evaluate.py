@@ -35,20 +35,20 @@ class Args:
     nfe: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
     """Also sample with these numbers of evaluations; an evaluated run is only added to."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
-    """Test on these data sets, and add the scores; without it on the run's own. All classes of a
-    data set are told apart; NAME:base and NAME:new test one half of them."""
+    """Test on these data sets, and add the scores; without it on the run's own. Answers are
+    among all classes of a data set; NAME:base and NAME:new test one half of them."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of their images, where a data set does not say it."""
     again: Switch[bool] = False
     """Score anew what has been scored."""
     rehash: Switch[bool] = False
-    """Read every picture and weight file again, whatever is remembered of its content."""
+    """Read every picture again, whatever is remembered of its content."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
 
 
 def run(args: Args) -> int:
-    """Evaluate every run in turn; all folders are looked at before the first one starts."""
+    """Evaluate every run in turn; all folders are checked before the first one starts."""
     if not args.run:
         raise ConfigError("name at least one run folder, for example 'diffuprompt evaluate runs/*'")
     wrong = [folder for folder in args.run if not (folder / "run.json").is_file()]

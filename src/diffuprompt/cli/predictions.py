@@ -24,7 +24,7 @@ class Prediction:
 def as_rows(
     paths: Sequence[Path], found: Sequence[Prediction], samples: int
 ) -> list[dict[str, object]]:
-    """Return what --json prints: one object an image, probabilities and measures in full."""
+    """Return what --json prints: one object per image, probabilities and measures in full."""
     return [
         {
             "image": str(path),
@@ -38,7 +38,7 @@ def as_rows(
 def as_text(
     paths: Sequence[Path], found: Sequence[Prediction], samples: int = 1, *, bars: bool
 ) -> str:
-    """Return one line a name, probabilities aligned over all images, bars where asked."""
+    """Return one line per name, probabilities aligned over all images, bars where asked."""
     width = max((len(name) for prediction in found for name, _ in prediction.best), default=0)
     blocks = []
     for path, prediction in zip(paths, found, strict=True):

@@ -39,10 +39,10 @@ class Args:
     generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
     """none: the learner's own prompts; diffusion: prompts generated for each image."""
     shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
-    """Labelled images a class."""
+    """Labelled images per class."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """The one seed that everything random is derived from."""
-    protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
+    protocol: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """base-to-new: train on half of the classes, score both halves; few-shot: all classes;
     holdout: base-to-new inside the base classes, on val images, to choose settings."""
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -66,7 +66,7 @@ class Args:
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 2
     """Threads that read images."""
     rehash: Switch[bool] = False
-    """Read every picture and weight file again, whatever is remembered of its content."""
+    """Read every picture again, whatever is remembered of its content."""
     text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
     """Budget of the text tower's activations; smaller is slower, never different."""
     image_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
@@ -109,7 +109,7 @@ def run(args: Args) -> int:
 
 
 def describe(config: JobConfig, progress: Progress) -> str:
-    """Open the data and the backbone, and return the job as it would be run, one value a line."""
+    """Open the data and the backbone, and return the job as it would be run, one value per line."""
     from diffuprompt.jobs.prepare import prepare
     from diffuprompt.jobs.train import folder_of
 

@@ -120,7 +120,7 @@ class Blocks(nn.ModuleList):
 
         Weights are frozen, so products keep no inputs: what stays are the norms' two inputs, the
         queries, keys and values, and two vectors of the MLP's width. Counted on towers of 12
-        layers: 12.7 vectors of the width a block on the packed text path, 9.6 in the image tower;
+        layers: 12.7 vectors of the width per block on the packed text path, 9.6 in the image tower;
         this says 13.
         """
         return (5 * self.width + 2 * self.mlp_width) * element_size * len(self)

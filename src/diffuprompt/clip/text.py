@@ -131,7 +131,7 @@ class TextTower(nn.Module):
             per_class = -(-tokens.packing.num_tokens // len(tokens))
         else:
             per_class = tokens.longest
-        # Bytes a token holds at once in a block, and what a block keeps for its backward pass.
+        # Bytes that a token needs at once in a block, and that a block keeps for its backward pass.
         size = next(iter(prompts.values())).element_size() if prompts else 4
         working, kept = 14 * self.config.width * size, self.blocks.kept_bytes(size)
         budget = plan.memory_mib * 2**20

@@ -13,7 +13,7 @@ MAX_VAL_SHOTS = 4
 
 
 def few_shot(manifest: Manifest, shots: int, seed: int) -> Manifest:
-    """Draw ``shots`` train images and ``min(shots, 4)`` val images a class; test stays whole.
+    """Draw ``shots`` train images and ``min(shots, 4)`` val images per class; test stays whole.
 
     Equal to Dassl's ``generate_fewshot_dataset`` under CoOp (arXiv 2109.01134): items are grouped
     by label in order of first appearance, each group is ``random.sample``d (or taken whole, in

@@ -1,4 +1,4 @@
-"""Data sets that are folders: one sub folder a class, or train/[val/]test with such sub folders."""
+"""Data sets that are folders: a sub folder per class, or train/[val/]test with such sub folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPLIT_NAMES: Mapping[str, Split] = {
 
 
 def read_folder(root: Path) -> Manifest:
-    """Read a folder with one sub folder a class, or with train/[val/]test sub folders of those.
+    """Read a folder with one sub folder per class, or with train/[val/]test sub folders of those.
 
     It has splits when it holds ``train`` and ``test`` (any case; ``valid`` and ``validation`` mean
     val), or nothing but split folders; ``test`` alone is a data set to test on. Without splits,
@@ -51,7 +51,7 @@ def read_folder(root: Path) -> Manifest:
 def _read_class_folders(root: Path, classes: list[str]) -> Manifest:
     _reject_loose_images(root)
     if not classes:
-        raise DataError(f"{root}: expected one sub folder a class, found none")
+        raise DataError(f"{root}: expected one sub folder per class, found none")
     rows = [(path, label) for label, paths in enumerate(_scan(root, classes)) for path in paths]
     return Manifest(root.resolve().name, root, tuple(classes), hash_split(rows))
 

@@ -155,7 +155,7 @@ class Loader:
     def submit(
         self, items: Sequence[Item], root: Path, view: View, positions: Sequence[int]
     ) -> Pending:
-        """Begin with the pictures at ``positions`` of ``items``: a training step's, a step ahead.
+        """Begin with the pictures at ``positions`` of ``items``, one training step ahead.
 
         All are in flight at once, so memory is bounded by what the caller asks for ahead.
         """

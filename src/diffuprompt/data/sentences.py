@@ -1,6 +1,6 @@
 """Sentences about classes, written by a language model, that CoPrompt is trained with.
 
-They come as one JSON file a data set, class name -> list of sentences, in the folder
+They come as one JSON file per data set, class name -> list of sentences, in the folder
 ``coprompt-gpt`` (or ``gpt_file``) beside the data sets.
 """
 

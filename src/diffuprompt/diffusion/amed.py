@@ -1,4 +1,4 @@
-"""AMED-Solver: two evaluations an interval, at a place and with a weight that were fitted.
+"""AMED-Solver: two evaluations per interval, at a place and with a weight that were fitted.
 
 From level a to b < a with ``m = D(x, a)``: ``c = b^r a^(1-r)``, ``y = x + (c - a)(x - m) / a``,
 ``x <- x + c_n (b - a)(y - D(y, c)) / c`` (Zhou et al. 2023, arXiv 2312.00094). The pair (r, c_n) is
@@ -47,7 +47,7 @@ class Pairs(Protocol):
 
 
 class FixedPairs:
-    """Given numbers, one (r, c_n) an interval, the same for all rows."""
+    """Given numbers, one (r, c_n) per interval, the same for all rows."""
 
     def __init__(self, r: Tensor, c_n: Tensor) -> None:
         """Take ``r`` and ``c_n``, ``(N - 1,)`` for a grid of N points."""
@@ -111,7 +111,7 @@ def amed(
     """AMED-Solver (Zhou et al. 2023, arXiv 2312.00094); draws no noise.
 
     Args:
-        denoise: ``(x, sigma) -> x0``; it is asked at one sigma a row where pairs differ by row.
+        denoise: ``(x, sigma) -> x0``; it is asked at one sigma per row where pairs differ by row.
         x: ``(B, ...)`` at ``sigmas[0]``.
         sigmas: the grid; see the module for what a last 0 does.
         generator: not used.

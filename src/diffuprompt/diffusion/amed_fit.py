@@ -35,7 +35,7 @@ class AmedFit:
         interval_steps: updates on every interval by itself, from the teacher's states.
         end_steps: updates on the last state of the whole run.
         lr: Adam's peak rate, falling as a cosine.
-        teacher_points: evaluations of the teacher an interval.
+        teacher_points: evaluations of the teacher per interval.
     """
 
     interval_steps: int = 100
@@ -59,14 +59,14 @@ def fit_amed(
     With a ``folder`` an interrupted fit goes on where it was saved, given the predictor and the
     batches that it began with, and ends with the same bits; the teacher runs again.
 
-    Deviations: the teacher is UniPC-3 with 16 points an interval, since Heun with one more point
+    Deviations: the teacher is UniPC-3 with 16 points per interval, since Heun with one more point
     overshoots a unit Gaussian by 15 to 49 % from sigma 221; squared errors are divided by the
     teacher's mean square of the row, since states span three orders; and the whole run is fitted
     at the end, so that later intervals make up for earlier ones.
 
     Args:
         predictor: built for the grid and for the denoisers of ``batches``.
-        batches: looked at in turn, one an update. Parameters of the denoisers should not require
+        batches: taken in turn, one per update. Parameters of the denoisers should not require
             gradients; none of them changes.
         config: defaults to `AmedFit()`.
         folder: where the two stages keep their states, in "intervals" and "ends".
@@ -161,7 +161,7 @@ def teach(predictor: AmedPredictor, denoise: Denoise, x: Tensor, points: int) ->
 
 
 def relative_error(got: Tensor, want: Tensor) -> Tensor:
-    """Return the squared error over the mean square wanted, a row, averaged over rows."""
+    """Return the squared error over the mean square wanted, per row, averaged over rows."""
     error, size = ((t.flatten(1).square().mean(1)) for t in (got - want, want))
     return (error / (size + 1e-3 * size.mean())).mean()  # a row near 0 must not rule
 
@@ -174,7 +174,7 @@ def _error(predictor: AmedPredictor, paths: Sequence[Taught]) -> float:
 
 
 class _Fit:
-    """What both stages share: the same parameters, one path an update."""
+    """What both stages share: the same parameters, one path per update."""
 
     def __init__(self, predictor: AmedPredictor, paths: Sequence[Taught]) -> None:
         self.predictor, self.paths = predictor, paths
@@ -189,10 +189,10 @@ class _Fit:
         self.predictor.load_state_dict(state["predictor"])
 
     def after_step(self, epoch: int, step: int) -> None:
-        """Nothing."""
+        """No average is kept: the last state counts."""
 
     def after_epoch(self, epoch: int) -> None:
-        """Nothing."""
+        """An epoch is only a pass over the paths: nothing follows it."""
 
 
 class _Intervals(_Fit):

@@ -35,9 +35,9 @@ def statistics(x: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
 
 
 class AmedPredictor(nn.Module):
-    """A fitted AMED-Solver, which is a `Sampler`: pairs for one grid, a row at a time.
+    """A fitted AMED-Solver, which is a `Sampler`: pairs for one grid, one row at a time.
 
-    ``r = sigmoid(raw)`` and ``c_n = 1 + reach tanh(raw / 2)``, where raw is a free scalar an
+    ``r = sigmoid(raw)`` and ``c_n = 1 + reach tanh(raw / 2)``, where raw is a free scalar per
     interval plus a small network of the features of the evaluation at the interval's start:
     `statistics`, and behind them the ``(B, H)`` of ``denoise.features(x, sigma) -> (x0, hidden)``
     for a denoiser built with ``hidden`` H. Unfitted all of it is 0: r = 1/2, c_n = 1.

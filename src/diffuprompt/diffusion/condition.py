@@ -19,7 +19,7 @@ def time_code(u: Tensor, num_frequencies: int, max_freq_log2: float) -> Tensor:
     """Return ``[sin(w_k u), cos(w_k u), u]``, ``(B, 2 K + 1)``, for times ``u`` ``(B,)``.
 
     ``w_k = 2^linspace(0, max_freq_log2, K)`` (Mildenhall et al. 2020, arXiv 2003.08934, eq. 4).
-    For u in [0, 1] and T = 100 the default turns by at most 0.64 rad a step, so it is smooth
+    For u in [0, 1] and T = 100 the default turns by at most 0.64 rad per step, so it is smooth
     between the steps; ln(sigma) / 4 spans about twice that range.
     """
     powers = torch.linspace(0, max_freq_log2, num_frequencies, dtype=u.dtype, device=u.device)

@@ -1,4 +1,4 @@
-"""Samplers with one evaluation an interval and no memory: DDPM, DDIM, Euler and two references.
+"""Samplers with one evaluation per interval and no memory: DDPM, DDIM, Euler and two references.
 
 From level a to b < a with ``m = D(x, a)``. In VE coordinates DDPM's posterior (Ho et al. 2020,
 eq. 7) of a step from a to b, skipped steps included, is

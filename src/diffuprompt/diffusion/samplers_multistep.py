@@ -1,4 +1,4 @@
-"""DPM-Solver++ multistep: one evaluation an interval, order from past evaluations.
+"""DPM-Solver++ multistep: one evaluation per interval, order from past evaluations.
 
 From level a to b < a with ``h = ln(a/b)``; m0 is the newest evaluation, m1 and m2 older ones. With
 ``lower_order_final`` grids of fewer than 15 intervals end with a step of order 1 (the last but one

@@ -23,7 +23,7 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 """``denoise(x, sigma) -> x0``: x ``(B, ...)``, sigma scalar or ``(B,)``, x0 like x."""
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
-"""One generator draws for the whole batch; a sequence holds one a row, or one shared by all rows.
+"""One generator draws for the whole batch; a sequence holds one per row, or one shared by all.
 
 With a sequence, a row's result does not depend on the other rows or their order.
 """

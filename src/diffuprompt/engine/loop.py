@@ -69,13 +69,13 @@ def train(
     """Train ``task`` and return the mean of each term over the last epoch, "steps" and "seconds".
 
     With a ``folder``, ``state.pt`` is replaced at most every ``save_every_s`` seconds and at the
-    end, ``metrics.jsonl`` gets one line a step (at most about 10 a second), SIGTERM saves and
+    end, ``metrics.jsonl`` gets one line per step (at most 10 per second), SIGTERM saves and
     exits with 143, and a rerun continues at the next step with the same result bit for bit (on the
     CPU); a finished run is only loaded. ``no_decay`` chooses parameters without weight decay.
 
     Raises `CheckpointError` when the folder belongs to another run or is damaged, `TrainingError`
     for a loss or gradient that is not finite: on the CPU before the update, on an accelerator when
-    numbers are read next, which is before they are shown (at most 10 times a second) and before
+    numbers are read next, which is before they are shown (at most 10 times per second) and before
     anything is saved. So no step waits for the device, and no spoiled state is ever saved.
     """
     run = _Run(task, optimiser.build(task.parameters(), no_decay=no_decay))

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one JSON line a step that survives interruptions without gaps or doubles."""
+"""``metrics.jsonl``: one JSON line per step; interruptions leave no gaps and no doubles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MetricsFile:
     """Appends lines with ``at``, the step counted over all epochs; ``path`` None writes nothing.
 
     Opening cuts off every line with ``at >= keep`` and a last line that was only half written.
-    At most about 10 lines a second are written; the skipped ones are lost on purpose.
+    At most about 10 lines per second are written; the skipped ones are lost on purpose.
     """
 
     def __init__(self, path: Path | None, *, keep: int) -> None:

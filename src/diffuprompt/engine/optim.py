@@ -23,7 +23,7 @@ class Optimiser:
     """One optimiser with its schedule; the defaults are the common recipe of the field.
 
     That recipe is Dassl's (CoOp, CoCoOp, MaPLe, PromptSRC): SGD, momentum 0.9, weight decay 5e-4
-    on every learnable, a rate that changes once an epoch as in `dassl_lr`.
+    on every learnable, a rate that changes once per epoch as in `dassl_lr`.
 
     Attributes:
         kind: "sgd" (with ``momentum``), "adam" (decay added to the gradient) or "adamw"

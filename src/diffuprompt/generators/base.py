@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.engine.device import moved
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.precision import Precision
 from diffuprompt.engine.progress import NULL, Progress
@@ -106,7 +107,7 @@ class PromptGenerator(nn.Module, ABC):
         """Return the noise ``(1, K)`` of one draw; that of draw 0 travels in the artifact."""
         if draw == 0:
             return self.noise
-        return torch.randn(self.noise.shape, generator=self._noise_stream(draw)).to(self.noise)
+        return moved(torch.randn(self.noise.shape, generator=self._noise_stream(draw)), self.noise)
 
     def _noise_stream(self, *draw: int) -> torch.Generator:
         """Name the noise by data set, seed and spec: slots of equal size differ by tower."""

@@ -37,8 +37,8 @@ class Problem:
         logits: scores of the N images under given prompts.
         initial: where each image starts, ``(N, F)``.
         labels: ``(N,)``.
-        lists: the classes that an image of each label is told apart from, ``(C, M)``, rows
-            ascending and holding the label; None for all classes.
+        lists: by label, the classes that enter the cross-entropy of its images, ``(C, M)``,
+            rows ascending and holding the label itself; None for all classes.
     """
 
     logits: Logits
@@ -85,7 +85,7 @@ def descend(
 
     Raises:
         TrainingError: prompts or cross-entropies become non-finite; names the image's index. That
-            is looked at once, after the last step: no step waits for an accelerator.
+            is checked once, after the last step: no step waits for an accelerator.
     """
     initial = problem.initial[index_B].detach()
     prompts = initial.clone().requires_grad_()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.diffusion.ema import Ema
+from diffuprompt.engine.device import moved, sent
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.precision import mixed
 from diffuprompt.engine.progress import NULL, Progress
@@ -61,9 +62,9 @@ class FitTask:
         self.ema.load_state(state["ema"])
 
     def index(self, epoch: int, step: int) -> Tensor:
-        """Return the positions ``(B,)`` of the step's images."""
+        """Return the positions ``(B,)`` of the step's images, on the host."""
         order = torch.randperm(len(self.target), generator=self.stream("order", epoch))
-        return order[step * self.batch : (step + 1) * self.batch].to(self.target.device)
+        return order[step * self.batch : (step + 1) * self.batch]
 
     def stream(self, *names: str | int) -> torch.Generator:
         """Return the generator's own random stream of one name."""
@@ -76,19 +77,21 @@ class FitTask:
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return L = CE + beta * own loss with its terms."""
         owner, config = self.owner, self.owner.fitting
-        index = self.index(epoch, step)
+        index, device = self.index(epoch, step), self.target.device
+        at = sent(index, device)
         stream = self.stream("noise", epoch, step)
-        target, initial = self.targets(index)
-        own = self.training_loss(target, index, stream)
+        target, initial = self.targets(at)
+        own = self.training_loss(target, at, stream)
         total = config.beta * own.loss
         terms = {owner.name: own.loss, **own.shown}
-        chosen = torch.arange(len(index), device=index.device)
+        chosen = torch.arange(len(index))
         if own.usable is not None:
-            chosen = chosen[own.usable]
+            chosen = chosen[own.usable]  # on the host, so that nobody waits for their number
         if config.ce_samples:
             chosen = chosen[: config.ce_samples]  # the order is random already
         if config.ce_weight and len(chosen):
-            guess = owner.normaliser.decode(own.guess[chosen], initial[chosen])
+            here = sent(chosen, device)
+            guess = owner.normaliser.decode(own.guess[here], initial[here])
             terms["ce"] = self.task_loss(guess, index[chosen])
             total = total + config.ce_weight * terms["ce"]
         return {"loss": total, **terms}
@@ -123,7 +126,7 @@ def blurred(features_BE: Tensor, size: float, stream: torch.Generator) -> Tensor
     """Return features with noise of ``size`` times their length."""
     if not size:
         return features_BE
-    drawn = torch.randn(features_BE.shape, generator=stream).to(features_BE)
+    drawn = moved(torch.randn(features_BE.shape, generator=stream), features_BE)
     length_B1 = features_BE.norm(dim=-1, keepdim=True)
     return features_BE + size * length_B1 * drawn * features_BE.shape[-1] ** -0.5
 

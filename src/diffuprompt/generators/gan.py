@@ -21,7 +21,7 @@ from diffuprompt.diffusion.attention import linear
 from diffuprompt.diffusion.condition import PiNetwork
 from diffuprompt.diffusion.token_codec import TokenGroup
 from diffuprompt.diffusion.transformer import TransformerConfig
-from diffuprompt.engine.device import moved
+from diffuprompt.engine.device import moved, sent
 from diffuprompt.engine.guard import Guard
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
@@ -170,7 +170,7 @@ class _GanTask(FitTask):
     def after_step(self, epoch: int, step: int) -> None:
         """Move the critic: hinge loss on the step's images, and now and then R1."""
         super().after_step(epoch, step)
-        index = self.index(epoch, step)
+        index = sent(self.index(epoch, step), self.target.device)
         real_BZ, features_BE = self.target[index], self.pairs.features[index]
         stream = self.stream("critic", epoch, step)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Joint training: V0, V*, pi and the network move together, by one backward pass a step.
+"""Joint training: V0, V*, pi and the network move together, by one backward pass per step.
 
 The literal reading of arXiv 2410.20164, sections 4.1 and 4.2: every step overfits its batch from
 the learner's present prompts, and L = CE + beta * L_diff updates learner and generator.

@@ -55,7 +55,7 @@ def overfit(
     what is finished is kept in files (`Shards`) and an interrupted run continues behind them.
 
     Args:
-        problem: the images, where they start, and what they are told apart from.
+        problem: the images, where their prompts start, and which classes enter their loss.
         config: how to overfit.
         lr: the step size; None is the configuration's, or a calibrated one.
         keep: steps after which prompts are returned as `Overfitted.iterates`.

@@ -22,6 +22,7 @@ from diffuprompt.diffusion.samplers import NEEDS_FIT, NEEDS_NOISE, get_sampler
 from diffuprompt.diffusion.sampling import Denoise, Sampler
 from diffuprompt.diffusion.schedule import make_schedule
 from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
+from diffuprompt.engine.device import sent
 from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
@@ -99,7 +100,7 @@ class PromptDiffusion(PromptGenerator):
         config, keep = self.config, None
         if config.drop_condition:
             drawn = torch.rand(len(z_BZ), generator=stream) >= config.drop_condition
-            keep = drawn.to(z_BZ.device)
+            keep = sent(drawn, z_BZ.device)
         out = denoising_loss(
             self.denoise(features_BE, stream, keep_B=keep),
             z_BZ,

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Shards:
-    """Results of single images under "index" and other names, a file for each stretch of time.
+    """Results of single images under "index" and other names, one file per stretch of time.
 
     A file holds the whole batches of at least ``save_every_s`` seconds: a kill costs no more work
     than that, and 16,000 images make a few dozen files, however fast they are computed. Files say
@@ -34,7 +34,7 @@ class Shards:
             folder: where files lie.
             key: names all that the results depend on; written into every file.
             tails: the shape of each tensor behind the axis of images.
-            every_s: seconds of work a file.
+            every_s: seconds of work per file.
         """
         self.folder, self.key, self.tails, self.every_s = folder, key, dict(tails), every_s
         self._parts: list[Part] = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-ROWS = 2048  # evenly spaced images that are looked at: their Gram matrix is decomposed
+ROWS = 2048  # evenly spaced images that are used: their Gram matrix is decomposed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

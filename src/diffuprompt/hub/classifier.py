@@ -49,7 +49,7 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names being told apart."""
+        """The names to choose from."""
         return self._classes.names
 
     def with_classes(self, names: Sequence[str]) -> Classifier:
@@ -128,7 +128,7 @@ class Classifier:
         if generator is None:
             raise ConfigError(
                 f"samples: this artifact holds the prompts of {self._artifact.learner.name} and no "
-                "generator, so there is one answer a picture; leave samples out, or train with "
+                "generator, so there is one answer per picture; leave samples out, or train with "
                 "--generator diffusion"
             )
         if not generator.num_noise:

@@ -36,11 +36,11 @@ from diffuprompt.learners.presets import (
     find_method,
     find_preset,
 )
+from diffuprompt.protocols.registry import PROTOCOLS
 
 GENERATORS = ("none", *KINDS)
 _GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
 PRECISIONS = ("fp32", "bf16")
-PROTOCOLS = ("auto", "base-to-new", "few-shot", "holdout")
 # what says where and how to compute, never what
 _ONLY_HERE = (
     "data_root",
@@ -71,7 +71,7 @@ class JobConfig:
     generator: str = "none"
     shots: int = 16
     seed: int = 1
-    protocol: Literal["auto", "base-to-new", "few-shot", "holdout"] = "auto"
+    protocol: str = "auto"
     preset: str = "auto"
     overrides: tuple[str, ...] = ()
     setting: str = ""
@@ -90,7 +90,7 @@ class JobConfig:
         for name, value, known in (
             ("learner", self.learner, learners),
             ("generator", self.generator, list(GENERATORS)),
-            ("protocol", self.protocol, list(PROTOCOLS)),
+            ("protocol", self.protocol, ["auto", *PROTOCOLS]),
             ("precision", self.precision, list(PRECISIONS)),
         ):
             if value not in known:
@@ -131,7 +131,7 @@ class Resolved:
     """Every value that a result depends on; written to ``run.json`` before anything is computed."""
 
     dataset: str
-    protocol: Literal["base-to-new", "few-shot", "holdout"]
+    protocol: str
     backbone: str
     learner: str
     generator: str

@@ -27,7 +27,7 @@ class TestSet:
         dataset: its name.
         subset: "base" or "new" half of the classes, or "all".
         root: where the paths of the images begin.
-        selection: the images and the names that are told apart.
+        selection: the images, and the class names to choose from.
         content: hash of pictures, labels and names.
     """
 

@@ -1,1 +1,1 @@
-"""Prompt learners, one method a file."""
+"""Prompt learners, one method per file."""

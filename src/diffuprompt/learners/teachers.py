@@ -1,4 +1,4 @@
-"""Text features of frozen CLIP that learned ones are held to, computed once per class list.
+"""Text features of frozen CLIP that learned ones are compared with, computed once per class list.
 
 Legend: C class, S sentence, E embedding.
 """

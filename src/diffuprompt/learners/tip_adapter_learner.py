@@ -56,7 +56,7 @@ class TipAdapter(Learner):
 
     @property
     def spec(self) -> PromptSpec:
-        """Nothing may be generated."""
+        """No prompts, so nothing can be generated."""
         return PromptSpec()
 
     def prompts(self, features_BE: Tensor) -> Prompts:

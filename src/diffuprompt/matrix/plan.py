@@ -26,7 +26,7 @@ class Planned:
 
     Attributes:
         asked: the job, and what of its run is scored.
-        prepared: the job with its data and backbone looked at.
+        prepared: the job, resolved and checked against its data and backbone.
         name: of the run: equal names are equal training results.
         needs: name of the run that trains the learner which this job takes over; None without one.
     """

@@ -42,7 +42,7 @@ class _Running:
     planned: Planned
     process: subprocess.Popen[bytes]
     log_file: Path
-    log_start: int  # bytes that earlier attempts have written
+    log_start: int  # bytes that earlier processes have written
     start: float = field(default_factory=time.monotonic)
 
 
@@ -205,7 +205,7 @@ def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
 def _last_error(r: _Running) -> str:
     """Return what a job said last, or its last word before it died silently.
 
-    Only what this attempt wrote counts: the file also holds earlier ones, which failed otherwise.
+    Only what this process wrote counts: the file also holds what earlier ones said.
     """
     code = r.process.returncode
     text = r.log_file.read_bytes()[r.log_start :].decode(errors="replace").strip()

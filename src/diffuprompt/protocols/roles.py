@@ -1,6 +1,6 @@
 """What a protocol decides: training images, and the parts of the test set that count.
 
-No label and no picture is looked at here.
+No label and no picture is read here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from diffuprompt.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Images with labels among ``classes``, which are told apart by these names."""
+    """Images with labels among ``classes``, the names to choose from."""
 
     items: tuple[Item, ...]
     classes: tuple[str, ...]

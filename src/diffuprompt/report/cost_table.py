@@ -60,7 +60,7 @@ def cost_table(records: Sequence[Record]) -> Table:
         "peak MiB",
     )
     caption = (
-        "Wall seconds by stage and other costs, each the mean over seeds. Milliseconds an image, "
+        "Wall seconds by stage and other costs, each the mean over seeds. Milliseconds per image, "
         "in batches: making its prompts, and scoring it with them, with the prompt-free image "
         "features at hand; images/s counts both."
     )

@@ -20,6 +20,7 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.augment import get_augment
 from diffuprompt.data.images import View, iterate
 from diffuprompt.data.manifest import Item
+from diffuprompt.engine.device import sent
 from diffuprompt.engine.progress import NULL, Progress, Tally
 from diffuprompt.engine.seeds import python_stream
 from diffuprompt.errors import CheckpointError
@@ -101,7 +102,7 @@ class FeatureStore:
             if rows is None:
                 rows = self._shard(items[start : start + SHARD], view)[inside]
             found.update(zip(places, rows, strict=True))
-        return torch.stack([found[p] for p in positions]).to(self.clip.device)
+        return sent(torch.stack([found[p] for p in positions]), self.clip.device)
 
     def warm(self, items: Sequence[Item], view: int | None = None) -> None:
         """Compute what is not cached yet, so that later rows are only read."""
@@ -182,7 +183,7 @@ class FeatureStore:
         for batch in iterate(items, self.root, maker, self.batch_size, self.workers):
             assert batch.pixels is not None
             with torch.inference_mode():
-                features = self.clip.vision(batch.pixels.to(self.clip.device)).float().cpu()
+                features = self.clip.vision(sent(batch.pixels, self.clip.device)).float().cpu()
             self._check(features, [items[int(i)] for i in batch.index])
             yield features
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.data.images import ImageBatch
+from diffuprompt.engine.device import sent
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.descent import Logits
 from diffuprompt.generators.label_space import union
@@ -69,7 +70,7 @@ def learner_logits(learner: Learner, images: ImageSet) -> Logits:
         prompts, text, classes = learner.spec.unpack(flat_BF), fixed_text(), images.classes
         if classes_M is not None:
             classes = classes.select(classes_M.tolist())
-            text = None if text is None else text[:, classes_M]
+            text = None if text is None else text[:, sent(classes_M, text.device)]
         return learner.logits(batch_of(index_B), classes, prompts, text)
 
     return logits
@@ -82,15 +83,18 @@ def task_loss(learner: Learner, images: ImageSet, *, num_classes: int, seed: int
     that number. They are drawn from (seed, images of the batch), so from other classes whenever
     the training order brings other images together, and from the same ones when a run resumes.
     """
-    logits, labels, count = learner_logits(learner, images), images.labels, len(images.classes)
+    logits, count = learner_logits(learner, images), len(images.classes)
+    labels = images.labels.cpu()  # what decides sizes stays on the host, where nobody waits
 
     def loss(flat_BF: Tensor, index_B: Tensor) -> Tensor:
-        target = labels[index_B]
+        target = labels[index_B.cpu()]
         if not 0 < num_classes < count:
-            return functional.cross_entropy(logits(flat_BF, index_B), target)
-        stream = torch_stream(seed, "task-loss", *index_B.tolist())
-        classes = union(target, count, num_classes, stream)
-        scores = logits(flat_BF, index_B, classes)
-        return functional.cross_entropy(scores, torch.searchsorted(classes, target))
+            scores = logits(flat_BF, index_B)
+        else:
+            stream = torch_stream(seed, "task-loss", *index_B.tolist())
+            classes = union(target, count, num_classes, stream)
+            scores = logits(flat_BF, index_B, classes)
+            target = torch.searchsorted(classes, target)
+        return functional.cross_entropy(scores, sent(target, scores.device))
 
     return loss

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from diffuprompt.data.images import iterate
 from diffuprompt.data.manifest import Item
+from diffuprompt.engine.device import sent
 from diffuprompt.stages.features import FeatureStore
 
 SHARD = 64  # pictures per file
@@ -77,7 +78,7 @@ class GridStore:
             found[position] = grid
             if keep and self.store.budget.take(grid.nbytes):
                 self._kept[keys[position]] = grid
-        return torch.stack([found[p] for p in positions]).to(self.store.clip.device)
+        return sent(torch.stack([found[p] for p in positions]), self.store.clip.device)
 
     def _memory_key(self, item: Item, view: int | None) -> tuple[str, str, int | None]:
         return (item.path, self.store.hashes([item])[0], view)
@@ -92,7 +93,7 @@ class GridStore:
                 yield int(batch.index[0]), batch.pixels[0]
                 continue
             with torch.no_grad():
-                grid = clip.vision.stem(batch.pixels.to(clip.device))[0]
+                grid = clip.vision.stem(sent(batch.pixels, clip.device))[0]
             yield int(batch.index[0]), grid.cpu().contiguous()
 
     def _stored(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Grids:

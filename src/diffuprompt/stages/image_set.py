@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffuprompt.data.images import ImageBatch, Needs
 from diffuprompt.data.manifest import Item
+from diffuprompt.engine.device import sent
 from diffuprompt.learners.classes import Classes
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
@@ -50,7 +51,7 @@ class ImageSet:
     def rows(self, index: Tensor) -> Tensor:
         """Features ``(B, E)`` of the test view at positions ``(B,)``, with a batch's memory."""
         if "features" in self.__dict__:
-            return self.features[index]
+            return self.features[sent(index, self.features.device)]
         return self.store.rows(self.items, index.tolist(), None)
 
     def batch(
@@ -72,14 +73,15 @@ class ImageSet:
             keep: whether the view will be asked for in other epochs.
         """
         features = grid = other = None
+        at = sent(index, self.labels.device)
         if needs.features:
-            features = self.rows(index) if view is None else self.view(view, keep=keep)[index]
+            features = self.rows(index) if view is None else self.view(view, keep=keep)[at]
         if needs.second and second is not None:
-            other = self.view(second, keep=keep)[index]
+            other = self.view(second, keep=keep)[at]
         if needs.grid:
             assert self.grids is not None, "this image set was made without grids"
             grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
-        return ImageBatch(None, self.labels[index], index, features, grid, other)
+        return ImageBatch(None, self.labels[at], at, features, grid, other)
 
     def warm(self, needs: Needs) -> None:
         """Compute or read what does not depend on prompts, of the test view, ahead of time."""

@@ -56,7 +56,7 @@ def control_prompts(
     Args:
         name: "regression", "shuffled" (the condition of another image of the test set), "noise"
             (of none), "nearest" or "mean".
-        generator: what the control is held against.
+        generator: what the control is compared with.
         images: the test set.
         pairs: returns the training images with V*, for "nearest" and "mean" only.
         seed: of the order and of the noise.

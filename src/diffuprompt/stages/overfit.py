@@ -121,7 +121,7 @@ def with_batch(
 
 
 def class_lists(config: OverfitConfig, learner: Learner, images: ImageSet) -> Tensor | None:
-    """Return ``(C, M)``: the classes that images of each label are told apart from; None: all."""
+    """Return ``(C, M)``: by label, the classes that enter the loss of its images; None: all."""
     count = len(images.classes)
     if not 0 < config.negatives < count - 1:
         return None

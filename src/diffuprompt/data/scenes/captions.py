@@ -88,7 +88,7 @@ def background_phrase(background: Background, rng: Random) -> str:
 
 
 def _phrases(objects: Sequence[SceneObject], rng: Random, keep: float) -> list[str]:
-    """One phrase an object, equal looks counted together."""
+    """One phrase per object, equal looks counted together."""
     groups: dict[str, list[SceneObject]] = {}
     for item in objects:
         groups.setdefault(item.name, []).append(item)

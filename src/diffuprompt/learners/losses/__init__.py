@@ -1,1 +1,1 @@
-"""Terms that are added to the cross-entropy, one idea a file."""
+"""Terms that are added to the cross-entropy, one idea per file."""

@@ -113,7 +113,7 @@ def sweep_part(section: Section, sweep: Sweep) -> SectionPart:
         name=f"sweep-{what.replace(' ', '-')}-{slug}",
         alt=f"{learner_name(learner)} + diffusion on {setting.dataset} over {what}",
         x=what,
-        cost="milliseconds an image" if evaluations else "overfitting, seconds",
+        cost="milliseconds per image" if evaluations else "overfitting, seconds",
         log_x=evaluations,
         lines={metric_name(m): _line(sweep.points, m) for m in section.metrics},
         costs={name: series for name, series in costs.items() if series},
@@ -153,7 +153,7 @@ def _table(section: Section, sweep: Sweep) -> Table:
     seeds = ", ".join(map(str, next(iter(points.values())).seeds))
     columns = (what, *(metric_name(m) for m in metrics), "overfit s", "generate ms", "classify ms")
     zero = " Zero iterations are the learner's own prompts." if 0 in points else ""
-    caption = f"Mean ± standard deviation over seeds {seeds}; milliseconds an image.{zero}"
+    caption = f"Mean ± standard deviation over seeds {seeds}; milliseconds per image.{zero}"
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 

@@ -124,6 +124,6 @@ def rivals_table(gain: Gain, rivals: Sequence[Row]) -> Table:
     )
     caption = (
         "The same learner, overfitted prompts and training budget under every generator. Paired "
-        "differences in points with 95 % bootstrap intervals; milliseconds an image."
+        "differences in points with 95 % bootstrap intervals; milliseconds per image."
     )
     return Table(columns=columns, rows=tuple(rows), caption=caption)
