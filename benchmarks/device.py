@@ -33,6 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import diffuprompt.engine.guard as guard
 from benchmarks.text_path import NAME_LENGTHS, Ids
 from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.model import Clip
@@ -40,7 +41,6 @@ from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine import guard
 from diffuprompt.engine.device import environment, pick
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
@@ -48,7 +48,7 @@ from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.fitting import FitTask
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.classes import Classes

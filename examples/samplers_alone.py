@@ -14,7 +14,7 @@ from torch import Tensor
 from diffuprompt.diffusion.grids import make_grid
 from diffuprompt.diffusion.samplers import get_sampler
 from diffuprompt.diffusion.sampling import Counted
-from diffuprompt.diffusion.schedule import linear
+from diffuprompt.diffusion.schedule import make_schedule
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 MEANS, STD = torch.tensor([-1.0, 1.5], dtype=torch.float64), 0.4
@@ -51,7 +51,9 @@ def main() -> None:
         row = f"{name:<12}"
         for nfe in COUNTS:
             counted = Counted(denoise)
-            sigmas = make_grid("log_snr", nfe, linear(), sigma_max=START)  # and a final 0
+            sigmas = make_grid(
+                "log_snr", nfe, make_schedule("linear"), sigma_max=START
+            )  # and a final 0
             end = get_sampler(name)(counted, start, sigmas)
             assert counted.nfe == nfe
             row += f"{float((end - exact).square().mean().sqrt()):>10.4f}"

@@ -20,7 +20,7 @@ from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepare import Prepared, image_set, prepare
+from diffuprompt.jobs.prepared import Prepared, image_set, prepare
 from diffuprompt.learners.base import Learner
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.image_set import ImageSet

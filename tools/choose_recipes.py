@@ -20,9 +20,9 @@ from diffuprompt.engine.device import cores
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.matrix.plan import plan
+from diffuprompt.matrix.planning import plan
 from diffuprompt.matrix.run import run_matrix
-from diffuprompt.studies.plug_in import design
+from diffuprompt.studies.plug_in.design import LEARNERS as IN_STUDY
 
 Settings = tuple[str, ...]  # overrides; none are the recipe as it is
 
@@ -65,7 +65,7 @@ PLAIN = Evaluation(controls="none")
 
 def jobs(args: argparse.Namespace) -> list[MatrixJob]:
     """Return the recipe of every learner and generator that was asked for, and its settings."""
-    grids = {"none": LEARNERS, "diffusion": dict.fromkeys(design.LEARNERS, DIFFUSION)}
+    grids = {"none": LEARNERS, "diffusion": dict.fromkeys(IN_STUDY, DIFFUSION)}
     found = []
     for generator in args.generators:
         for learner, settings in _grid(grids[generator], args):
@@ -96,9 +96,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="photo-clip-lite")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument(
-        "--learners", nargs="+", choices=list(LEARNERS), default=list(design.LEARNERS)
-    )
+    parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), default=list(IN_STUDY))
     names = ("none", "diffusion")
     parser.add_argument("--generators", nargs="+", choices=names, default=list(names))
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/holdout"))

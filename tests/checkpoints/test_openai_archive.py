@@ -29,7 +29,7 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.jobs import prepare as preparing
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepare import prepare
+from diffuprompt.jobs.prepared import prepare
 
 pytest.importorskip("transformers")
 

@@ -20,7 +20,7 @@ from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.fitting import fit
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner

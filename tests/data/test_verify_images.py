@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from diffuprompt.data.manifest import Item, Manifest
-from diffuprompt.data.verify import verify
+from diffuprompt.data.problems import verify
 
 
 def make(root: Path) -> Manifest:

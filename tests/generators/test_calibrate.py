@@ -12,7 +12,7 @@ from tests.generators.toy import Counting, bowl_problem, problem_of, softmax_pro
 from diffuprompt.errors import CheckpointError
 from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 
 
 def drop(problem, config, lr):

@@ -20,7 +20,7 @@ from diffuprompt.generators.config import FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.fitting import fit, make_task
 from diffuprompt.generators.normalise import NORMALISERS, make_normaliser
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.spectrum import measure
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.predictive import predictive

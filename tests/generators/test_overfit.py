@@ -17,8 +17,8 @@ from torch import Tensor
 from diffuprompt.errors import ConfigError, TrainingError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
-from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.learners.classes import Classes
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 

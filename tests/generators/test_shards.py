@@ -12,7 +12,7 @@ from tests.generators.toy import Counting, problem_of, softmax_problem
 from diffuprompt.engine.files import read_tensors, write_tensors
 from diffuprompt.errors import CheckpointError
 from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.shards import Shards
 
 LISTS = torch.tensor([[0, 1], [1, 2], [2, 3], [0, 3]])

@@ -13,7 +13,7 @@ from tests.world import asked, opened
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.job import JobConfig, Resolved, command, resolve
-from diffuprompt.jobs.prepare import prepare
+from diffuprompt.jobs.prepared import prepare
 
 
 def resolved(**values: Any) -> Resolved:

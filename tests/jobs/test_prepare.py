@@ -19,10 +19,10 @@ from diffuprompt.data.sources import open_dataset
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.jobs import prepare as module
-from diffuprompt.jobs.prepare import Prepared, prepare
+from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.train import folder_of, train_job
 from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.matrix.plan import plan
+from diffuprompt.matrix.planning import plan
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.flat_prompts import own_of, own_prompts
 from diffuprompt.stages.image_set import ImageSet

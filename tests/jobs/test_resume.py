@@ -20,7 +20,7 @@ import diffuprompt
 from diffuprompt.engine import files
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepare import prepare
+from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.run_folder import RunFolder
 from diffuprompt.jobs.train import train_job
 from diffuprompt.runs.store import Store

@@ -19,7 +19,7 @@ from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepare import prepare
+from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.jobs.train import train_job
 from diffuprompt.learners.methods import METHODS

@@ -25,16 +25,16 @@ from diffuprompt.cli.study_plug_in import Args as StudyArgs
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.prepare import Sources, prepare
+from diffuprompt.jobs.prepared import Sources, prepare
 from diffuprompt.jobs.train import run_of, train_job
 from diffuprompt.matrix import run as matrix
 from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.matrix.plan import Planned, plan
+from diffuprompt.matrix.planning import Planned, plan
 from diffuprompt.matrix.run import run_matrix
 from diffuprompt.record import Record, Variant, read_record
-from diffuprompt.studies.base_to_new import base_to_new
+from diffuprompt.studies.base_to_new import base_to_new_jobs
 from diffuprompt.studies.plug_in.design import FOCUS, NFE
-from diffuprompt.studies.plug_in.jobs import plug_in
+from diffuprompt.studies.plug_in.jobs import plug_in_jobs
 from diffuprompt.studies.shared import Shared
 
 STAND_IN = """
@@ -112,11 +112,11 @@ def test_plan_drops_repeats_and_puts_learners_first(
 
 def test_study_names_every_learner_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"(?s)cocop: .*'cocoop'.*map: "):
-        base_to_new(Shared(data="scenes"), ["cocop", "map", "coop"], [1, 2])
+        base_to_new_jobs(Shared(data="scenes"), ["cocop", "map", "coop"], [1, 2])
 
 
 def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
-    jobs = plug_in(
+    jobs = plug_in_jobs(
         Shared(data="scenes"), learners=("coop", "cocoop"), seeds=(1, 2), generators=("diffusion",)
     )
     methods = [(j.job.learner, j.job.generator, j.job.setting) for j in jobs if j.job.seed == 1]
@@ -128,17 +128,17 @@ def test_plug_in_study_holds_rivals_and_sweeps_of_its_focus_only() -> None:
     assert [j.evaluation.nfe for j in jobs[2:4]] == [(), NFE]
     assert jobs[-1].job.overrides == ("overfit.steps=10",)
     with pytest.raises(ConfigError, match=r"--sweep-for.*\['coop'\].*\['vpt'\]"):
-        plug_in(
+        plug_in_jobs(
             Shared(data="scenes"), learners=("coop",), seeds=(1,), generators=("diffusion",),
             rivals_for=(), sweep_for=("vpt",),
         )  # fmt: skip
     with pytest.raises(ConfigError, match=r"--steps: expected at least 1, got \[0, 2\]"):
-        plug_in(
+        plug_in_jobs(
             Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
             steps=(0, 2),
         )  # fmt: skip
     assert StudyArgs().rivals_for == StudyArgs().sweep_for == FOCUS
-    few = plug_in(
+    few = plug_in_jobs(
         Shared(data="scenes"), learners=("cocoop",), seeds=(1,), generators=("diffusion",),
         steps=(2, 7), controls="basic",
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_a_step_of_the_sweep_that_is_the_default_is_the_main_run(
 ) -> None:
     monkeypatch.chdir(world)
     shared = Shared(data="colours", backbone="./clip", shots=3)
-    jobs = plug_in(shared, learners=("cocoop",), seeds=(1,), generators=("diffusion",))
+    jobs = plug_in_jobs(shared, learners=("cocoop",), seeds=(1,), generators=("diffusion",))
     found = plan(jobs)
     settings = {p.job.setting for p in found}
     assert len(found) == len(jobs) - 1

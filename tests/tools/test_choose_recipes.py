@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tools import choose_recipes
 
-from diffuprompt.matrix.plan import plan
+from diffuprompt.matrix.planning import plan
 from diffuprompt.studies.plug_in import design
 
 

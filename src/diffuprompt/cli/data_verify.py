@@ -35,8 +35,8 @@ class Args:
 def run(args: Args) -> int:
     """Print the counts, then every problem; 3 when one is an error, 0 with warnings only."""
     from diffuprompt.cli.console import console_progress
+    from diffuprompt.data.problems import verify
     from diffuprompt.data.sources import open_dataset
-    from diffuprompt.data.verify import verify
 
     manifest = open_dataset(args.data, root=args.data_root, check=False)  # verify does
     print(counts(manifest), flush=True)

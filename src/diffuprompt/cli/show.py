@@ -12,7 +12,7 @@ from diffuprompt.cli.parse import Positional
 from diffuprompt.errors import ConfigError, near_miss
 
 if TYPE_CHECKING:
-    from diffuprompt.learners.presets import Preset
+    from diffuprompt.learners.method import Preset
 
 EXAMPLES = """
 diffuprompt show presets promptsrc/base-to-new

@@ -85,7 +85,7 @@ def carry_out(jobs: Sequence[MatrixJob], args: StudyArgs, study: str) -> int:
     """
     from diffuprompt.cli.console import table
     from diffuprompt.engine.device import cores
-    from diffuprompt.matrix.plan import plan
+    from diffuprompt.matrix.planning import plan
     from diffuprompt.matrix.run import run_matrix
 
     planned = plan(jobs)

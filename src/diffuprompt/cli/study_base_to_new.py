@@ -29,7 +29,7 @@ def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = shared(args)
     from diffuprompt.learners.methods import METHODS
-    from diffuprompt.studies.base_to_new import base_to_new
+    from diffuprompt.studies.base_to_new import base_to_new_jobs
 
-    jobs = base_to_new(common, args.learners or tuple(METHODS), args.seeds)
+    jobs = base_to_new_jobs(common, args.learners or tuple(METHODS), args.seeds)
     return carry_out(jobs, args, f"base-to-new-{Path(args.data).name}")

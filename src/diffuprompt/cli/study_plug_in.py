@@ -48,7 +48,7 @@ def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
     from diffuprompt.jobs.job import GENERATORS
-    from diffuprompt.studies.plug_in.jobs import plug_in
+    from diffuprompt.studies.plug_in.jobs import plug_in_jobs
     from diffuprompt.studies.plug_in.summary import FILE, update_summary
 
     learners = args.learners or LEARNERS
@@ -57,7 +57,7 @@ def run(args: Args) -> int:
         names if names != FOCUS else tuple(name for name in FOCUS if name in learners)
         for names in (args.rivals_for, args.sweep_for)
     ]
-    jobs = plug_in(
+    jobs = plug_in_jobs(
         common,
         learners=learners,
         seeds=args.seeds,

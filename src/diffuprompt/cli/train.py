@@ -110,7 +110,7 @@ def run(args: Args) -> int:
 
 def describe(config: JobConfig, progress: Progress) -> str:
     """Open the data and the backbone, and return the job as it would be run, one value per line."""
-    from diffuprompt.jobs.prepare import prepare
+    from diffuprompt.jobs.prepared import prepare
     from diffuprompt.jobs.train import folder_of
 
     prepared = prepare(config, progress)

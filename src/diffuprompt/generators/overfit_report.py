@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.generators.descent import Problem
-from diffuprompt.generators.overfit import Overfitted
+from diffuprompt.generators.overfitting import Overfitted
 
 SAMPLE, BATCH = 128, 32
 

@@ -17,7 +17,7 @@ from diffuprompt.engine.progress import NULL, Progress
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.prepare import Prepared, prepare
+from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
 from diffuprompt.jobs.scoring import Scoring

@@ -26,11 +26,10 @@ from diffuprompt.jobs.overrides import (
     apply_overrides,
 )
 from diffuprompt.jobs.upgrade import upgrade_config
+from diffuprompt.learners.method import Preset, TrainConfig
 from diffuprompt.learners.methods import DEFAULT, METHODS
 from diffuprompt.learners.options import Options, changed, settable
 from diffuprompt.learners.presets import (
-    Preset,
-    TrainConfig,
     automatic_preset,
     epochs_for_shots,
     find_method,

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
 from diffuprompt.generators.settings import find_settings
+from diffuprompt.learners.method import TrainConfig
 from diffuprompt.learners.options import settable
-from diffuprompt.learners.presets import TrainConfig, find_method
+from diffuprompt.learners.presets import find_method
 
 Sections = dict[str, dict[str, Any]]
 SECTIONS: dict[str, type] = {

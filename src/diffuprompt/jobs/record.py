@@ -9,7 +9,7 @@ from torch import nn
 from diffuprompt.engine.device import environment, peak_memory_mib
 from diffuprompt.hub.artifact import Artifact
 from diffuprompt.jobs.job import command
-from diffuprompt.jobs.prepare import Prepared
+from diffuprompt.jobs.prepared import Prepared
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.record import Job, Record, Score, Variant
 from diffuprompt.stages.bench import Bench

@@ -34,7 +34,7 @@ class Run:
     Attributes:
         job: as asked, with paths that lead there from everywhere on this machine.
         resolved: every value that the results depend on.
-        inputs: by content, as `jobs.prepare.Prepared.inputs`; of a run of 0.1 its hashes of
+        inputs: by content, as `jobs.prepared.Prepared.inputs`; of a run of 0.1 its hashes of
             "manifest", "subset", "backbone" (weights alone) and "preprocess".
         keys: stage name -> key; empty for a run of 0.1.
         old_inputs: what a run of 0.1 would say of the same inputs; not part of the file.

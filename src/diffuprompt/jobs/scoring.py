@@ -11,7 +11,7 @@ from diffuprompt.generators.config import KINDS
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.artifact import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
-from diffuprompt.jobs.prepare import Prepared, image_set
+from diffuprompt.jobs.prepared import Prepared, image_set
 from diffuprompt.jobs.run_folder import Run
 from diffuprompt.jobs.test_sets import TestSet
 from diffuprompt.learners.base import Learner

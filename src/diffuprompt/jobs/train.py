@@ -17,7 +17,7 @@ from diffuprompt.generators.types import PromptPairs
 from diffuprompt.hub.artifact import save_artifact
 from diffuprompt.jobs.chain import Chain
 from diffuprompt.jobs.job import JobConfig, Resolved
-from diffuprompt.jobs.prepare import Prepared, prepare
+from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.learners.base import Learner
 from diffuprompt.runs.store import StageFolder

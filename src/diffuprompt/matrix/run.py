@@ -17,7 +17,7 @@ from typing import IO
 from diffuprompt.engine.files import write_bytes
 from diffuprompt.engine.progress import format_seconds
 from diffuprompt.jobs.run_folder import job_to_json
-from diffuprompt.matrix.plan import Planned
+from diffuprompt.matrix.planning import Planned
 from diffuprompt.matrix.worker import ERROR
 from diffuprompt.record import read_record
 

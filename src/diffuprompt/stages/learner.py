@@ -8,7 +8,7 @@ from typing import Any
 from diffuprompt.engine.device import peak_memory_mib
 from diffuprompt.engine.loop import train
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.presets import TrainConfig
+from diffuprompt.learners.method import TrainConfig
 from diffuprompt.runs.stage import Stage
 from diffuprompt.runs.store import StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench

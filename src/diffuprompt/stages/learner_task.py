@@ -13,7 +13,7 @@ from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.learners.base import Learner
-from diffuprompt.learners.presets import TrainConfig
+from diffuprompt.learners.method import TrainConfig
 from diffuprompt.stages.image_set import ImageSet
 
 

@@ -22,7 +22,7 @@ from diffuprompt.generators.controls import (
     shuffled_order,
 )
 from diffuprompt.generators.descent import Problem
-from diffuprompt.generators.overfit import overfit
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner
 from diffuprompt.stages import score

@@ -19,8 +19,8 @@ from diffuprompt.engine.files import write_json
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.label_space import Confusion
-from diffuprompt.generators.overfit import overfit
 from diffuprompt.generators.overfit_report import overfit_statistics
+from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.spectrum import measure
 from diffuprompt.generators.types import PromptPairs
 from diffuprompt.learners.base import Learner

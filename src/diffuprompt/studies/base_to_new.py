@@ -8,7 +8,7 @@ from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.studies.shared import Asked, Shared, make_jobs
 
 
-def base_to_new(
+def base_to_new_jobs(
     shared: Shared, learners: Sequence[str], seeds: Sequence[int]
 ) -> tuple[MatrixJob, ...]:
     """Return every learner with every seed, seed by seed, so that early results cover all.

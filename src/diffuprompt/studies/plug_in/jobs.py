@@ -12,7 +12,7 @@ from diffuprompt.studies.plug_in.design import DIFFUSION, FOCUS, NFE, STEPS
 from diffuprompt.studies.shared import Asked, Shared, make_jobs
 
 
-def plug_in(
+def plug_in_jobs(
     shared: Shared,
     *,
     learners: Sequence[str],

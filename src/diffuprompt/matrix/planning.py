@@ -12,7 +12,7 @@ from pathlib import Path
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import ConfigError, DiffupromptError
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepare import Prepared, Sources, prepare
+from diffuprompt.jobs.prepared import Prepared, Sources, prepare
 from diffuprompt.jobs.run_folder import RunFolder
 from diffuprompt.jobs.test_sets import missing, own_test_sets
 from diffuprompt.jobs.train import folder_of, run_of
