@@ -35,25 +35,21 @@ from torch import Tensor
 
 import diffuprompt.engine.guard as guard
 from benchmarks.text_path import NAME_LENGTHS, Ids
-from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.device import environment, pick
-from diffuprompt.engine.loop import train
-from diffuprompt.engine.optim import Optimiser
-from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import DiffusionConfig, FitConfig, OverfitConfig
-from diffuprompt.generators.descent import Problem, descend
-from diffuprompt.generators.fitting import FitTask
-from diffuprompt.generators.overfitting import overfit
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.cocoop_learner import CoCoOp
-from diffuprompt.learners.methods.cocoop import CoCoOpOptions
+from diffuprompt.clip import Clip, ClipConfig, PromptedTokens, TextConfig, TextPlan, VisionConfig
+from diffuprompt.data import ImageBatch, Preprocess
+from diffuprompt.engine import Optimiser, environment, pick, torch_stream, train
+from diffuprompt.generators import (
+    DiffusionConfig,
+    FitConfig,
+    FitTask,
+    OverfitConfig,
+    Problem,
+    PromptDiffusion,
+    PromptPairs,
+    descend,
+    overfit,
+)
+from diffuprompt.learners import Classes, CoCoOp, CoCoOpOptions
 
 TOLERANCE = 1e-4  # of the largest entry, in fp32
 SAMPLES = 1e-3  # five evaluations and float32 times carry rounding further

@@ -33,17 +33,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.text_path import Ids, class_names
-from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.model import Clip
-from diffuprompt.data.images import ImageBatch
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import DiffusionConfig, FitConfig
-from diffuprompt.generators.prompt_diffusion import PromptDiffusion
-from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.cocoop_learner import CoCoOp
-from diffuprompt.learners.methods.cocoop import CoCoOpOptions
+from diffuprompt.checkpoints import Tokenizer
+from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
+from diffuprompt.data import ImageBatch, Preprocess
+from diffuprompt.engine import torch_stream
+from diffuprompt.generators import DiffusionConfig, FitConfig, PromptDiffusion
+from diffuprompt.learners import Classes, CoCoOp, CoCoOpOptions
 
 BATCH, NFE = 32, 5
 SETTINGS: dict[str, dict[str, Any]] = {

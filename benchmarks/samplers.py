@@ -34,15 +34,21 @@ from torch import Tensor
 
 from benchmarks.sampler_page import Table, chart
 from benchmarks.worlds import gaussian_denoiser, mixture_denoiser, mixture_flow, mixture_std
-from diffuprompt.diffusion.amed import plan
-from diffuprompt.diffusion.amed_fit import AmedFit, fit_amed
-from diffuprompt.diffusion.amed_predictor import AmedPredictor
-from diffuprompt.diffusion.grids import GRIDS, make_grid
-from diffuprompt.diffusion.samplers import NEEDS_NOISE, SAMPLERS
-from diffuprompt.diffusion.sampling import Counted, Denoise, Sampler
-from diffuprompt.diffusion.schedule import make_schedule
-from diffuprompt.engine.files import write_text
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import (
+    GRIDS,
+    NEEDS_NOISE,
+    SAMPLERS,
+    AmedFit,
+    AmedPredictor,
+    Counted,
+    Denoise,
+    Sampler,
+    fit_amed,
+    make_grid,
+    make_schedule,
+    plan,
+)
+from diffuprompt.engine import torch_stream, write_text
 
 NFES = (3, 4, 5, 6, 8, 12, 20)
 CHECKED, BETWEEN = (0.25, 0.5, 1.0, 2.0), (0.35, 0.7, 1.4)

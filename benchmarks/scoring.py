@@ -25,25 +25,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch, Needs
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.device import peak_memory_mib
-from diffuprompt.engine.progress import NULL
-from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.options import Options
+from diffuprompt.clip import Clip, ClipConfig, PromptedTokens, TextConfig, TextPlan, VisionConfig
+from diffuprompt.data import ImageBatch, Needs, Preprocess
+from diffuprompt.engine import NULL, peak_memory_mib
+from diffuprompt.generators import OverfitConfig, PromptPairs
+from diffuprompt.learners import Classes, Learner, Options
 from diffuprompt.prompts import Prompts, PromptSpec, Slot, TowerPrompts
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import Store
-from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.makers import control_prompts, oracle_prompts
-from diffuprompt.stages.score import Ask, Maker, scored
+from diffuprompt.runs import Stage, Store
+from diffuprompt.stages import Ask, Bench, Maker, control_prompts, oracle_prompts, scored
 
 SIZES = (1_000, 50_000)
 LAYERS, LENGTH, TEXT, VISION = 9, 4, 512, 768  # of PromptSRC on ViT-B/16

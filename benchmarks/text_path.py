@@ -21,9 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.config import TextConfig
-from diffuprompt.clip.text import TextPlan, TextTower
-from diffuprompt.clip.tokens import PromptedTokens, class_tokens
+from diffuprompt.clip import PromptedTokens, TextConfig, TextPlan, TextTower, class_tokens
 
 SAMPLES, NUM_CTX, WIDTH, LAYERS = 4, 4, 512, 12
 NAME_LENGTHS = [1] * 42 + [2] * 30 + [3] * 14 + [4] * 8 + [5] * 4 + [6] * 2

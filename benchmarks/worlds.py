@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffuprompt.diffusion.sampling import Denoise
-from diffuprompt.diffusion.targets import per_row
+from diffuprompt.diffusion import Denoise, per_row
 
 WEIGHTS, MEANS, STD = (0.3, 0.7), (-1.0, 1.5), 0.4  # the mixture of the reference vectors
 _BISECTIONS = 60  # of an interval below 10^4: to 1e-14

@@ -11,10 +11,7 @@ sampler ends and where that flow does, by evaluations of the denoiser.
 import torch
 from torch import Tensor
 
-from diffuprompt.diffusion.grids import make_grid
-from diffuprompt.diffusion.samplers import get_sampler
-from diffuprompt.diffusion.sampling import Counted
-from diffuprompt.diffusion.schedule import make_schedule
+from diffuprompt.diffusion import Counted, get_sampler, make_grid, make_schedule
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
 MEANS, STD = torch.tensor([-1.0, 1.5], dtype=torch.float64), 0.4

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from diffuprompt.data.scenes import Look, single
+from diffuprompt.data import Look, single
 
 CLASSES = ("red star", "green star", "blue circle", "yellow circle", "black heart", "green heart")
 PICTURES = 12  # per class; a part of them become the test images

@@ -12,9 +12,7 @@ from pathlib import Path
 from setting import draw_pictures, run_in_folder
 
 from diffuprompt import Classifier
-from diffuprompt.jobs.evaluate import evaluate_run
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.train import train_job
+from diffuprompt.jobs import JobConfig, evaluate_run, train_job
 from diffuprompt.record import read_record
 
 

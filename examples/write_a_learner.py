@@ -13,15 +13,18 @@ from pathlib import Path
 from setting import draw_pictures, run_in_folder
 from torch import Tensor
 
-from diffuprompt.data.images import Needs
-from diffuprompt.jobs.evaluate import evaluate_run
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.train import train_job
-from diffuprompt.learners.losses.step import Step, Term
-from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.methods import register
-from diffuprompt.learners.prompt_learner import PromptLearner
-from diffuprompt.learners.prompt_options import PromptOptions
+from diffuprompt.data import Needs
+from diffuprompt.jobs import JobConfig, evaluate_run, train_job
+from diffuprompt.learners import (
+    Method,
+    Preset,
+    PromptLearner,
+    PromptOptions,
+    Step,
+    Term,
+    TrainConfig,
+    register,
+)
 from diffuprompt.record import read_record
 
 

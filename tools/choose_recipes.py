@@ -16,13 +16,10 @@ import logging
 import sys
 from pathlib import Path
 
-from diffuprompt.engine.device import cores
-from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.matrix.planning import plan
-from diffuprompt.matrix.run import run_matrix
-from diffuprompt.studies.plug_in.design import LEARNERS as IN_STUDY
+from diffuprompt.engine import cores
+from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.matrix import MatrixJob, plan, run_matrix
+from diffuprompt.studies import LEARNERS as IN_STUDY
 
 Settings = tuple[str, ...]  # overrides; none are the recipe as it is
 

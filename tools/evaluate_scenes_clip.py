@@ -17,9 +17,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel
 
-from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.data.scenes import STYLES, caption, held_out, materialise, scene
-from diffuprompt.data.scenes.dataset import parse_look
+from diffuprompt.checkpoints import Tokenizer
+from diffuprompt.data import STYLES, caption, held_out, materialise, parse_look, scene
 from tools.scenes_batches import SIDE
 from tools.train_scenes_clip import pixel_values, token_ids
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from diffuprompt.data.scenes import (
+from diffuprompt.data import (
     COLOURS,
     FILLS,
     SHAPES,
@@ -26,9 +26,10 @@ from diffuprompt.data.scenes import (
     caption,
     compose,
     held_out,
+    noun_phrase,
     random_look,
+    with_article,
 )
-from diffuprompt.data.scenes.captions import noun_phrase, with_article
 
 SIDE = 64
 PATCH = 8

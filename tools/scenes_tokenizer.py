@@ -10,8 +10,8 @@ from random import Random
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from diffuprompt.checkpoints.tokenizer import EOT, SOT, WORDS, Tokenizer
-from diffuprompt.data.scenes import SHAPES, STYLES, caption, scene
+from diffuprompt.checkpoints import EOT, SOT, WORDS, Tokenizer
+from diffuprompt.data import SHAPES, STYLES, caption, scene
 
 VOCABULARY = 1536
 WORD_LIST = Path(__file__).with_name("words.txt")

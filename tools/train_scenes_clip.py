@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import CLIPConfig, CLIPModel
 
-from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.data.scenes import COLOURS, FILLS, SHAPES
+from diffuprompt.checkpoints import Tokenizer
+from diffuprompt.data import COLOURS, FILLS, SHAPES
 from tools.scenes_batches import PATCH, SIDE, Pairs, PairStream, same_text
 from tools.scenes_tokenizer import train_tokenizer
 

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffuprompt.checkpoints.load import load_clip
-    from diffuprompt.hub.classifier import Classifier
+    from diffuprompt.checkpoints import load_clip
+    from diffuprompt.hub import Classifier
     from diffuprompt.prompts import Prompts, PromptSpec, Slot
 
 __version__ = "0.1.0"

@@ -15,12 +15,9 @@ from diffuprompt.checkpoints.load import load_clip, locate
 from diffuprompt.checkpoints.openai_archive import peek_openai
 from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.checkpoints.weights import find_weights, hash_files, peek_torch
-from diffuprompt.clip.config import ClipConfig
-from diffuprompt.clip.identity import clip_identity
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.tokens import Encoder
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.files import read_json
+from diffuprompt.clip import Clip, ClipConfig, Encoder, clip_identity
+from diffuprompt.data import Preprocess
+from diffuprompt.engine import read_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,11 +11,9 @@ from diffuprompt.checkpoints.hf_config import config_fields, parse_config
 from diffuprompt.checkpoints.keys import HF_BUFFERS, hf_table
 from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.checkpoints.weights import fill, find_weights, hash_files, read_weights
-from diffuprompt.clip.config import ClipConfig
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.stem import build_stem
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.files import read_json, write_bytes, write_json, write_tensors
+from diffuprompt.clip import Clip, ClipConfig, build_stem
+from diffuprompt.data import Preprocess
+from diffuprompt.engine import read_json, write_bytes, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.clip.config import Activation, ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.layers import ACTIVATIONS
+from diffuprompt.clip import ACTIVATIONS, Activation, ClipConfig, TextConfig, VisionConfig
 from diffuprompt.errors import CheckpointError, near_miss
 
 # What transformers fills in; old folders leave out everything that equals these

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from diffuprompt.checkpoints.weights import Origin
-from diffuprompt.clip.config import ClipConfig, TowerConfig
+from diffuprompt.clip import ClipConfig, TowerConfig
 
 HF_BUFFERS = frozenset(
     {"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}

@@ -12,7 +12,7 @@ import torch
 from diffuprompt.checkpoints.hf import load_hf
 from diffuprompt.checkpoints.hub import fetch
 from diffuprompt.checkpoints.openai_archive import HUB_IDS, load_openai
-from diffuprompt.clip.model import Clip
+from diffuprompt.clip import Clip
 from diffuprompt.errors import CheckpointError, near_miss
 
 BUNDLED = "scenes-clip"

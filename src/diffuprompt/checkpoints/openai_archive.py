@@ -17,9 +17,8 @@ from diffuprompt.checkpoints.keys import openai_buffers, openai_table
 from diffuprompt.checkpoints.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.checkpoints.torchscript import is_torchscript, read_torchscript
 from diffuprompt.checkpoints.weights import SCALAR, fill, hash_files, peek_torch, read_torch
-from diffuprompt.clip.config import ClipConfig, TextConfig, VisionConfig
-from diffuprompt.clip.model import Clip
-from diffuprompt.data.transforms import Preprocess
+from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
+from diffuprompt.data import Preprocess
 from diffuprompt.errors import CheckpointError
 
 HEAD_WIDTH = 64

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.checkpoints.pickles import read_pickle
-from diffuprompt.engine.files import read_json, read_tensors
+from diffuprompt.engine import read_json, read_tensors
 from diffuprompt.errors import CheckpointError
-from diffuprompt.runs.contents import Contents
+from diffuprompt.runs import Contents
 
 SCALAR = 8  # bytes of one number of any type
 SHOWN = 12  # problems of one kind that a message lists

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from diffuprompt.engine.progress import LogProgress, Progress
+from diffuprompt.engine import LogProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

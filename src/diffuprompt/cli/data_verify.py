@@ -13,7 +13,7 @@ from diffuprompt.cli.parse import Positional
 from diffuprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from diffuprompt.data.manifest import Manifest
+    from diffuprompt.data import Manifest
 
 EXAMPLES = """
 diffuprompt data verify scenes
@@ -35,8 +35,7 @@ class Args:
 def run(args: Args) -> int:
     """Print the counts, then every problem; 3 when one is an error, 0 with warnings only."""
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.data.problems import verify
-    from diffuprompt.data.sources import open_dataset
+    from diffuprompt.data import open_dataset, verify
 
     manifest = open_dataset(args.data, root=args.data_root, check=False)  # verify does
     print(counts(manifest), flush=True)

@@ -27,8 +27,7 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
     from diffuprompt.report import Example, build_report, load_records, publish
-    from diffuprompt.studies.demo import run_demo
-    from diffuprompt.studies.reported import STUDIES
+    from diffuprompt.studies import STUDIES, run_demo
 
     runs, guesses = run_demo(args.out, console_progress())
     records = load_records([runs])

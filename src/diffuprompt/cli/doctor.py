@@ -122,7 +122,7 @@ def torch_device() -> Iterator[Finding]:
     """Where ``--device auto`` runs."""
     import torch
 
-    from diffuprompt.engine.device import environment, pick
+    from diffuprompt.engine import environment, pick
 
     seen = environment(pick("auto"))
     detail = f"{seen['device']}, {torch.get_num_threads()} threads on {seen['cores']} cores"
@@ -146,7 +146,7 @@ def memory() -> Iterator[Finding]:
 
 def cache() -> Iterator[Finding]:
     """Where computed features and drawn scenes are kept, and how much they take."""
-    from diffuprompt.runs.cache import cache_root
+    from diffuprompt.runs import cache_root
 
     root = cache_root()
     # names with a dot in front are being written: they may be gone at any moment
@@ -158,7 +158,7 @@ def cache() -> Iterator[Finding]:
 
 def backbones() -> Iterator[Finding]:
     """Which backbones are here by name; the bundled one is essential, the others are extras."""
-    from diffuprompt.checkpoints.load import BUNDLED
+    from diffuprompt.checkpoints import BUNDLED
     from diffuprompt.cli.ls import found_backbones
 
     for name, where in found_backbones().items():
@@ -172,7 +172,7 @@ def backbones() -> Iterator[Finding]:
 def datasets() -> Iterator[Finding]:
     """Which published data sets are here; the scenes always are."""
     from diffuprompt.cli.ls import found_datasets
-    from diffuprompt.data.locate import VARIABLE
+    from diffuprompt.data import VARIABLE
 
     found = found_datasets()
     here = [name for name, where in found.items() if where]

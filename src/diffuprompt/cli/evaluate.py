@@ -57,8 +57,7 @@ def run(args: Args) -> int:
         raise DataError(f"{names}\n  expected folders that 'diffuprompt train' made")
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
-    from diffuprompt.jobs.evaluate import evaluate_run
-    from diffuprompt.jobs.evaluation import Evaluation
+    from diffuprompt.jobs import Evaluation, evaluate_run
     from diffuprompt.record import read_record
     from diffuprompt.report import Source
 

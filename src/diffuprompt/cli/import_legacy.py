@@ -38,9 +38,9 @@ class Args:
 def run(args: Args) -> int:
     """Import one file."""
     names = class_names(args.classes)
-    from diffuprompt.checkpoints.load import load_clip
-    from diffuprompt.hub.legacy import import_legacy, read_legacy
-    from diffuprompt.jobs.overrides import read_options
+    from diffuprompt.checkpoints import load_clip
+    from diffuprompt.hub import import_legacy, read_legacy
+    from diffuprompt.jobs import read_options
 
     read_legacy(args.file, args.learner)  # what is wrong with it is said before weights are loaded
     options = read_options(args.learner, args.set)

@@ -52,8 +52,7 @@ def run(args: Args) -> int:
 
 def learners(args: Args) -> Listing:
     """Names, options and first sentences of the learners."""
-    from diffuprompt.learners.methods import METHODS
-    from diffuprompt.learners.options import settable
+    from diffuprompt.learners import METHODS, settable
 
     rows: list[list[object]] = [
         [name, method.about, ", ".join(settable(method.options))]
@@ -64,8 +63,7 @@ def learners(args: Args) -> Listing:
 
 def generators(args: Args) -> Listing:
     """Names and keys of the generators."""
-    from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
-    from diffuprompt.generators.settings import NAMED_SETTINGS
+    from diffuprompt.generators import KINDS, NAMED_SETTINGS, FitConfig, OverfitConfig
 
     rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
     for name, kind in KINDS.items():
@@ -81,7 +79,7 @@ def generators(args: Args) -> Listing:
 
 def presets(args: Args) -> Listing:
     """Recipes by learner; ``auto`` chooses among those of the learner."""
-    from diffuprompt.learners.presets import all_presets
+    from diffuprompt.learners import all_presets
 
     rows: list[list[object]] = [
         [
@@ -108,7 +106,7 @@ def backbones(args: Args) -> Listing:
 
 def found_backbones() -> dict[str, str]:
     """Return where each backbone with a name is on this machine, empty where it is not."""
-    from diffuprompt.checkpoints.load import BUNDLED, PHOTO, find_local, known_names
+    from diffuprompt.checkpoints import BUNDLED, PHOTO, find_local, known_names
 
     names = dict.fromkeys([BUNDLED, PHOTO, *known_names()])
     return {name: str(find_local(name) or "") for name in names}
@@ -116,8 +114,7 @@ def found_backbones() -> dict[str, str]:
 
 def datasets(args: Args) -> Listing:
     """Names of the catalog, and which have their images on this machine."""
-    from diffuprompt.data.catalog import CATALOG, SCENE_STYLES
-    from diffuprompt.data.scenes import CLASSES
+    from diffuprompt.data import CATALOG, CLASSES, SCENE_STYLES
 
     rows: list[list[object]] = [
         [name, f"synthetic scenes, {style}", len(CLASSES), "drawn on first use"]
@@ -131,8 +128,7 @@ def datasets(args: Args) -> Listing:
 
 def found_datasets() -> dict[str, str]:
     """Return each published data set's image folder on this machine, empty where not found."""
-    from diffuprompt.data.catalog import CATALOG
-    from diffuprompt.data.locate import data_folders, homes
+    from diffuprompt.data import CATALOG, data_folders, homes
 
     folders, found = data_folders(), {}
     for entry in CATALOG.values():

@@ -76,7 +76,7 @@ def predict(
 ) -> list[Prediction]:
     """Load the artifact and return the best ``args.top`` classes of each image."""
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.hub.classifier import Classifier
+    from diffuprompt.hub import Classifier
 
     model = Classifier.from_pretrained(folder, backbone=args.backbone or None, device=args.device)
     if classes:
@@ -123,7 +123,7 @@ def expand(images: Sequence[Path]) -> list[Path]:
         ConfigError: nothing was named.
         DataError: a path does not exist, or a folder holds no image; all of them at once.
     """
-    from diffuprompt.data.decode import SUFFIXES
+    from diffuprompt.data import SUFFIXES
 
     if not images:
         raise ConfigError("name at least one image or folder")
@@ -150,7 +150,7 @@ def check_readable(paths: Sequence[Path]) -> None:
         DataError: some cannot be read; all of them at once.
     """
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.data.decode import load_image
+    from diffuprompt.data import load_image
 
     problems = []
     with console_progress().task("checking images", total=len(paths)) as task:

@@ -56,8 +56,7 @@ def run(args: Args) -> int:
         read_notes,
         write,
     )
-    from diffuprompt.studies.plug_in.summary import write_summary
-    from diffuprompt.studies.reported import STUDIES
+    from diffuprompt.studies import STUDIES, write_summary
 
     formats = parse_formats(args.format)
     title = args.title or TITLE

@@ -12,7 +12,7 @@ from diffuprompt.cli.parse import Positional
 from diffuprompt.errors import ConfigError, near_miss
 
 if TYPE_CHECKING:
-    from diffuprompt.learners.method import Preset
+    from diffuprompt.learners import Preset
 
 EXAMPLES = """
 diffuprompt show presets promptsrc/base-to-new
@@ -39,7 +39,7 @@ def find(name: str) -> Preset:
     Raises:
         ConfigError: there is none; the message names the nearest one.
     """
-    from diffuprompt.learners.presets import all_presets
+    from diffuprompt.learners import all_presets
 
     known = {f"{preset.learner}/{preset.name}": preset for preset in all_presets()}
     if name not in known:
@@ -55,8 +55,7 @@ def recipe(preset: Preset) -> str:
 
     Values that TOML cannot say (null) are words, as they are after ``--set KEY=``.
     """
-    from diffuprompt.learners.options import settable
-    from diffuprompt.learners.presets import find_method
+    from diffuprompt.learners import find_method, settable
 
     method = find_method(preset.learner)
     numbers = ", ".join(

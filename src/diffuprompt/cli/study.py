@@ -13,8 +13,8 @@ from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from diffuprompt.matrix.entry import MatrixJob
-    from diffuprompt.studies.shared import Shared
+    from diffuprompt.matrix import MatrixJob
+    from diffuprompt.studies import Shared
 
 FAILED = 4  # exit code when a job has no record in the end
 
@@ -53,7 +53,7 @@ class StudyArgs:
 
 def shared(args: StudyArgs) -> Shared:
     """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
-    from diffuprompt.studies.shared import Shared
+    from diffuprompt.studies import Shared
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
@@ -84,9 +84,8 @@ def carry_out(jobs: Sequence[MatrixJob], args: StudyArgs, study: str) -> int:
     ``study`` is the folder inside ``--results``.
     """
     from diffuprompt.cli.console import table
-    from diffuprompt.engine.device import cores
-    from diffuprompt.matrix.planning import plan
-    from diffuprompt.matrix.run import run_matrix
+    from diffuprompt.engine import cores
+    from diffuprompt.matrix import plan, run_matrix
 
     planned = plan(jobs)
     if args.dry_run:

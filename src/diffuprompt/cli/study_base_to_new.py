@@ -28,8 +28,8 @@ class Args(StudyArgs):
 def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = shared(args)
-    from diffuprompt.learners.methods import METHODS
-    from diffuprompt.studies.base_to_new import base_to_new_jobs
+    from diffuprompt.learners import METHODS
+    from diffuprompt.studies import base_to_new_jobs
 
     jobs = base_to_new_jobs(common, args.learners or tuple(METHODS), args.seeds)
     return carry_out(jobs, args, f"base-to-new-{Path(args.data).name}")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
-from diffuprompt.studies.plug_in.design import FOCUS, LEARNERS, STEPS
+from diffuprompt.studies import FOCUS, LEARNERS, STEPS
 
 EXAMPLES = """
 diffuprompt study plug-in --data scenes --dry-run
@@ -47,9 +47,8 @@ class Args(StudyArgs):
 def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
-    from diffuprompt.jobs.job import GENERATORS
-    from diffuprompt.studies.plug_in.jobs import plug_in_jobs
-    from diffuprompt.studies.plug_in.summary import FILE, update_summary
+    from diffuprompt.jobs import GENERATORS
+    from diffuprompt.studies import FILE, plug_in_jobs, update_summary
 
     learners = args.learners or LEARNERS
     # a focus that was not asked for by name is only for learners that are there

@@ -13,8 +13,8 @@ from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from diffuprompt.engine.progress import Progress
-    from diffuprompt.jobs.job import JobConfig
+    from diffuprompt.engine import Progress
+    from diffuprompt.jobs import JobConfig
 
 EXAMPLES = """
 diffuprompt train --data scenes --learner cocoop --generator diffusion
@@ -81,7 +81,7 @@ def job(args: Args) -> JobConfig:
     Raises:
         ConfigError: --data is missing, or any value the job layer refuses.
     """
-    from diffuprompt.jobs.job import JobConfig
+    from diffuprompt.jobs import JobConfig
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
@@ -96,7 +96,7 @@ def run(args: Args) -> int:
     """Train, or print what would be trained."""
     config = job(args)
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.jobs.train import train_job
+    from diffuprompt.jobs import train_job
 
     progress = console_progress()
     if args.dry_run:
@@ -110,8 +110,7 @@ def run(args: Args) -> int:
 
 def describe(config: JobConfig, progress: Progress) -> str:
     """Open the data and the backbone, and return the job as it would be run, one value per line."""
-    from diffuprompt.jobs.prepared import prepare
-    from diffuprompt.jobs.train import folder_of
+    from diffuprompt.jobs import folder_of, prepare
 
     prepared = prepare(config, progress)
     rows: dict[str, object] = {"folder": folder_of(prepared).path}

@@ -8,7 +8,7 @@ import json
 
 from diffuprompt.clip.config import ClipConfig
 from diffuprompt.clip.tokens import Encoder
-from diffuprompt.data.transforms import Preprocess
+from diffuprompt.data import Preprocess
 
 # Spelling, case, accents, contractions, digits, spaces and other scripts: what normalisers and
 # splitters of one vocabulary may treat in different ways.

@@ -17,8 +17,8 @@ from diffuprompt.clip.identity import clip_identity
 from diffuprompt.clip.text import TextTower
 from diffuprompt.clip.tokens import Encoder
 from diffuprompt.clip.vision import VisionTower
-from diffuprompt.data.transforms import Preprocess
-from diffuprompt.engine.precision import Precision
+from diffuprompt.data import Preprocess
+from diffuprompt.engine import Precision
 
 
 class Clip(nn.Module):

@@ -18,7 +18,7 @@ from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
 from diffuprompt.clip.text_plain import encode_plain, encode_truncated
 from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.engine.precision import Precision, mixed
+from diffuprompt.engine import Precision, mixed
 from diffuprompt.errors import PromptShapeError
 
 TextPrompts = Mapping[int, Tensor]

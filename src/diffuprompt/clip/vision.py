@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diffuprompt.clip.config import VisionConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
-from diffuprompt.engine.precision import Precision, mixed
+from diffuprompt.engine import Precision, mixed
 from diffuprompt.errors import PromptShapeError
 
 VisionPrompts = Mapping[int, Tensor]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
-from diffuprompt.engine.device import sent
+from diffuprompt.engine import sent
 
 __all__ = ["ImageBatch", "Loader", "Needs", "Pending", "View", "iterate"]
 

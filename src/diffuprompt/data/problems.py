@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffuprompt.data.decode import ImageError, load_image
 from diffuprompt.data.manifest import Manifest, Problem
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Progress
 
 __all__ = ["Problem", "verify"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diffuprompt.data.locate import data_folders
 from diffuprompt.data.manifest import prompt_name
-from diffuprompt.engine.files import read_json
+from diffuprompt.engine import read_json
 from diffuprompt.errors import ConfigError, DataError
 
 PLACES = ("coprompt-gpt/gpt_file", "coprompt-gpt", "gpt_file")

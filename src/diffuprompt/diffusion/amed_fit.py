@@ -18,9 +18,7 @@ from diffuprompt.diffusion.amed import Look, amed_step, analytic_x0, intervals
 from diffuprompt.diffusion.amed_predictor import AmedPredictor
 from diffuprompt.diffusion.sampling import Denoise, at, levels
 from diffuprompt.diffusion.unipc import unipc
-from diffuprompt.engine.loop import train
-from diffuprompt.engine.optim import Optimiser
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Optimiser, Progress, train
 from diffuprompt.errors import TrainingError
 
 Start = tuple[Denoise, Tensor]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.engine.device import generator_on
+from diffuprompt.engine import generator_on
 from diffuprompt.errors import ConfigError
 
 

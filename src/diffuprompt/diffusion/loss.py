@@ -11,7 +11,7 @@ from diffuprompt.diffusion.parametrisation import loss_weight
 from diffuprompt.diffusion.sampling import Denoise, draw_noise
 from diffuprompt.diffusion.schedule import Schedule
 from diffuprompt.diffusion.targets import per_row
-from diffuprompt.engine.device import moved
+from diffuprompt.engine import moved
 from diffuprompt.errors import ConfigError, near_miss
 
 NOISES = ("time", "steps", "log_normal", "uniform_u")

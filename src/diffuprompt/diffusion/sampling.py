@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.device import moved
+from diffuprompt.engine import moved
 from diffuprompt.errors import ConfigError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]

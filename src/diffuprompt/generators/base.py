@@ -16,11 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.engine.device import moved
-from diffuprompt.engine.optim import Optimiser
-from diffuprompt.engine.precision import Precision
-from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.engine import NULL, Optimiser, Precision, Progress, moved, torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
 from diffuprompt.generators.normalise import make_normaliser

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from diffuprompt.engine.files import read_tensors, write_tensors
+from diffuprompt.engine import read_tensors, write_tensors
 from diffuprompt.errors import TrainingError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend

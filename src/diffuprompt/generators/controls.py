@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.model import normalize
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.clip import normalize
+from diffuprompt.engine import torch_stream
 from diffuprompt.generators.types import PromptPairs
 
 

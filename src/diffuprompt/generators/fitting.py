@@ -16,12 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.ema import Ema
-from diffuprompt.engine.device import moved, sent
-from diffuprompt.engine.loop import train
-from diffuprompt.engine.precision import mixed
-from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import Ema
+from diffuprompt.engine import NULL, Progress, mixed, moved, sent, torch_stream, train
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 

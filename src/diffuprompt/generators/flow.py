@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.condition import Pi, PiNetwork
-from diffuprompt.engine.device import moved
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import Pi, PiNetwork
+from diffuprompt.engine import moved, torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig

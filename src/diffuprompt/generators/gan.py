@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from diffuprompt.diffusion.attention import linear
-from diffuprompt.diffusion.condition import PiNetwork
-from diffuprompt.diffusion.token_codec import TokenGroup
-from diffuprompt.diffusion.transformer import TransformerConfig
-from diffuprompt.engine.device import moved, sent
-from diffuprompt.engine.guard import Guard
-from diffuprompt.engine.optim import Optimiser
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import PiNetwork, TokenGroup, TransformerConfig, linear
+from diffuprompt.engine import Guard, Optimiser, moved, sent, torch_stream
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask

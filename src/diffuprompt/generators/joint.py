@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Progress
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend

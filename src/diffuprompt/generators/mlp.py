@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.attention import linear
-from diffuprompt.diffusion.condition import PiNetwork
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import PiNetwork, linear
+from diffuprompt.engine import torch_stream
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.networks import budget, hidden_width

@@ -12,10 +12,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.attention import Block, dropout, linear
-from diffuprompt.diffusion.condition import PiNetwork
-from diffuprompt.diffusion.token_codec import TokenCodec, TokenGroup
-from diffuprompt.diffusion.transformer import TransformerConfig
+from diffuprompt.diffusion import (
+    Block,
+    PiNetwork,
+    TokenCodec,
+    TokenGroup,
+    TransformerConfig,
+    dropout,
+    linear,
+)
 
 
 class QueryTransformer(nn.Module):

@@ -14,7 +14,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.token_codec import TokenGroup
+from diffuprompt.diffusion import TokenGroup
 from diffuprompt.errors import ConfigError, TrainingError, near_miss
 from diffuprompt.generators.config import FitConfig
 from diffuprompt.prompts import PromptSpec

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import OverfitConfig

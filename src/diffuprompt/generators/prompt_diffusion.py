@@ -12,19 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.amed import plan
-from diffuprompt.diffusion.amed_fit import Start, fit_amed
-from diffuprompt.diffusion.amed_predictor import AmedPredictor
-from diffuprompt.diffusion.denoiser import make_denoiser
-from diffuprompt.diffusion.grids import make_grid
-from diffuprompt.diffusion.loss import denoising_loss
-from diffuprompt.diffusion.samplers import NEEDS_FIT, NEEDS_NOISE, get_sampler
-from diffuprompt.diffusion.sampling import Denoise, Sampler
-from diffuprompt.diffusion.schedule import make_schedule
-from diffuprompt.diffusion.transformer import TokenTransformer, TransformerConfig
-from diffuprompt.engine.device import sent
-from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import (
+    NEEDS_FIT,
+    NEEDS_NOISE,
+    AmedPredictor,
+    Denoise,
+    Sampler,
+    Start,
+    TokenTransformer,
+    TransformerConfig,
+    denoising_loss,
+    fit_amed,
+    get_sampler,
+    make_denoiser,
+    make_grid,
+    make_schedule,
+    plan,
+)
+from diffuprompt.engine import NULL, Progress, sent, torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import DiffusionConfig, FitConfig

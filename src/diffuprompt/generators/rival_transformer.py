@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffuprompt.diffusion.transformer import TransformerConfig
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import TransformerConfig
+from diffuprompt.engine import torch_stream
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.networks import QueryTransformer

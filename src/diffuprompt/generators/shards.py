@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.files import read_metadata, read_tensors, write_tensors
+from diffuprompt.engine import read_metadata, read_tensors, write_tensors
 from diffuprompt.errors import CheckpointError
 
 Part = dict[str, Tensor]

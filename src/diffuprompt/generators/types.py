@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from diffuprompt.engine.loop import Task
+from diffuprompt.engine import Task
 
 TaskLoss = Callable[[Tensor, Tensor], Tensor]
 """``task_loss(flat (B, F), index (B,)) -> scalar``: how well prompts serve their images."""

@@ -11,11 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.diffusion.attention import linear
-from diffuprompt.diffusion.token_codec import TokenGroup
-from diffuprompt.diffusion.transformer import TransformerConfig
-from diffuprompt.engine.device import moved
-from diffuprompt.engine.seeds import torch_stream
+from diffuprompt.diffusion import TokenGroup, TransformerConfig, linear
+from diffuprompt.engine import moved, torch_stream
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import FitTask

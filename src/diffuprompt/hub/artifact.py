@@ -16,19 +16,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor, nn
 
-from diffuprompt.checkpoints.load import as_path, load_clip, portable_name
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.diffusion.samplers import NEEDS_FIT
-from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors, write_text
+from diffuprompt.checkpoints import as_path, load_clip, portable_name
+from diffuprompt.clip import Clip, TextPlan
+from diffuprompt.diffusion import NEEDS_FIT
+from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, FitConfig
-from diffuprompt.generators.registry import build_generator
+from diffuprompt.generators import KINDS, FitConfig, PromptGenerator, build_generator
 from diffuprompt.hub.card import card
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.registry import build_learner, upgrade_options
-from diffuprompt.runs.cache import checksum
+from diffuprompt.learners import Learner, build_learner, upgrade_options
+from diffuprompt.runs import checksum
 
 SCHEMA: Literal["diffuprompt.artifact/2"] = "diffuprompt.artifact/2"
 OLD_SCHEMA = "diffuprompt.artifact/1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffuprompt.learners.presets import find_method
+from diffuprompt.learners import find_method
 
 _CARD = """\
 # {title}

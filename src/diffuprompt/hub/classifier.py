@@ -15,15 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data.decode import load_image
-from diffuprompt.data.images import ImageBatch
-from diffuprompt.data.manifest import prompt_name
-from diffuprompt.engine.device import pick
-from diffuprompt.engine.progress import NULL, Progress, Tally
+from diffuprompt.data import ImageBatch, load_image, prompt_name
+from diffuprompt.engine import NULL, Progress, Tally, pick
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
 from diffuprompt.hub.predictive import Predictive, joined, predictive
-from diffuprompt.learners.classes import Classes
+from diffuprompt.learners import Classes
 
 Picture = str | Path | Image.Image
 

@@ -15,15 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffuprompt.checkpoints.pickles import read_pickle
-from diffuprompt.clip.model import Clip
+from diffuprompt.checkpoints import read_pickle
+from diffuprompt.clip import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.hub.artifact import Description, fill, save_artifact
-from diffuprompt.learners.classes import Classes
-from diffuprompt.learners.legacy_keys import LegacyKeys
-from diffuprompt.learners.methods import METHODS
-from diffuprompt.learners.presets import find_method
-from diffuprompt.learners.registry import build_learner
+from diffuprompt.learners import METHODS, Classes, LegacyKeys, build_learner, find_method
 
 # Never passed over, unless in a frozen teacher; all else in a file is frozen.
 _LEARNED = re.compile(r"VPT|\bctx\b|compound_prompt|meta_net|adapter|prompt_learner\.proj")

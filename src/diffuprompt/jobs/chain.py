@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from diffuprompt.generators.config import KINDS
+from diffuprompt.generators import KINDS
 from diffuprompt.jobs.job import Resolved
-from diffuprompt.runs.stage import Stage
-from diffuprompt.stages.generator import generator_stage
-from diffuprompt.stages.learner import learner_stage
-from diffuprompt.stages.overfit import overfit_stage
-from diffuprompt.stages.sampler import sampler_stage
+from diffuprompt.runs import Stage
+from diffuprompt.stages import generator_stage, learner_stage, overfit_stage, sampler_stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from diffuprompt.engine.files import write_text
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.hub.artifact import Artifact, load_artifact
+from diffuprompt.hub import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.config import KINDS
+from diffuprompt.generators import KINDS
 from diffuprompt.record import Variant
 
 REGRESSION, ORACLE = "regression", "oracle"

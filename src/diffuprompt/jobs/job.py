@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators.config import (
+from diffuprompt.generators import (
     KINDS,
     DiffusionConfig,
     FitConfig,
@@ -26,16 +26,20 @@ from diffuprompt.jobs.overrides import (
     apply_overrides,
 )
 from diffuprompt.jobs.upgrade import upgrade_config
-from diffuprompt.learners.method import Preset, TrainConfig
-from diffuprompt.learners.methods import DEFAULT, METHODS
-from diffuprompt.learners.options import Options, changed, settable
-from diffuprompt.learners.presets import (
+from diffuprompt.learners import (
+    DEFAULT,
+    METHODS,
+    Options,
+    Preset,
+    TrainConfig,
     automatic_preset,
+    changed,
     epochs_for_shots,
     find_method,
     find_preset,
+    settable,
 )
-from diffuprompt.protocols.registry import PROTOCOLS
+from diffuprompt.protocols import PROTOCOLS
 
 GENERATORS = ("none", *KINDS)
 _GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})

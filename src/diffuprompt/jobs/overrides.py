@@ -7,11 +7,8 @@ import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
-from diffuprompt.generators.settings import find_settings
-from diffuprompt.learners.method import TrainConfig
-from diffuprompt.learners.options import settable
-from diffuprompt.learners.presets import find_method
+from diffuprompt.generators import KINDS, FitConfig, OverfitConfig, find_settings
+from diffuprompt.learners import TrainConfig, find_method, settable
 
 Sections = dict[str, dict[str, Any]]
 SECTIONS: dict[str, type] = {

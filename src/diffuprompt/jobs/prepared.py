@@ -5,30 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.checkpoints.header import Header, read_header
-from diffuprompt.checkpoints.load import load_clip, portable_name
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.data.catalog import names
-from diffuprompt.data.fewshot import few_shot
-from diffuprompt.data.manifest import Manifest
-from diffuprompt.data.sentences import find_sentences
-from diffuprompt.data.sources import open_dataset
-from diffuprompt.engine.device import pick
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.checkpoints import Header, load_clip, portable_name, read_header
+from diffuprompt.clip import TextPlan
+from diffuprompt.data import Manifest, few_shot, find_sentences, names, open_dataset
+from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
-from diffuprompt.learners.classes import Classes
-from diffuprompt.protocols.registry import roles_of
-from diffuprompt.protocols.roles import Roles, Selection
-from diffuprompt.runs.contents import Contents
-from diffuprompt.runs.stage import digest
-from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.budget import Budget
-from diffuprompt.stages.features import FeatureStore
-from diffuprompt.stages.grids import GridStore
-from diffuprompt.stages.image_set import ImageSet
-from diffuprompt.stages.inputs import Sentences, sentences_key, training_key
+from diffuprompt.learners import Classes
+from diffuprompt.protocols import Roles, Selection, roles_of
+from diffuprompt.runs import Contents, digest
+from diffuprompt.stages import (
+    Bench,
+    Budget,
+    FeatureStore,
+    GridStore,
+    ImageSet,
+    Sentences,
+    sentences_key,
+    training_key,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from diffuprompt.engine.device import environment, peak_memory_mib
-from diffuprompt.hub.artifact import Artifact
+from diffuprompt.engine import environment, peak_memory_mib
+from diffuprompt.hub import Artifact
 from diffuprompt.jobs.job import command
 from diffuprompt.jobs.prepared import Prepared
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.record import Job, Record, Score, Variant
-from diffuprompt.stages.bench import Bench
+from diffuprompt.stages import Bench
 
 MEASURED = ("overfit_", "normaliser_", "generated_", "amed_")
 # stages by the names that records have always had for them

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffuprompt.checkpoints.load import as_path
-from diffuprompt.data.catalog import names
-from diffuprompt.engine.files import read_json, write_json
+from diffuprompt.checkpoints import as_path
+from diffuprompt.data import names
+from diffuprompt.engine import read_json, write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import JobConfig, Resolved
-from diffuprompt.runs.store import StageFolder, Store, locked
+from diffuprompt.runs import StageFolder, Store, locked
 
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
 STAGES = ".stages"

@@ -6,26 +6,31 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.hub.artifact import Artifact
+from diffuprompt.generators import KINDS, PromptGenerator, PromptPairs
+from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepared import Prepared, image_set
 from diffuprompt.jobs.run_folder import Run
 from diffuprompt.jobs.test_sets import TestSet
-from diffuprompt.learners.base import Learner
+from diffuprompt.learners import Learner
 from diffuprompt.record import Score, Variant
-from diffuprompt.runs.cache import checksum
-from diffuprompt.runs.stage import Stage, digest
-from diffuprompt.runs.store import Store
-from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.features import FeatureStore
-from diffuprompt.stages.image_set import ImageSet
-from diffuprompt.stages.makers import control_prompts, generated_prompts, oracle_prompts
-from diffuprompt.stages.overfit import Targets, overfit_stage, targets
-from diffuprompt.stages.sampler import ready_sampler, sampler_stage
-from diffuprompt.stages.score import Maker, score_stage, scored
+from diffuprompt.runs import Stage, Store, checksum, digest
+from diffuprompt.stages import (
+    Bench,
+    FeatureStore,
+    ImageSet,
+    Maker,
+    Targets,
+    control_prompts,
+    generated_prompts,
+    oracle_prompts,
+    overfit_stage,
+    ready_sampler,
+    sampler_stage,
+    score_stage,
+    scored,
+    targets,
+)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.data.fewshot import base_new
-from diffuprompt.data.manifest import Manifest
-from diffuprompt.data.sources import open_dataset
-from diffuprompt.engine.progress import Progress
+from diffuprompt.data import Manifest, base_new, open_dataset
+from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.protocols.roles import Selection, select
+from diffuprompt.protocols import Selection, select
 from diffuprompt.record import Record, Score, Variant
-from diffuprompt.runs.contents import Contents
-from diffuprompt.stages.inputs import scoring_key
+from diffuprompt.runs import Contents
+from diffuprompt.stages import scoring_key
 
 SUBSETS = ("base", "new", "all")
 

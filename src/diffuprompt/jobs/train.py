@@ -8,24 +8,25 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from diffuprompt.engine.device import environment
-from diffuprompt.engine.files import write_json
-from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.registry import build_generator
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.hub.artifact import save_artifact
+from diffuprompt.engine import NULL, Progress, environment, write_json
+from diffuprompt.generators import PromptGenerator, PromptPairs, build_generator
+from diffuprompt.hub import save_artifact
 from diffuprompt.jobs.chain import Chain
 from diffuprompt.jobs.job import JobConfig, Resolved
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.run_folder import Run, RunFolder
-from diffuprompt.learners.base import Learner
-from diffuprompt.runs.store import StageFolder
-from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.generator import joint_base, train_generator
-from diffuprompt.stages.learner import trained, untrained
-from diffuprompt.stages.overfit import Targets, targets
-from diffuprompt.stages.sampler import ready_sampler
+from diffuprompt.learners import Learner
+from diffuprompt.runs import StageFolder
+from diffuprompt.stages import (
+    Bench,
+    Targets,
+    joint_base,
+    ready_sampler,
+    targets,
+    train_generator,
+    trained,
+    untrained,
+)
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.clip.model import Clip, normalize
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch, Needs
+from diffuprompt.clip import Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.options import Options, too_few_words

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.tokens import Position, PromptedTokens, class_tokens, sentence_tokens
+from diffuprompt.clip import Clip, Position, PromptedTokens, class_tokens, sentence_tokens
 from diffuprompt.errors import DataError
 
 KEPT_PARTS = 64  # selections that are remembered: more than calibration comes back to

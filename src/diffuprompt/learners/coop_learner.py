@@ -8,9 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.clip import Clip, PromptedTokens, TextPlan
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner, initial_context
 from diffuprompt.learners.classes import Classes

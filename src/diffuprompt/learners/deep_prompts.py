@@ -14,7 +14,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip.model import Clip
+from diffuprompt.clip import Clip
 from diffuprompt.learners.base import initial_context, linear
 from diffuprompt.learners.prompt_options import PromptOptions
 from diffuprompt.prompts import Prompts, PromptSpec, Slot, Tower, TowerPrompts

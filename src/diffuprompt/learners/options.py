@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from diffuprompt.clip.config import ClipConfig
+from diffuprompt.clip import ClipConfig
 from diffuprompt.errors import ConfigError, near_miss
 
 if TYPE_CHECKING:
-    from diffuprompt.clip.tokens import Encoder
+    from diffuprompt.clip import Encoder
 
 SUFFIX = 3  # a class name of one token, the full stop, end-of-text
 LEARNED: dict[str, Any] = {"learned": True}  # field metadata: found by training, not set by people

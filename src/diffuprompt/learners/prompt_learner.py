@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.clip.model import Clip, normalize
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch, Needs
+from diffuprompt.clip import Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.learners.aggregation import PromptAggregation
 from diffuprompt.learners.base import Learner, labels_of
 from diffuprompt.learners.classes import Classes

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from diffuprompt.clip.config import ClipConfig
-from diffuprompt.clip.templates import ENSEMBLES
+from diffuprompt.clip import ENSEMBLES, ClipConfig
 from diffuprompt.errors import near_miss
 from diffuprompt.learners.options import Options, at_least, refuse, too_few_words, too_long
 
 if TYPE_CHECKING:
-    from diffuprompt.clip.tokens import Encoder
+    from diffuprompt.clip import Encoder
 
 MOST_WORDS = 4  # with more tokens than this, the repositories start from random vectors
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
+from diffuprompt.clip import Clip, TextPlan
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.method import Method

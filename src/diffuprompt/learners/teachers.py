@@ -8,9 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.model import Clip, normalize
-from diffuprompt.clip.templates import ENSEMBLES
-from diffuprompt.clip.text import TextPlan
+from diffuprompt.clip import ENSEMBLES, Clip, TextPlan, normalize
 from diffuprompt.learners.classes import Classes
 
 

@@ -10,11 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip.model import Clip, normalize
-from diffuprompt.clip.templates import SINGLE
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.data.images import ImageBatch
+from diffuprompt.clip import SINGLE, Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.data import ImageBatch
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner, TrainingImages
 from diffuprompt.learners.classes import Classes

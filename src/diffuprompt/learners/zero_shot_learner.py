@@ -10,10 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.model import Clip, normalize
-from diffuprompt.clip.templates import ENSEMBLES
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.clip import ENSEMBLES, Clip, PromptedTokens, TextPlan, normalize
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods.zero_shot import ZeroShotOptions

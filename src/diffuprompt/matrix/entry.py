@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs import Evaluation, JobConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.engine.progress import NULL
+from diffuprompt.engine import NULL
 from diffuprompt.errors import ConfigError, DiffupromptError
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepared import Prepared, Sources, prepare
-from diffuprompt.jobs.run_folder import RunFolder
-from diffuprompt.jobs.test_sets import missing, own_test_sets
-from diffuprompt.jobs.train import folder_of, run_of
+from diffuprompt.jobs import (
+    JobConfig,
+    Prepared,
+    RunFolder,
+    Sources,
+    folder_of,
+    missing,
+    own_test_sets,
+    prepare,
+    run_of,
+)
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.record import read_record
 

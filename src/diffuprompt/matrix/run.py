@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from diffuprompt.engine.files import write_bytes
-from diffuprompt.engine.progress import format_seconds
-from diffuprompt.jobs.run_folder import job_to_json
+from diffuprompt.engine import format_seconds, write_bytes
+from diffuprompt.jobs import job_to_json
 from diffuprompt.matrix.planning import Planned
 from diffuprompt.matrix.worker import ERROR
 from diffuprompt.record import read_record

@@ -16,10 +16,9 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-from diffuprompt.engine.progress import LogProgress
+from diffuprompt.engine import LogProgress
 from diffuprompt.errors import DiffupromptError
-from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.run_folder import job_from_json
+from diffuprompt.jobs import Evaluation, job_from_json
 
 LOG_EVERY_S = 60.0
 ERROR = "error: "  # starts the line of a log file that says why a job failed
@@ -29,8 +28,7 @@ def work(line: str) -> int:
     """Train and score the job that ``line`` holds as JSON; return the exit code."""
     log = logging.getLogger("diffuprompt")
     try:
-        from diffuprompt.jobs.evaluate import evaluate_run
-        from diffuprompt.jobs.train import train_job
+        from diffuprompt.jobs import evaluate_run, train_job
 
         progress = LogProgress(every_s=LOG_EVERY_S)
         message = json.loads(line)

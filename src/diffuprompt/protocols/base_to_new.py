@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from diffuprompt.data.fewshot import base_new
-from diffuprompt.data.manifest import Manifest
+from diffuprompt.data import Manifest, base_new
 from diffuprompt.protocols.roles import Roles, select
 
 

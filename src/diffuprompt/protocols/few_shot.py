@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffuprompt.data.manifest import Manifest
+from diffuprompt.data import Manifest
 from diffuprompt.protocols.roles import Roles, select
 
 

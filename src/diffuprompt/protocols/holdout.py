@@ -5,8 +5,7 @@ Half of the base classes play the new ones. Neither a new class nor a test image
 
 from __future__ import annotations
 
-from diffuprompt.data.fewshot import base_new
-from diffuprompt.data.manifest import Manifest
+from diffuprompt.data import Manifest, base_new
 from diffuprompt.protocols.roles import Roles, select
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diffuprompt.data.manifest import Manifest
+from diffuprompt.data import Manifest
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.protocols import base_to_new, few_shot, holdout
 from diffuprompt.protocols.roles import Roles, check

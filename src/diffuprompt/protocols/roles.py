@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.data import Item, Manifest, Split
 from diffuprompt.errors import DataError
 
 

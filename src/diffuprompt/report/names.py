@@ -7,8 +7,8 @@ the test set with a metric, such as "testA R@1".
 
 from __future__ import annotations
 
-from diffuprompt.generators.config import KINDS
-from diffuprompt.learners.methods import METHODS
+from diffuprompt.generators import KINDS
+from diffuprompt.learners import METHODS
 from diffuprompt.record import Variant
 
 OWN = Variant.own()

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from diffuprompt.engine.files import write_tensors
+from diffuprompt.engine import write_tensors
 from diffuprompt.errors import ConfigError
 
 BUDGET = "DIFFUPROMPT_CACHE_GIB"

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from diffuprompt.engine.progress import NULL, Progress
+from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import DataError
 from diffuprompt.runs.cache import cache_root
 

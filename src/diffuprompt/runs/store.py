@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors
+from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
 from diffuprompt.runs.stage import Stage
 

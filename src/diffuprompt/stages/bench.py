@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from diffuprompt.clip.model import Clip
-from diffuprompt.clip.text import TextPlan
-from diffuprompt.engine.progress import Progress
-from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.options import changed
-from diffuprompt.learners.presets import find_method
-from diffuprompt.learners.registry import build_learner
+from diffuprompt.clip import Clip, TextPlan
+from diffuprompt.engine import Progress, torch_stream
+from diffuprompt.learners import Learner, build_learner, changed, find_method
 from diffuprompt.stages.image_set import ImageSet
 
 

@@ -16,17 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.clip.model import Clip
-from diffuprompt.data.augment import get_augment
-from diffuprompt.data.images import View, iterate
-from diffuprompt.data.manifest import Item
-from diffuprompt.engine.device import sent
-from diffuprompt.engine.progress import NULL, Progress, Tally
-from diffuprompt.engine.seeds import python_stream
+from diffuprompt.clip import Clip
+from diffuprompt.data import Item, View, get_augment, iterate
+from diffuprompt.engine import NULL, Progress, Tally, python_stream, sent
 from diffuprompt.errors import CheckpointError
-from diffuprompt.runs.cache import Cache
-from diffuprompt.runs.contents import Contents
-from diffuprompt.runs.stage import digest
+from diffuprompt.runs import Cache, Contents, digest
 from diffuprompt.stages.budget import Budget
 
 VERSION = 1  # of decoding, views and towers: raise it when the same pictures give other features

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.data.images import ImageBatch
-from diffuprompt.engine.device import sent
-from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.descent import Logits
-from diffuprompt.generators.label_space import union
-from diffuprompt.generators.types import TaskLoss
-from diffuprompt.learners.base import Learner
+from diffuprompt.data import ImageBatch
+from diffuprompt.engine import sent, torch_stream
+from diffuprompt.generators import Logits, TaskLoss, union
+from diffuprompt.learners import Learner
 from diffuprompt.stages.image_set import ImageSet
 
 ROWS = 1024  # images whose own prompts are computed at once

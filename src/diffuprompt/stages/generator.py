@@ -12,14 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from diffuprompt.engine.device import peak_memory_mib
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.fitting import fit
-from diffuprompt.generators.joint import Base, fit_joint
-from diffuprompt.learners.base import Learner
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import StageFolder, Store, Values
+from diffuprompt.engine import peak_memory_mib
+from diffuprompt.generators import Base, OverfitConfig, PromptGenerator, fit, fit_joint
+from diffuprompt.learners import Learner
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import task_loss
 from diffuprompt.stages.overfit import Targets, problem_of

@@ -17,9 +17,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.data.images import iterate
-from diffuprompt.data.manifest import Item
-from diffuprompt.engine.device import sent
+from diffuprompt.data import Item, iterate
+from diffuprompt.engine import sent
 from diffuprompt.stages.features import FeatureStore
 
 SHARD = 64  # pictures per file

@@ -14,10 +14,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from diffuprompt.data.images import ImageBatch, Needs
-from diffuprompt.data.manifest import Item
-from diffuprompt.engine.device import sent
-from diffuprompt.learners.classes import Classes
+from diffuprompt.data import ImageBatch, Item, Needs
+from diffuprompt.engine import sent
+from diffuprompt.learners import Classes
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
 

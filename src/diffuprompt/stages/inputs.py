@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from diffuprompt.protocols.roles import Selection
-from diffuprompt.runs.stage import digest
+from diffuprompt.protocols import Selection
+from diffuprompt.runs import digest
 
 Sentences = Mapping[str, Sequence[str]]
 

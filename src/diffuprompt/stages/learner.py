@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffuprompt.engine.device import peak_memory_mib
-from diffuprompt.engine.loop import train
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.method import TrainConfig
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import StageFolder, Store, Values
+from diffuprompt.engine import peak_memory_mib, train
+from diffuprompt.learners import Learner, TrainConfig
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.learner_task import LearnerTask
 

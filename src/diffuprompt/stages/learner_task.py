@@ -9,11 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.data.images import ImageBatch
-from diffuprompt.engine.optim import Optimiser
-from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.method import TrainConfig
+from diffuprompt.data import ImageBatch
+from diffuprompt.engine import Optimiser, torch_stream
+from diffuprompt.learners import Learner, TrainConfig
 from diffuprompt.stages.image_set import ImageSet
 
 

@@ -12,19 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffuprompt.engine.progress import NULL
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.controls import (
+from diffuprompt.engine import NULL
+from diffuprompt.generators import (
     MeanResidual,
     Nearest,
     NoiseFeatures,
+    OverfitConfig,
+    Problem,
+    PromptGenerator,
+    PromptPairs,
+    overfit,
     shuffled_order,
 )
-from diffuprompt.generators.descent import Problem
-from diffuprompt.generators.overfitting import overfit
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.learners.base import Learner
+from diffuprompt.learners import Learner
 from diffuprompt.stages import score
 from diffuprompt.stages.flat_prompts import learner_logits, own_of
 from diffuprompt.stages.image_set import ImageSet

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from diffuprompt.clip.tokens import PromptedTokens
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.classes import Classes
+from diffuprompt.clip import PromptedTokens
+from diffuprompt.learners import Classes, Learner
 
 MOST = 256  # larger batches make no processor faster
 

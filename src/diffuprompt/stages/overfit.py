@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.templates import SINGLE
-from diffuprompt.engine.device import peak_memory_mib
-from diffuprompt.engine.files import write_json
-from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.descent import Problem
-from diffuprompt.generators.label_space import Confusion
-from diffuprompt.generators.overfit_report import overfit_statistics
-from diffuprompt.generators.overfitting import overfit
-from diffuprompt.generators.spectrum import measure
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.learners.base import Learner
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import StageFolder, Store, Values
+from diffuprompt.clip import SINGLE
+from diffuprompt.engine import peak_memory_mib, write_json
+from diffuprompt.generators import (
+    Confusion,
+    OverfitConfig,
+    Problem,
+    PromptPairs,
+    measure,
+    overfit,
+    overfit_statistics,
+)
+from diffuprompt.learners import Learner
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 from diffuprompt.stages.image_set import ImageSet

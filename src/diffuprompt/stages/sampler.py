@@ -10,11 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.fitting import quality
-from diffuprompt.generators.types import PromptPairs
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import StageFolder, Store, Values
+from diffuprompt.generators import PromptGenerator, PromptPairs, quality
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
 
 VERSION = 1

@@ -15,14 +15,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from diffuprompt.data.images import ImageBatch, Needs
-from diffuprompt.engine.files import read_json, read_tensors, write_json, write_tensors
+from diffuprompt.data import ImageBatch, Needs
+from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
-from diffuprompt.learners.base import Learner
-from diffuprompt.learners.classes import Classes
+from diffuprompt.learners import Classes, Learner
 from diffuprompt.record import pack_hits
-from diffuprompt.runs.stage import Stage
-from diffuprompt.runs.store import StageFolder, Store, Values
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import own_of
 from diffuprompt.stages.image_set import ahead

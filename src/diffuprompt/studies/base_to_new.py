@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffuprompt.matrix.entry import MatrixJob
+from diffuprompt.matrix import MatrixJob
 from diffuprompt.studies.shared import Asked, Shared, make_jobs
 
 

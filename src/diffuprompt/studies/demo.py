@@ -6,13 +6,10 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.data.decode import load_image
-from diffuprompt.data.sources import open_dataset
-from diffuprompt.engine.progress import NULL, Progress
-from diffuprompt.hub.classifier import Classifier
-from diffuprompt.jobs.evaluate import evaluate_run
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.train import train_job
+from diffuprompt.data import load_image, open_dataset
+from diffuprompt.engine import NULL, Progress
+from diffuprompt.hub import Classifier
+from diffuprompt.jobs import JobConfig, evaluate_run, train_job
 
 METHODS = (("zero-shot", "none"), ("coop", "none"), ("cocoop", "none"), ("cocoop", "diffusion"))
 SEEDS = (1,)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.matrix.entry import MatrixJob
+from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.matrix import MatrixJob
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.data.images import Needs
+from diffuprompt.data import Needs
 from diffuprompt.learners.losses.step import Step
 from diffuprompt.learners.teachers import SentenceTeacher
 

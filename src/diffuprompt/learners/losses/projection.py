@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.data.images import Needs
+from diffuprompt.data import Needs
 from diffuprompt.learners.losses.step import Step
 from diffuprompt.learners.teachers import TemplateTeacher
 

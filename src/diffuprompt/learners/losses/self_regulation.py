@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.data.images import Needs
+from diffuprompt.data import Needs
 from diffuprompt.learners.losses.step import Step
 from diffuprompt.learners.teachers import TemplateTeacher
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffuprompt.data.images import ImageBatch, Needs
+from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.learners.classes import Classes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from diffuprompt.clip.templates import ENSEMBLES, SINGLE
+from diffuprompt.clip import ENSEMBLES, SINGLE
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import Options

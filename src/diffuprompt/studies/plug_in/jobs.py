@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.matrix.entry import MatrixJob
+from diffuprompt.jobs import Evaluation
+from diffuprompt.matrix import MatrixJob
 from diffuprompt.studies.plug_in.design import DIFFUSION, FOCUS, NFE, STEPS
 from diffuprompt.studies.shared import Asked, Shared, make_jobs
 
