@@ -49,7 +49,7 @@ from diffuprompt.generators import (
     descend,
     overfit,
 )
-from diffuprompt.learners import Classes, CoCoOp, CoCoOpOptions
+from diffuprompt.learners import Classes, Learner, build_learner
 
 TOLERANCE = 1e-4  # of the largest entry, in fp32
 SAMPLES = 1e-3  # five evaluations and float32 times carry rounding further
@@ -109,7 +109,7 @@ class Bench:
         tokenizer: Any = Ids()  # names are lists of ids: no tokenizer is needed here
         self.near = Clip(config, tokenizer, Preprocess()).freeze()
         self.far = copy.deepcopy(self.near).to(device)
-        self.peak: dict[str, float] = {}  # operations a second, by precision
+        self.peak: dict[str, float] = {}  # operations per second, by precision
 
     def classes(self, count: int) -> Classes:
         """Return names of as many tokens as real ones have."""
@@ -119,11 +119,11 @@ class Bench:
             [" ".join(map(str, row[:n])) for row, n in zip(drawn, lengths, strict=False)]
         )
 
-    def learner(self, clip: Clip) -> CoCoOp:
+    def learner(self, clip: Clip) -> Learner:
         """Return CoCoOp with the same weights on any device."""
         plan = TextPlan(memory_mib=self.shapes.memory_mib)
-        options = CoCoOpOptions(ctx_init=None)
-        return CoCoOp(clip, options, plan=plan, generator=torch_stream(0, "init"))
+        stream = torch_stream(0, "init")
+        return build_learner("cocoop", clip, {"ctx_init": None}, plan=plan, generator=stream)
 
     def numbers(self, name: str, *size: int) -> Tensor:
         """Return normal numbers on the CPU."""
@@ -233,7 +233,7 @@ def parity(bench: Bench) -> Result:
 
 
 def generator(
-    bench: Bench, learner: CoCoOp, network: str, noise: Tensor | None = None
+    bench: Bench, learner: Learner, network: str, noise: Tensor | None = None
 ) -> PromptDiffusion:
     """Return prompt diffusion with random weights everywhere, so that it answers something."""
     made = PromptDiffusion(

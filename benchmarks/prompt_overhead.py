@@ -38,7 +38,7 @@ from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
 from diffuprompt.data import ImageBatch, Preprocess
 from diffuprompt.engine import torch_stream
 from diffuprompt.generators import DiffusionConfig, FitConfig, PromptDiffusion
-from diffuprompt.learners import Classes, CoCoOp, CoCoOpOptions
+from diffuprompt.learners import Classes, build_learner
 
 BATCH, NFE = 32, 5
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -68,9 +68,9 @@ def base16() -> Clip:
 def jobs() -> dict[str, Callable[[], Tensor]]:
     """Return what is measured, by name."""
     clip = base16()
-    learner = CoCoOp(
-        clip, CoCoOpOptions(ctx_init=None), generator=torch_stream(0, "init")
-    ).requires_grad_(False)
+    stream = torch_stream(0, "init")
+    learner = build_learner("cocoop", clip, {"ctx_init": None}, generator=stream)
+    learner.requires_grad_(False)
     features = torch.randn(BATCH, 512, generator=torch_stream(0, "features"))
     pixels = torch.randn(BATCH, 3, 224, 224, generator=torch_stream(0, "pixels"))
     images = ImageBatch(None, None, torch.arange(BATCH), features=features)

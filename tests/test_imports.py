@@ -55,7 +55,7 @@ def test_unknown_names_are_attribute_errors():
         diffuprompt.Clasifier  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["learners", "generators", "hub"])
+@pytest.mark.parametrize("room", ["clip", "generators", "hub", "jobs", "learners", "stages"])
 def test_no_circles(room):
     """Imports that only types need count too: a file can be read from top to bottom."""
     graph = grimp.build_graph("diffuprompt", exclude_type_checking_imports=False)

@@ -27,6 +27,7 @@ AT_HOME = (
 # The words that mean something else there: path -> words.
 OTHER_MEANINGS = {
     "checkpoints/keys.py": {"transformer"},  # a part of the names of CLIP's weights
+    "jobs/upgrade.py": {"diffusion"},  # a section of stored configurations
     "diffusion/parametrisation.py": {"flow"},  # the velocity that a network predicts
     "diffusion/targets.py": {"flow"},
 }

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
-from tokenizers import Tokenizer as Backend
+from tokenizers import Regex, Tokenizer as Backend, models, normalizers, pre_tokenizers, trainers
 
 from diffuprompt.checkpoints import EOT, SOT, WORDS, Tokenizer
 from diffuprompt.data import SHAPES, STYLES, caption, scene

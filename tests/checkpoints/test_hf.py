@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.clip import tiny
 
-from diffuprompt.checkpoints import hub
-from diffuprompt.checkpoints import load as door
+from diffuprompt.checkpoints import hub, load as door
 from diffuprompt.checkpoints.hf import load_hf, save_hf
 from diffuprompt.checkpoints.load import find_local, load_clip
 from diffuprompt.clip.model import Clip

@@ -9,8 +9,7 @@ import torch
 from tests.accelerator import DEVICE, accelerator
 from tests.contract.generators import SMALL, shrink_networks
 from tests.contract.towers import NAMES, pictures, tiny
-from tests.generators.toy import BOTH, linear_pairs, make, make_any, never
-from tests.generators.toy import randn as numbers
+from tests.generators.toy import BOTH, linear_pairs, make, make_any, never, randn as numbers
 
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser

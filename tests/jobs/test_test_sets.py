@@ -25,8 +25,7 @@ from diffuprompt.jobs.train import train_job
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.record import Record, Score, read_record
 from diffuprompt.runs import contents
-from diffuprompt.stages import learner as learner_stage
-from diffuprompt.stages import score as score_stage
+from diffuprompt.stages import learner as learner_stage, score as score_stage
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,7 @@ from rich.markup import escape
 from diffuprompt.engine import LogProgress, Progress
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import Progress as Bars, TaskID
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
-from tyro.conf import FlagCreatePairsOff as Switch  # a flag without its --no- twin
-from tyro.conf import Positional
-from tyro.conf import UseAppendAction as Repeated
+from tyro.conf import (
+    FlagCreatePairsOff as Switch,  # a flag without its --no- twin
+    Positional,
+    UseAppendAction as Repeated,
+)
 
 from diffuprompt.errors import ConfigError, near_miss
 

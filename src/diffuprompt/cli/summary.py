@@ -18,13 +18,7 @@ def summary(sources: Sequence[Source]) -> str:
     Raises:
         DataError: the records do not belong together (see `report.build_sections`).
     """
-    from diffuprompt.report import (
-        OTHER_SETS,
-        build_sections,
-        metric_name,
-        other_sets_table,
-        plain,
-    )
+    from diffuprompt.report import OTHER_SETS, build_sections, metric_name, other_sets_table, plain
 
     blocks = []
     for section in build_sections(sources):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffuprompt.data.aircraft import FILES as AIRCRAFT_FILES
-from diffuprompt.data.aircraft import read_aircraft
+from diffuprompt.data.aircraft import FILES as AIRCRAFT_FILES, read_aircraft
 from diffuprompt.data.locate import data_folders, first_existing, homes
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.splitfile import PREFIX, read_split_file

@@ -12,19 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators import (
-    KINDS,
-    DiffusionConfig,
-    FitConfig,
-    OverfitConfig,
-    RivalConfig,
-)
-from diffuprompt.jobs.overrides import (
-    SECTIONS,
-    Sections,
-    apply_generator_presets,
-    apply_overrides,
-)
+from diffuprompt.generators import KINDS, DiffusionConfig, FitConfig, OverfitConfig, RivalConfig
+from diffuprompt.jobs.overrides import SECTIONS, Sections, apply_generator_presets, apply_overrides
 from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners import (
     DEFAULT,

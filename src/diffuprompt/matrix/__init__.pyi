@@ -1,9 +1,3 @@
-from .entry import (
-    MatrixJob as MatrixJob,
-)
-from .planning import (
-    plan as plan,
-)
-from .run import (
-    run_matrix as run_matrix,
-)
+from .entry import MatrixJob as MatrixJob
+from .planning import plan as plan
+from .run import run_matrix as run_matrix

@@ -1,15 +1,2 @@
-from .registry import (
-    PROTOCOLS as PROTOCOLS,
-)
-from .registry import (
-    roles_of as roles_of,
-)
-from .roles import (
-    Roles as Roles,
-)
-from .roles import (
-    Selection as Selection,
-)
-from .roles import (
-    select as select,
-)
+from .registry import PROTOCOLS as PROTOCOLS, roles_of as roles_of
+from .roles import Roles as Roles, Selection as Selection, select as select

@@ -1,33 +1,11 @@
-from .base_to_new import (
-    base_to_new_jobs as base_to_new_jobs,
-)
-from .demo import (
-    run_demo as run_demo,
-)
-from .plug_in.design import (
-    FOCUS as FOCUS,
-)
-from .plug_in.design import (
-    LEARNERS as LEARNERS,
-)
-from .plug_in.design import (
-    STEPS as STEPS,
-)
-from .plug_in.jobs import (
-    plug_in_jobs as plug_in_jobs,
-)
+from .base_to_new import base_to_new_jobs as base_to_new_jobs
+from .demo import run_demo as run_demo
+from .plug_in.design import FOCUS as FOCUS, LEARNERS as LEARNERS, STEPS as STEPS
+from .plug_in.jobs import plug_in_jobs as plug_in_jobs
 from .plug_in.summary import (
     FILE as FILE,
-)
-from .plug_in.summary import (
     update_summary as update_summary,
-)
-from .plug_in.summary import (
     write_summary as write_summary,
 )
-from .reported import (
-    STUDIES as STUDIES,
-)
-from .shared import (
-    Shared as Shared,
-)
+from .reported import STUDIES as STUDIES
+from .shared import Shared as Shared
