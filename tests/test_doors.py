@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +20,14 @@ OTHERS = ("benchmarks", "examples", "tools")
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield module and name of every ``from module import name``; of ``import module``, ""."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Yield module and name of every ``from module import name``; of ``import module``, "".
+
+    Of a page, those of its Python blocks.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        text = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE))
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
             yield from ((node.module or "", alias.name) for alias in node.names)
@@ -29,11 +36,12 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def strangers(room: str) -> Iterator[Path]:
-    """Yield the files outside a room."""
+    """Yield the files outside a room, and the pages that show how to use it."""
     for folder in (PACKAGE, *(ROOT / name for name in OTHERS)):
         for path in sorted(folder.rglob("*.py")):
             if not path.is_relative_to(PACKAGE / room):
                 yield path
+    yield from sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("room", WITH_DOORS)

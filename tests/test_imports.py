@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import grimp
 import pytest
@@ -55,10 +56,15 @@ def test_unknown_names_are_attribute_errors():
         diffuprompt.Clasifier  # noqa: B018
 
 
+@cache
+def every_import():
+    return grimp.build_graph("diffuprompt", exclude_type_checking_imports=False)
+
+
 @pytest.mark.parametrize("room", ["clip", "generators", "hub", "jobs", "learners", "stages"])
 def test_no_circles(room):
     """Imports that only types need count too: a file can be read from top to bottom."""
-    graph = grimp.build_graph("diffuprompt", exclude_type_checking_imports=False)
+    graph = every_import()
     circles = [
         f"{importer} <-> {imported}"
         for importer in sorted(graph.modules)

@@ -4,7 +4,13 @@ from .legacy_keys import LegacyKeys as LegacyKeys
 from .losses.step import Step as Step, Term as Term
 from .method import Method as Method, Preset as Preset, TrainConfig as TrainConfig
 from .methods import DEFAULT as DEFAULT, METHODS as METHODS, register as register
-from .options import Options as Options, changed as changed, settable as settable
+from .options import (
+    Options as Options,
+    at_least as at_least,
+    changed as changed,
+    refuse as refuse,
+    settable as settable,
+)
 from .presets import (
     all_presets as all_presets,
     automatic_preset as automatic_preset,
@@ -15,3 +21,4 @@ from .presets import (
 from .prompt_learner import PromptLearner as PromptLearner
 from .prompt_options import PromptOptions as PromptOptions
 from .registry import build_learner as build_learner, upgrade_options as upgrade_options
+from .teachers import TemplateTeacher as TemplateTeacher
