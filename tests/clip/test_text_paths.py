@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from diffuprompt.clip.config import TextConfig
+from diffuprompt.clip.packing import Packing
 from diffuprompt.clip.text import TextPlan, TextTower
 from diffuprompt.clip.tokens import PromptedTokens, class_tokens, sentence_tokens
 from diffuprompt.errors import DataError, PromptShapeError
@@ -69,8 +70,9 @@ def features_and_gradients(
     deep=st.sets(st.integers(1, 2)),
     kind=st.sampled_from(["static", "sample", "mixed", "class"]),
     position=st.sampled_from(["end", "middle", "front"]),
+    spread=st.sampled_from([1.0, 2.0, 100.0]),
 )
-def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, position):
+def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, position, spread):
     rng = random.Random(seed)
     tokens = class_tokens(
         WordTokenizer(), names(rng, classes), prefix=None, num_ctx=num_ctx, position=position
@@ -85,6 +87,7 @@ def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, posit
     prompts = {layer: prompt(layer) for layer in {0, *deep}}
     model = tower()
     plain = features_and_gradients(model, tokens, prompts, PLAIN)
+    vars(tokens)["packing"] = Packing.of(tokens.ids, tokens.eot, tokens.slots, spread=spread)
     for path in ("fast", "truncated"):
         ours = features_and_gradients(model, tokens, prompts, TextPlan(path=path))
         for a, b in zip(ours, plain, strict=True):
@@ -168,6 +171,20 @@ def test_two_prompts_keep_the_other_words():
 def test_prefix_states_never_depend_on_the_class_count():
     tokens = class_tokens(WordTokenizer(), ["ab", "ac", "b"], prefix=None, num_ctx=4)
     assert tokens.packing.num_tokens == 5 + 4 + 4 + 3
+
+
+def test_an_accelerator_pads_names_of_similar_length_to_one():
+    tokens = class_tokens(WordTokenizer(), ["abcdefgh", "abc", "a", "bcd"], prefix=None, num_ctx=2)
+    exact = Packing.of(tokens.ids, tokens.eot, tokens.slots)
+    padded = Packing.of(tokens.ids, tokens.eot, tokens.slots, spread=3.0)
+    assert [(b.length, b.count, b.padded) for b in exact.buckets] == [
+        (3, 1, False), (5, 2, False), (10, 1, False)
+    ]  # fmt: skip
+    assert [(b.length, b.count, b.padded) for b in padded.buckets] == [(3, 1, False), (10, 3, True)]
+    assert not exact.padding.any()
+    assert int(padded.padding.sum()) == 2 * 5
+    for packing in (exact, padded):
+        assert torch.equal(packing.suffix_ids[packing.ends], torch.full((4,), tokens.ids.max()))
 
 
 def test_layout_from_inference_mode_serves_training():

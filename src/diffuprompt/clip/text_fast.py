@@ -2,10 +2,10 @@
 
 CLIP's text tower is causal and pools at end-of-text, so (1) nothing after it is computed, (2) keys
 and values of the prefix ``[SOT, v1..vM, common words]`` are computed once per image and shared by
-all classes, (3) suffixes are packed without padding, (4) in the last layer only the pooled position
-is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead of ``S * C``. Prompts of
-deeper layers only replace states of the prefix, so all of this stays exact with them, and for
-gradients.
+all classes, (3) suffixes are packed, without padding on a CPU (see `packing`), (4) in the last
+layer only the pooled position is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead
+of ``S * C``. Prompts of deeper layers only replace states of the prefix, so all of this stays exact
+with them, and for gradients.
 
 Legend: B image, C class, L prompt token, D width, E embedding, P prefix, T all suffix tokens,
 H heads, K head width, G classes of one length, N their length.
@@ -118,6 +118,9 @@ def _last(block: Block, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
         first += bucket.count
         kb, vb = (t[:, :, at].unflatten(2, (bucket.count, bucket.length)) for t in (k, v))
         within = (kb @ q[:, :, classes, :, None])[..., 0]
+        if bucket.padded:
+            beyond = packing.padding[at].unflatten(0, (bucket.count, bucket.length))
+            within = within.masked_fill(beyond, float("-inf"))
         both = torch.cat([to_prefix[:, :, classes], within], dim=-1).softmax(-1)
         own = (both[..., None, prefix:] @ vb)[..., 0, :]
         out.append(both[..., :prefix] @ v_prefix + own)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from diffuprompt.clip.packing import Packing
+from diffuprompt.clip.packing import SPREAD, Packing
 from diffuprompt.errors import ConfigError, DataError
 
 Position = Literal["end", "middle", "front"]
@@ -76,7 +76,8 @@ class PromptedTokens:
     def packing(self) -> Packing | None:
         """How classes share a prefix, or None when prompts do not stand in one (computed once)."""
         here = self.host or self
-        laid_out = Packing.of(here.ids, here.eot, here.slots)
+        spread = SPREAD if self.host is not None else 1.0
+        laid_out = Packing.of(here.ids, here.eot, here.slots, spread=spread)
         return laid_out.to(self.ids.device) if laid_out is not None else None
 
     @cached_property
