@@ -27,7 +27,7 @@ from diffuprompt.checkpoints.openai_archive import load_openai
 from diffuprompt.checkpoints.torchscript import is_torchscript, read_torchscript
 from diffuprompt.clip.model import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.jobs import prepare as preparing
+from diffuprompt.jobs import prepared as preparing
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.prepared import prepare
 

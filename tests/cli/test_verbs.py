@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,12 +14,6 @@ from diffuprompt.cli.main import main
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.record import Job, Record, Score, Variant, pack_hits
-
-
-def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
-    module = ModuleType(name)
-    vars(module).update(members)
-    monkeypatch.setitem(sys.modules, name, module)
 
 
 def record(folder: Path) -> Path:
@@ -70,7 +62,7 @@ def test_evaluate_prints_base_new_and_h(
         asked.append((run_dir, values))
         return record(run_dir)
 
-    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=evaluate_run)
+    monkeypatch.setattr("diffuprompt.jobs.evaluate_run", evaluate_run)
     runs = [make_run(tmp_path / name) for name in ("one", "two")]
     assert main(["evaluate", *map(str, runs), "--no-oracle"]) == 0
     rest: dict[str, Any] = {"data": (), "data_root": None, "again": False, "rehash": False}
@@ -90,7 +82,7 @@ def test_evaluate_passes_on_what_is_to_be_tested_on(
         asked.append(values)
         return record(run_dir)
 
-    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=evaluate_run)
+    monkeypatch.setattr("diffuprompt.jobs.evaluate_run", evaluate_run)
     words = ["--data", "scenes", "./birds:new", "--data-root", str(tmp_path), "--again", "--rehash"]
     assert main(["evaluate", str(make_run(tmp_path / "one")), *words]) == 0
     (found,) = asked
@@ -102,7 +94,7 @@ def test_evaluate_passes_on_what_is_to_be_tested_on(
 def test_evaluate_looks_at_all_folders_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in(monkeypatch, "diffuprompt.jobs.evaluate", evaluate_run=None)
+    monkeypatch.setattr("diffuprompt.jobs.evaluate_run", None)
     good = make_run(tmp_path / "good")
     assert main(["evaluate", str(good), str(tmp_path / "x"), str(tmp_path / "y")]) == 3
     shown = capsys.readouterr().err
@@ -227,7 +219,7 @@ def test_train_hands_every_option_to_the_job(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(config)
         return Path("runs/made")
 
-    stand_in(monkeypatch, "diffuprompt.jobs.train", train_job=train_job)
+    monkeypatch.setattr("diffuprompt.jobs.train_job", train_job)
     words = ["--data", "scenes", "--learner", "cocoop", "--generator", "diffusion", "--shots", "4"]
     words += ["--set", "lr=0.1", "--set", "nfe=3", "--out", "there", "--text-memory-mib", "64"]
     assert main(["train", *words]) == 0
@@ -265,7 +257,7 @@ def test_demo_prints_its_table_and_the_page(
         record(make_run(out / "runs" / "one"))
         return out / "runs", ()
 
-    stand_in(monkeypatch, "diffuprompt.studies.demo", run_demo=run_demo)
+    monkeypatch.setattr("diffuprompt.studies.run_demo", run_demo)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "CoCoOp + diffusion" in shown

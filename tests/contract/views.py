@@ -32,6 +32,10 @@ class GivenFeatures:
         self.asked.append(None)
         return self.features[[int(item.path) for item in items]]
 
+    def rows(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Tensor:
+        every = self.test(items) if view is None else self.train(items, view)
+        return every[list(positions)]
+
     def train(self, items: Sequence[Item], view: int) -> Tensor:
         self.asked.append(view)
         x = self.features[[int(item.path) for item in items]]

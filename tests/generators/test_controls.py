@@ -12,7 +12,7 @@ from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.config import KINDS
 from diffuprompt.generators.controls import NoiseFeatures
 from diffuprompt.jobs.evaluation import LABEL_FREE, REGRESSION
-from diffuprompt.stages.makers import control
+from diffuprompt.stages.makers import control_prompts as control
 from diffuprompt.stages.score import Ask
 
 pytestmark = pytest.mark.usefixtures("_small")

@@ -14,7 +14,7 @@ from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.errors import ConfigError
 from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.classifier import Classifier
-from diffuprompt.jobs import prepare as preparing
+from diffuprompt.jobs import prepared as preparing
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job

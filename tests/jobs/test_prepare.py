@@ -18,7 +18,7 @@ from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.artifact import load_artifact
-from diffuprompt.jobs import prepare as module
+from diffuprompt.jobs import prepared as module
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.train import folder_of, train_job
 from diffuprompt.matrix.entry import MatrixJob

@@ -11,10 +11,15 @@ import tyro
 
 from diffuprompt.cli.parse import Repeated, Switch
 from diffuprompt.errors import ConfigError
+from diffuprompt.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from diffuprompt.engine import Progress
     from diffuprompt.jobs import JobConfig
+
+    Protocol = str
+else:
+    Protocol = Literal[("auto", *PROTOCOLS)]  # the command line refuses all others
 
 EXAMPLES = """
 diffuprompt train --data scenes --learner cocoop --generator diffusion
@@ -42,7 +47,7 @@ class Args:
     """Labelled images per class."""
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """The one seed that everything random is derived from."""
-    protocol: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    protocol: Protocol = "auto"
     """base-to-new: train on half of the classes, score both halves; few-shot: all classes;
     holdout: base-to-new inside the base classes, on val images, to choose settings."""
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
