@@ -268,7 +268,7 @@ class Steps:
         return self.learner.parameters()
 
     def state(self) -> dict[str, Any]:
-        """Nothing is saved here."""
+        """Do nothing: a measurement is not resumed."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -529,6 +529,7 @@ def run(device: torch.device, *, small: bool, minutes: float, out: Path | None) 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     result: Result = {
+        "schema_name": "device-summary/1",  # no record, so reports pass it by
         "environment": environment(device), "small": small, "minutes": minutes,
         "sections": {}, "seconds": {}, "skipped": {}, "failed": {},
     }  # fmt: skip
@@ -553,7 +554,7 @@ def run(device: torch.device, *, small: bool, minutes: float, out: Path | None) 
 
 
 def table(result: Result) -> str:
-    """Return everything that was measured, one number a line."""
+    """Return everything that was measured, one number per line."""
     lines = [f"{name:12} {value}" for name, value in result["environment"].items()]
 
     def walk(value: Any, path: str) -> None:

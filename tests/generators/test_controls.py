@@ -161,7 +161,7 @@ def test_noise_ignores_the_features(controls, generator, test_set):
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_controls_by_batch_are_controls_of_all(generator, pairs, monkeypatch, size):
     """They took no notice of batches: all images' prompts existed at once."""
-    monkeypatch.setattr("diffuprompt.stages.makers.BATCH", size)
+    monkeypatch.setattr("diffuprompt.stages.score.BATCH", size)
     features, own = randn(7, FEATURES, name="more"), randn(7, SPEC.size, name="more own")
     controls = control_prompts(generator, pairs, seed=4)
     del controls["noise"]  # the stream is read by the batch, whose size is part of a score's key
