@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import device
+from benchmarks import device, device_bench, device_sections
 from tests.accelerator import DEVICE, accelerator
 
 ROOT = Path(__file__).parents[2]
@@ -32,22 +32,22 @@ def test_the_small_form_measures_everything(tmp_path, capsys, monkeypatch):
         rows = shown["sections"]["text_path"][classes]
         tokens = [rows[path]["tokens_per_sample"] for path in ("plain", "truncated", "fast")]
         assert tokens == sorted(tokens, reverse=True)
-        assert all(rows[p]["train"]["peak_share"] > 0 for p in (*device.PATHS, "fast_bf16"))
+        assert all(rows[p]["train"]["peak_share"] > 0 for p in (*device_bench.PATHS, "fast_bf16"))
     assert "sections / parity / equal" in device.table(shown)
 
 
 def test_on_an_accelerator_it_is_equal_to_the_cpu():
     with accelerator():
-        found = device.parity(device.Bench(DEVICE, small=True))
+        found = device_sections.parity(device_bench.Bench(DEVICE, small=True))
     assert found["equal"] is True
-    assert 0 < found["sample_small"] < device.SAMPLES
+    assert 0 < found["sample_small"] < device_sections.SAMPLES
 
 
 def test_sections_without_time_are_named_and_failures_end_no_other(tmp_path, monkeypatch):
     def broken(bench: object) -> dict[str, object]:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(device, "shapes", lambda small, real=device.shapes: real(True))
+    monkeypatch.setattr(device_bench, "shapes", lambda small, real=device_bench.shapes: real(True))
     monkeypatch.setattr(
         device, "SECTIONS", {"a": (0, broken), "b": (1, lambda b: {"x": 1}), "c": (1e6, broken)}
     )
@@ -59,10 +59,10 @@ def test_sections_without_time_are_named_and_failures_end_no_other(tmp_path, mon
     assert json.loads(out.read_text())["sections"] == {"b": {"x": 1}}
 
 
-@pytest.mark.parametrize("path", device.PATHS)
+@pytest.mark.parametrize("path", device_bench.PATHS)
 def test_products_are_those_of_the_layers(path):
     """Against the hooks of the linear maps themselves, attention aside."""
-    bench = device.Bench(torch.device("cpu"), small=True)
+    bench = device_bench.Bench(torch.device("cpu"), small=True)
     tokens = bench.learner(bench.near).tokens(bench.classes(6))
     counted = [0]
 
@@ -74,9 +74,9 @@ def test_products_are_those_of_the_layers(path):
         layer.register_forward_hook(note)
     prompts = {0: torch.zeros(1, 1, 4, bench.shapes.text.width)}
     with torch.no_grad():
-        bench.near.text(tokens, prompts, device.TextPlan(path=path))
+        bench.near.text(tokens, prompts, device_sections.TextPlan(path=path))
     shape = bench.shapes
-    want = device.text_products(tokens, shape.text, shape.embed, path)["linear"]
+    want = device_sections.text_products(tokens, shape.text, shape.embed, path)["linear"]
     if path == "fast":  # its last layer projects by hand
         packing, width = tokens.packing, shape.text.width
         counted[0] += (packing.num_tokens * 2 + len(tokens)) * width * width

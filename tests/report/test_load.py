@@ -61,7 +61,7 @@ def test_a_record_that_two_studies_share_counts_once(tmp_path: Path) -> None:
     assert len(load_records([tmp_path])) == 1
 
 
-def test_ablations_are_other_jobs_and_summaries_no_records(tmp_path: Path) -> None:
+def test_ablations_are_other_jobs_and_summaries_and_benchmarks_no_records(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(factory.record().model_dump_json())
     other = factory.record(setting="overfit.steps=3")
     (tmp_path / "b.json").write_text(other.model_dump_json())
@@ -69,6 +69,8 @@ def test_ablations_are_other_jobs_and_summaries_no_records(tmp_path: Path) -> No
         json.dumps({"schema_name": "diffuprompt.some-summary/1"})
     )
     assert [s.record.job.setting for s in load_records([tmp_path])] == ["", "overfit.steps=3"]
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "card.json").write_text('{"schema_name": "device-benchmark/1"}')
     assert find_records([tmp_path]).summaries == (tmp_path / "summary.json",)
 
 

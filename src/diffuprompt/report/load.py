@@ -40,9 +40,8 @@ def find_records(paths: Sequence[Path]) -> Found:
 
     A folder that holds ``run.json`` or ``record.json`` is a run: its ``record.json`` is read and
     nothing else in it; without one the run is unfinished. In other folders every ``*.json`` is a
-    record, but for summaries that a report made. Hidden folders are skipped, such as the stages
-    that runs keep beside them. A path may also be one
-    record file.
+    record, but for summaries that a report made and for what benchmarks measured. Hidden folders
+    are skipped, such as the stages that runs keep beside them. A path may also be one record file.
 
     Raises `DataError` when a path does not exist.
     """
@@ -58,29 +57,30 @@ def find_records(paths: Sequence[Path]) -> Found:
                 unfinished[found] = None
             elif kind == "summary":
                 summaries[found] = None
-            else:
+            elif kind == "record":
                 files.setdefault(found.resolve(), found)
     return Found(
         files=tuple(files.values()), unfinished=tuple(unfinished), summaries=tuple(summaries)
     )
 
 
-def is_summary(path: Path) -> bool:
-    """Whether a JSON file calls itself a summary: ``schema_name`` is like "NAME-summary/1".
+def _kind(path: Path) -> str:
+    """Return what a JSON file calls itself: ``schema_name`` is like "NAME-summary/1".
 
     What cannot be read is for the loader to say.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        return False
+        return "record"
     schema = data.get("schema_name") if isinstance(data, dict) else None
-    return isinstance(schema, str) and schema.partition("/")[0].endswith("-summary")
+    name = schema.partition("/")[0] if isinstance(schema, str) else ""
+    return next((kind for kind in ("summary", "benchmark") if name.endswith(f"-{kind}")), "record")
 
 
 def _walk(path: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
-        yield "summary" if is_summary(path) else "record", path
+        yield _kind(path), path
         return
     record = path / "record.json"
     if record.exists():
