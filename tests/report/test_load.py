@@ -71,7 +71,9 @@ def test_ablations_are_other_jobs_and_summaries_and_benchmarks_no_records(tmp_pa
     assert [s.record.job.setting for s in load_records([tmp_path])] == ["", "overfit.steps=3"]
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "card.json").write_text('{"schema_name": "device-benchmark/1"}')
-    assert find_records([tmp_path]).summaries == (tmp_path / "summary.json",)
+    found = find_records([tmp_path])
+    assert found.summaries == (tmp_path / "summary.json",)
+    assert sorted(path.name for path in found.files) == ["a.json", "b.json"]
 
 
 def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
