@@ -106,7 +106,7 @@ def descend(
     with torch.no_grad():
         scores = problem.logits(prompts, index_B, *some)
         ce.append(functional.cross_entropy(scores, target, reduction="none"))
-    bad = ~torch.isfinite(prompts).all(1) | ~torch.isfinite(ce[-1])
+    bad = ~torch.isfinite(prompts.detach().sum(1) + ce[-1])  # a sum is finite as its terms are
     if bad.any():
         raise TrainingError(
             f"overfitting image {int(index_B[bad][0])} left the finite numbers at lr={lr:g}; "

@@ -98,7 +98,8 @@ def oracle_prompts(learner: Learner, images: ImageSet, config: OverfitConfig, lr
         if start not in held:
             held.clear()
             held[start] = _overfitted(learner, images, config, lr, lists, start, block)
-        return held[start][ask.index - start]
+        first = int(ask.index[0]) - start  # a batch is consecutive images
+        return held[start][first : first + len(ask.index)]
 
     return make
 
