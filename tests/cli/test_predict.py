@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,9 +53,7 @@ class StandIn:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with two finished runs, three pictures, and a stand-in classifier."""
-    module = ModuleType("diffuprompt.hub.classifier")
-    module.Classifier = StandIn  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "diffuprompt.hub.classifier", module)
+    monkeypatch.setattr("diffuprompt.hub.Classifier", StandIn)
     monkeypatch.chdir(tmp_path)
     for age, name in ((200, "older"), (100, "newer")):
         artifact = tmp_path / "runs" / name / "artifact" / "artifact.json"
