@@ -23,9 +23,9 @@ SOURCE = Path(text_fast.__file__).parent
 def test_features_and_gradients_agree_and_nobody_waits(path, position, part):
     """Also in chunks, where texts are cut into parts, and for some of the texts."""
     tokens = class_tokens(
-        WordTokenizer(), names(random.Random(3), 30), prefix=None, num_ctx=3, position=position
+        WordTokenizer(), names(random.Random(3), 9), prefix=None, num_ctx=3, position=position
     )
-    prompts = torch.randn(4, 1, 3, 16, generator=torch.Generator().manual_seed(0))
+    prompts = torch.randn(2, 1, 3, 16, generator=torch.Generator().manual_seed(0))
     plan = TextPlan(path=path, memory_mib=1)
 
     def run(device, model, there):
@@ -35,7 +35,7 @@ def test_features_and_gradients_agree_and_nobody_waits(path, position, part):
         return out.detach(), grad
 
     if part:
-        tokens = tokens.select(torch.tensor([4, 1, 20, 7]))
+        tokens = tokens.select(torch.tensor([4, 1, 8, 7]))
     near = run("cpu", tower(torch.float32), tokens)
     with accelerator() as found:
         model, there = tower(torch.float32).to(DEVICE), tokens.to(DEVICE)

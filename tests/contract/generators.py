@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffuprompt.clip.model import Clip
 from diffuprompt.data.images import ImageBatch
+from diffuprompt.diffusion.amed_fit import AmedFit, fit_amed
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptGenerator
@@ -29,6 +30,13 @@ from diffuprompt.learners.classes import Classes
 GENERATORS = ("untrained", "trained")  # of diffusion, on every tower
 RIVALS = tuple(name for name in KINDS if name != "diffusion")  # trained, on one tower
 SMALL = TransformerConfig(width=32, layers=2, heads=4, dropout=0.0, num_frequencies=8)
+
+
+def hurry_amed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit AMED with a few updates only."""
+    quick = AmedFit(interval_steps=4, end_steps=6, teacher_points=4)
+    hurried = partial(fit_amed, config=quick)
+    monkeypatch.setattr("diffuprompt.generators.prompt_diffusion.fit_amed", hurried)
 
 
 def shrink_networks(monkeypatch: pytest.MonkeyPatch, config: TransformerConfig = SMALL) -> None:

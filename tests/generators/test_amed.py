@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.contract.generators import hurry_amed
 from tests.generators.toy import FEATURES, SPEC, bits, linear_pairs, make, never, randn
 
 from diffuprompt.diffusion.grids import make_grid
@@ -73,7 +74,8 @@ def test_the_network_is_as_it_would_be_without(trained):
     assert not any(p.requires_grad for p in trained[0].solver().parameters())
 
 
-def test_a_finished_fit_is_loaded_and_amed_fitted_alike(tmp_path):
+def test_a_finished_fit_is_loaded_and_amed_fitted_alike(tmp_path, monkeypatch):
+    hurry_amed(monkeypatch)
     settings = {**TRAINING, "epochs": 1, "batch": 8}
     runs = [make(**settings) for _ in range(2)]
     for generator in runs:
@@ -103,6 +105,7 @@ def test_a_picture_does_not_see_its_batch_after_a_fit(trained):
 
 
 def test_few_images_are_enough_to_run(monkeypatch):
+    hurry_amed(monkeypatch)
     monkeypatch.setattr(prompt_diffusion, "AMED_BATCH", 2)
     generator = make(**{**TRAINING, "epochs": 1, "batch": 3})
     fit(generator, linear_pairs(3), never)
@@ -119,7 +122,10 @@ def test_what_was_not_fitted_is_refused(trained):
     assert trained[0].sample(features, own, sampler="unipc2", nfe=7).isfinite().all()
 
 
-def test_one_network_is_fitted_for_several_numbers_and_each_fit_leaves_the_others(trained):
+def test_one_network_is_fitted_for_several_numbers_and_each_fit_leaves_the_others(
+    trained, monkeypatch
+):
+    hurry_amed(monkeypatch)
     generator = make(**TRAINING)
     features, own = linear_pairs(128).features, torch.zeros(1, SPEC.size)
     generator.solver()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.generators import shrink_networks
+from tests.contract.generators import hurry_amed, shrink_networks
 from tests.world import open_job, small_job
 
 from diffuprompt.errors import ConfigError
@@ -64,6 +64,7 @@ def test_amed_is_fitted_for_every_number_of_evaluations_of_one_network(
 ) -> None:
     """It served the configured number only, and left the others of a sweep out."""
     shrink_networks(monkeypatch)
+    hurry_amed(monkeypatch)
     fitted: list[int | None] = []
     fit_solver = PromptDiffusion.fit_solver
 
