@@ -88,6 +88,13 @@ def test_documents_and_the_small_table_show_them() -> None:
     assert "other test sets: accuracy in %" in summary(sources(records))
 
 
+def test_a_run_that_is_scored_elsewhere_only_shows_no_empty_table() -> None:
+    made = factory.record().model_copy(update={"scores": (elsewhere("own", 5),)})
+    shown = summary(sources([made]))
+    assert "its own test set is not scored yet" in shown
+    assert shown.count("CoCoOp") == 1
+
+
 def test_other_sizes_or_contents_of_a_test_set_are_never_mixed() -> None:
     first, second = (factory.record(seed=seed) for seed in (1, 2))
     short = factory.score("own", "all", [True] * 4, "caltech101")

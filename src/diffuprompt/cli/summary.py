@@ -26,7 +26,8 @@ def summary(sources: Sequence[Source]) -> str:
         rows = [[row.name, *map(row.mean, section.metrics)] for row in section.rows]
         seeds = ", ".join(map(str, section.seeds))
         unit = ": accuracy in %" if section.setting.task == "classification" else ""
-        blocks.append(f"{section.setting.title}, seed {seeds}{unit}\n\n{table(header, rows)}")
+        own = table(header, rows) if section.metrics else "its own test set is not scored yet"
+        blocks.append(f"{section.setting.title}, seed {seeds}{unit}\n\n{own}")
         others = other_sets_table(section)
         if others is not None:
             cells = [[plain(cell) for cell in row] for row in others.rows]
