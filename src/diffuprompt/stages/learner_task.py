@@ -28,7 +28,9 @@ class LearnerTask:
         self._next: tuple[tuple[int, int], Future[ImageBatch]] | None = None
 
     def __enter__(self) -> Self:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="next-step")
+        # Rows of kept features are there at once: a second thread would only take a core away.
+        if self.learner.training_needs.grid or not self.config.views:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="next-step")
         return self
 
     def __exit__(self, *error: object) -> None:
