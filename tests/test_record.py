@@ -119,7 +119,7 @@ def test_every_shipped_record_is_upgraded_without_loss() -> None:
         ('{"schema_name": "other"}', "not a record: its schema is 'other'"),
         ("{}", "not a record: it names no schema"),
         ("[]", "not a record: it names no schema"),
-        ("{", "not even JSON"),
+        ("{", "not valid JSON"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_names_the_file_and_what_can(

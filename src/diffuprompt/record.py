@@ -8,7 +8,6 @@ order, whether the top-1 answer was right, so that two records can be compared i
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffuprompt.errors import DataError
+from diffuprompt.reading import read_json
 from diffuprompt.record_upgrade import OLD_SCHEMA, upgrade
 
 __all__ = [
@@ -229,10 +229,7 @@ def read_record(path: Path) -> Record:
         DataError: the file is no record, is of a schema that this version does not know, or has
             fields that are missing or wrong; all problems of the file are named at once.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of the encoding, or of JSON
-        raise DataError(f"{path}: not a valid record, not even JSON: {error}") from error
+    data = read_json(path, error=DataError)
     found = data.get("schema_name") if isinstance(data, dict) else None
     if found not in (SCHEMA, OLD_SCHEMA):
         raise DataError(f"{path}: {_unknown(found)}")

@@ -60,7 +60,7 @@ def test_keys_for_the_command_line_only_are_refused(key: str, tmp_path: Path) ->
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such file"):
         read_config(tmp_path / "absent.toml", Args)
-    with pytest.raises(ConfigError, match="not a TOML file"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(write(tmp_path, "shots = = 4"), Args)

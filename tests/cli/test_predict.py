@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from diffuprompt.cli.main import main
-from diffuprompt.cli.predict import artifact_folder, class_names, expand
+from diffuprompt.cli.predict import artifact_folder, expand
 from diffuprompt.cli.predictions import Prediction, as_text
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import DataError
 
 SEEN: dict[str, object] = {}
 
@@ -164,15 +164,6 @@ def test_a_run_or_an_artifact_may_be_named(place: Path) -> None:
     assert artifact_folder(run) == artifact_folder(run / "artifact") == run / "artifact"
     with pytest.raises(DataError, match=r"no artifact\.json"):
         artifact_folder(place / "photos")
-
-
-def test_class_lists() -> None:
-    assert class_names("") == []
-    assert class_names("cat, snow leopard") == ["cat", "snow leopard"]
-    with pytest.raises(ConfigError, match="name 2"):
-        class_names("cat,,dog")
-    with pytest.raises(ConfigError, match="more than once: cat"):
-        class_names("cat,dog,cat")
 
 
 def test_text_aligns_over_images_and_draws_bars_on_a_terminal() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diffuprompt.data.manifest import Item, Manifest, prompt_name
+from diffuprompt.data.class_names import prompt_name
+from diffuprompt.data.manifest import Item, Manifest
 from diffuprompt.errors import DataError
 
 
@@ -86,7 +87,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         manifest.check()
     for part in (
         "5 problem(s)",
-        "['Sea_lion', 'sea lion'] become the same prompt text",
+        "'Sea_lion', 'sea lion' become the same prompt text",
         "class 'owl' has no image in train",
         "label 7 in train is not in 0..2",
         "test/Sea_lion.png: listed twice, in train and in test",

@@ -10,6 +10,7 @@ from torch import nn
 
 from diffuprompt.engine import files
 from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.reading import read_json
 
 STATE = {
     "step": 3,
@@ -76,8 +77,6 @@ def test_missing_files_are_named(tmp_path):
         files.load_state(tmp_path / "gone.pt")
     with pytest.raises(CheckpointError, match=r"gone\.safetensors: no such file"):
         files.read_tensors(tmp_path / "gone.safetensors")
-    with pytest.raises(CheckpointError, match=r"gone\.json: no such file"):
-        files.read_json(tmp_path / "gone.json")
 
 
 def test_tensors_round_trip(tmp_path):
@@ -99,12 +98,12 @@ def test_tensors_round_trip(tmp_path):
 def test_json(tmp_path):
     path = tmp_path / "x.json"
     files.write_json(path, {"é": [1, 2.5, None]})
-    assert files.read_json(path) == {"é": [1, 2.5, None]} == json.loads(path.read_text())
+    assert read_json(path) == {"é": [1, 2.5, None]} == json.loads(path.read_text())
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(path, {"a": float("nan")})
     path.write_text('{"a": 1,\n oops}')
     with pytest.raises(DataError, match=r"x\.json.*line 2"):
-        files.read_json(path, error=DataError)
+        read_json(path, error=DataError)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -133,3 +132,10 @@ def test_remove_parts_takes_only_leftovers_of_that_file(tmp_path):
         (tmp_path / name).touch()
     files.remove_parts(tmp_path / "state.pt")
     assert {p.name for p in tmp_path.iterdir()} == {".other.pt.ab12.part", "state.pt"}
+
+
+def test_values_that_are_no_numbers_are_refused_by_file_and_tensor(tmp_path):
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, {"good": torch.ones(3), "bad": torch.tensor([1, float("nan")])})
+    with pytest.raises(CheckpointError, match=r"x\.safetensors.*\n.*bad: 1 of 2 values are NaN"):
+        files.read_tensors(path)

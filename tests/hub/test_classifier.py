@@ -142,7 +142,7 @@ def test_other_names_need_no_training(
 
 def test_class_lists_that_cannot_be_told_apart(classifiers: dict[str, Classifier]) -> None:
     for names in (["cat", "cat"], ["snow_leopard", "dog", "Snow  leopard"]):
-        with pytest.raises(DataError, match="must differ"):
+        with pytest.raises(DataError, match="the same prompt text"):
             classifiers["coop"].with_classes(names)
     with pytest.raises(DataError, match="empty"):
         classifiers["coop"].with_classes([])  # not the trained names in silence

@@ -13,7 +13,6 @@ from tests.contract.towers import NAMES, pictures, tower
 from tests.hub import legacy
 from torch import Tensor
 
-from diffuprompt.cli.import_legacy import class_names
 from diffuprompt.clip.model import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.hub.artifact import load_artifact
@@ -177,13 +176,3 @@ def test_methods_without_checkpoints_and_near_misses(tmp_path: Path) -> None:
         read_legacy(tmp_path, "tip-adapter")
     with pytest.raises(ConfigError, match="Did you mean 'maple'"):
         read_legacy(tmp_path, "mapel")
-
-
-def test_class_names_of_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "names").write_text("sea lion\n\n dog \n")
-    assert class_names(f"@{tmp_path / 'names'}") == ["sea lion", "dog"]
-    assert class_names("cat, sea lion,") == ["cat", "sea lion"]
-    with pytest.raises(ConfigError, match="--classes is required"):
-        class_names("")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        class_names("@/nowhere")

@@ -17,7 +17,7 @@ from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.checkpoints.weights import find_weights, hash_files, peek_torch
 from diffuprompt.clip import Clip, ClipConfig, Encoder, clip_identity
 from diffuprompt.data import Preprocess
-from diffuprompt.engine import read_json
+from diffuprompt.reading import read_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

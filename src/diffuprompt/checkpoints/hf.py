@@ -13,8 +13,9 @@ from diffuprompt.checkpoints.tokenizer import Tokenizer
 from diffuprompt.checkpoints.weights import fill, find_weights, hash_files, read_weights
 from diffuprompt.clip import Clip, ClipConfig, build_stem
 from diffuprompt.data import Preprocess
-from diffuprompt.engine import read_json, write_bytes, write_json, write_tensors
+from diffuprompt.engine import write_bytes, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
+from diffuprompt.reading import read_json
 
 
 def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32) -> Clip:

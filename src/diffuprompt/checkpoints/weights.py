@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.checkpoints.pickles import read_pickle
-from diffuprompt.engine import read_json, read_tensors
+from diffuprompt.engine import check_finite, read_tensors
 from diffuprompt.errors import CheckpointError
+from diffuprompt.reading import read_json
 from diffuprompt.runs import Contents
 
 SCALAR = 8  # bytes of one number of any type
@@ -124,6 +125,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path}: expected a mapping of names to tensors")
+    check_finite(state, path)
     return dict(state)
 
 

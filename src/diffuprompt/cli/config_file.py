@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.reading import read_toml
 
 T = TypeVar("T")
 ONLY_ON_THE_COMMAND_LINE = frozenset({"config", "dry_run"})
@@ -23,12 +23,7 @@ def read_config(path: Path, args_type: type[T]) -> T:
     Raises:
         ConfigError: no such file, not TOML, unknown keys (with the near miss) or wrong values.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    raw = read_toml(path, error=ConfigError)
     fields = {f.name: f for f in dataclasses.fields(args_type)}  # type: ignore[arg-type]
     known = {n.replace("_", "-") for n in fields if n not in ONLY_ON_THE_COMMAND_LINE}
     problems = [

@@ -37,11 +37,14 @@ class Args:
 
 def run(args: Args) -> int:
     """Import one file."""
-    names = class_names(args.classes)
     from diffuprompt.checkpoints import load_clip
+    from diffuprompt.data import read_names
     from diffuprompt.hub import import_legacy, read_legacy
     from diffuprompt.jobs import read_options
 
+    names = read_names(args.classes)
+    if not names:
+        raise ConfigError("--classes is required: the names it was trained with, in their order")
     read_legacy(args.file, args.learner)  # what is wrong with it is said before weights are loaded
     options = read_options(args.learner, args.set)
     clip = load_clip(args.backbone)
@@ -49,19 +52,3 @@ def run(args: Args) -> int:
     print(f"imported: {args.out} ({description.learner}, {len(names)} classes)")
     print(f"next:     diffuprompt predict IMAGE --artifact {args.out}")
     return 0
-
-
-def class_names(text: str) -> list[str]:
-    """Return the names of "a,b,c" or "@file"."""
-    if text.startswith("@"):
-        path = Path(text[1:])
-        try:
-            names = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ConfigError(f"--classes: {path} cannot be read: {error.strerror}") from error
-    else:
-        names = text.split(",")
-    names = [name.strip() for name in names if name.strip()]
-    if not names:
-        raise ConfigError("--classes is required: the names it was trained with, in their order")
-    return names

@@ -34,7 +34,7 @@ class Args:
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where to look for the newest run."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
-    """Names to choose from; by default the classes it was trained on."""
+    """Names to choose from, or one name a line in @FILE; by default those it was trained on."""
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """How many names to show for each image."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -52,7 +52,9 @@ class Args:
 
 def run(args: Args) -> int:
     """Predict; every option and every image is checked before the model is loaded."""
-    classes = class_names(args.classes)
+    from diffuprompt.data import read_names
+
+    classes = read_names(args.classes)
     if args.top < 1 or args.batch_size < 1 or args.samples < 1:
         raise ConfigError("--top, --batch-size and --samples must be at least 1")
     paths = expand(args.image)
@@ -97,23 +99,6 @@ def predict(
         names = [model.classes[label] for label in labels]
         found.append(Prediction(best=tuple(zip(names, values, strict=True)), doubt=doubt))
     return found
-
-
-def class_names(text: str) -> list[str]:
-    """Split ``--classes``; an empty text is no list.
-
-    Raises:
-        ConfigError: empty or repeated names.
-    """
-    if not text:
-        return []
-    names = [name.strip() for name in text.split(",")]
-    if "" in names:
-        raise ConfigError(f"--classes: name {names.index('') + 1} of {text!r} is empty")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ConfigError(f"--classes: named more than once: {', '.join(repeated)}")
-    return names
 
 
 def expand(images: Sequence[Path]) -> list[Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from diffuprompt.data.class_names import name_problems
 from diffuprompt.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -117,18 +118,8 @@ class Manifest:
                 what=f"expected at least two classes, got {list(self.classes)}",
                 fix="add images of another class",
             )
-        same: dict[str, list[str]] = {}
-        for name in self.classes:
-            same.setdefault(prompt_name(name), []).append(name)
-        for text, names in same.items():
-            if not text:
-                yield Problem(path=where, what=f"empty class name {names[0]!r}", fix="name it")
-            elif len(names) > 1:
-                yield Problem(
-                    path=where,
-                    what=f"classes {names} become the same prompt text {text!r}",
-                    fix="rename or merge them",
-                )
+        for problem in name_problems(self.classes):
+            yield Problem(path=where, what=problem, fix="rename or merge")
         for split in needs:
             present = {item.label for item in self.splits[split]}
             for label, name in enumerate(self.classes):
@@ -189,12 +180,3 @@ class Manifest:
             return cls(str(data["name"]), root, tuple(data["classes"]), splits)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"not a valid manifest: {type(error).__name__}: {error}") from error
-
-
-def prompt_name(name: str) -> str:
-    """Return the text by which a prompt tells classes apart.
-
-    Models replace "_" by " " and the tokeniser lower-cases and collapses spaces, so two names that
-    agree here are one class to the text tower.
-    """
-    return " ".join(name.replace("_", " ").split()).casefold()

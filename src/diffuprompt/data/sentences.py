@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffuprompt.data.class_names import prompt_name
 from diffuprompt.data.locate import data_folders
-from diffuprompt.data.manifest import prompt_name
-from diffuprompt.engine import read_json
 from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.reading import read_json
 
 PLACES = ("coprompt-gpt/gpt_file", "coprompt-gpt", "gpt_file")
 FILES = {

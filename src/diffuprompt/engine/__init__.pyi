@@ -8,7 +8,7 @@ from .device import (
     sent as sent,
 )
 from .files import (
-    read_json as read_json,
+    check_finite as check_finite,
     read_metadata as read_metadata,
     read_tensors as read_tensors,
     write_bytes as write_bytes,

@@ -22,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from diffuprompt.errors import CheckpointError, DiffupromptError
+from diffuprompt.errors import CheckpointError
+
+SHOWN = 12  # problems that a message lists
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -57,16 +59,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, error: type[DiffupromptError] = CheckpointError) -> Any:
-    """Read a JSON file; raise ``error`` naming the file (and the line) when that fails."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as cause:
-        raise error(f"{path}: no such file") from cause
-    except (OSError, ValueError) as cause:
-        raise error(f"{path}: not a readable JSON file: {cause}") from cause
-
-
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -78,11 +70,25 @@ def write_tensors(
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file to ``(tensors on the CPU, metadata)``.
 
-    Raises `CheckpointError` when the file is missing or damaged.
+    Raises `CheckpointError` when the file is missing or damaged, or holds NaN or infinity.
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-        return tensors, dict(file.metadata() or {})
+        metadata = dict(file.metadata() or {})
+    check_finite(tensors, path)
+    return tensors, metadata
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Raise `CheckpointError` naming ``source`` and every tensor with NaN or infinity in it."""
+    wrong = [
+        f"{name}: {int(bad.sum())} of {bad.numel()} values are NaN or infinite"
+        for name, tensor in tensors.items()
+        if (bad := ~torch.isfinite(tensor)).any()
+    ]
+    if wrong:
+        lines = wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])
+        raise CheckpointError(f"{source}: not usable; restore it\n  " + "\n  ".join(lines))
 
 
 def read_metadata(path: Path) -> dict[str, str]:

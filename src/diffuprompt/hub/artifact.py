@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from diffuprompt.checkpoints import as_path, load_clip, portable_name
 from diffuprompt.clip import Clip, TextPlan
 from diffuprompt.diffusion import NEEDS_FIT
-from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors, write_text
+from diffuprompt.engine import read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators import KINDS, FitConfig, PromptGenerator, build_generator
 from diffuprompt.hub.card import card
 from diffuprompt.learners import Learner, build_learner, upgrade_options
+from diffuprompt.reading import read_json
 from diffuprompt.runs import checksum
 
 SCHEMA: Literal["diffuprompt.artifact/2"] = "diffuprompt.artifact/2"

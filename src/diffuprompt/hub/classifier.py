@@ -5,7 +5,6 @@ Legend: M draw, N image, B image of a batch, C class.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data import ImageBatch, load_image, prompt_name
+from diffuprompt.data import ImageBatch, load_image, name_problems
 from diffuprompt.engine import NULL, Progress, Tally, pick
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
@@ -57,10 +56,9 @@ class Classifier:
         """
         if isinstance(names, str):
             raise DataError(f"expected a list of class names, got the text {names!r}")
-        counts = Counter(map(prompt_name, names))
-        same = [name for name in names if counts[prompt_name(name)] > 1]
-        if same:
-            raise DataError(f"class names must differ in more than case, '_' and spaces: {same}")
+        problems = name_problems(names)
+        if problems:
+            raise DataError("\n  ".join(["class names", *problems]))
         return Classifier(self._artifact, names)
 
     def __call__(self, picture: Picture) -> dict[str, float]:

@@ -17,9 +17,10 @@ from typing import Any
 
 from diffuprompt.checkpoints import as_path
 from diffuprompt.data import names
-from diffuprompt.engine import read_json, write_json
+from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import JobConfig, Resolved
+from diffuprompt.reading import read_json
 from diffuprompt.runs import StageFolder, Store, locked
 
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"

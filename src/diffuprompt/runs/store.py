@@ -20,8 +20,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors
+from diffuprompt.engine import read_tensors, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
+from diffuprompt.reading import read_json
 from diffuprompt.runs.stage import Stage
 
 SCHEMA = "diffuprompt.done/1"

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from diffuprompt.data import ImageBatch, Needs
-from diffuprompt.engine import read_json, read_tensors, write_json, write_tensors
+from diffuprompt.engine import read_tensors, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
 from diffuprompt.learners import Classes, Learner
+from diffuprompt.reading import read_json
 from diffuprompt.record import pack_hits
 from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.stages.bench import Bench
