@@ -17,6 +17,7 @@ from typing import Any
 from diffuprompt.errors import CheckpointError, DiffupromptError
 
 MAX_DEPTH = 64
+MAX_DOTS = 500
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: cannot be written as UTF-8
 Kind = type[DiffupromptError]
 
@@ -55,6 +56,8 @@ def parse_json(text: str, where: object, *, error: Kind = CheckpointError) -> An
 def read_toml(path: Path, *, error: Kind = CheckpointError) -> dict[str, Any]:
     """Return the content of a TOML file; raises ``error`` as `read_json` does."""
     text = read_text(path, error=error)
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):  # Python's reader takes hours
+        raise error(f"{path}: a line with over {MAX_DOTS} dots; no key is nested so deeply")
     found: dict[str, Any] = _checked(lambda: tomllib.loads(text), "TOML", path, error)
     return found
 
