@@ -13,7 +13,7 @@ from diffuprompt.jobs.train import train_job
 
 
 def trained_world(folder: Path) -> Path:
-    """Return a folder with ``clip``, ``colours`` and two finished runs, ``coop`` and ``diffusion``."""
+    """Return a folder with ``clip``, ``colours`` and the finished runs coop and diffusion."""
     before = os.environ.get("DIFFUPROMPT_CACHE")
     os.environ["DIFFUPROMPT_CACHE"] = str(folder / "cache")
     try:
