@@ -69,7 +69,7 @@ def test_kinds_of_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     touch(tmp_path, "a/notes.txt", "b/clip.mp4")
     with caplog.at_level(logging.WARNING):
         open_dataset(tmp_path)
-    assert "ignoring 2 file(s) that are no images, e.g. a/notes.txt" in caplog.text
+    assert "left out 2 files that are no pictures: 1 .mp4, 1 .txt" in caplog.text
 
     touch(tmp_path, "b/IMG_1.HEIC")
     with pytest.raises(DataError, match=r"cannot be read; convert(.|\n)*b/IMG_1\.HEIC"):

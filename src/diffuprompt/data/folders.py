@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diffuprompt.data.decode import SUFFIXES
-from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.data.kinds import (
+    find_pictures,
+    is_hidden,
+    is_meant,
+    is_text_path,
+    left_out,
+    suffixes,
+    undecodable,
+)
+from diffuprompt.data.manifest import MAX_SHOWN, Item, Manifest, Split
 from diffuprompt.errors import DataError, near_miss
 
 log = logging.getLogger(__name__)
 
-# people mean these as training images: leaving them out in silence would be wrong
-UNREADABLE = (
-    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw",
-    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
-)  # fmt: skip
-CLUTTER = {"thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files likewise
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
     "val": "val",
@@ -116,46 +117,35 @@ def _unit(path: str) -> float:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))
+    broken = [undecodable(path) for path in found if not is_text_path(path.name)]
+    if broken:
+        raise DataError("\n  ".join(broken[:MAX_SHOWN]))
+    return found
 
 
 def _scan(root: Path, folders: Sequence[str]) -> list[list[str]]:
     """Return the sorted posix paths, relative to ``root``, of the images in each folder."""
-    found, unreadable, ignored = [], [], []
+    found, meant, others = [], [], []
     for folder in folders:
-        images = []
-        for path in _files(root / folder):
-            relative, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
-            if suffix in SUFFIXES:
-                images.append(relative)
-            elif suffix in UNREADABLE:
-                unreadable.append(relative)
-            elif path.name.lower() not in CLUTTER:
-                ignored.append(relative)
-        found.append(sorted(images))
-    if unreadable:
-        shown = "\n  ".join(unreadable[:20])
+        inside = find_pictures(root / folder)
+        found.append(sorted(path.relative_to(root).as_posix() for path in inside.pictures))
+        meant += [path.relative_to(root).as_posix() for path in inside.meant]
+        others += inside.others
+    if meant:
+        shown = "\n  ".join(meant[:MAX_SHOWN])
         raise DataError(
-            f"{root}: {len(unreadable)} image(s) in a format that cannot be read; convert to "
-            f"JPEG or PNG, or remove:\n  {shown}" + ("\n  ..." if len(unreadable) > 20 else "")
+            f"{root}: {len(meant)} image(s) in a format that cannot be read; convert to "
+            f"JPEG or PNG, or remove:\n  {shown}" + ("\n  ..." if len(meant) > MAX_SHOWN else "")
         )
-    if ignored:
-        count, example = len(ignored), ignored[0]
-        log.warning("%s: ignoring %d file(s) that are no images, e.g. %s", root, count, example)
+    if others:
+        log.warning("%s: %s", root, left_out(others))
     return found
 
 
-def _files(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for here, names, leaves in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        files.extend(Path(here) / leaf for leaf in leaves if not leaf.startswith("."))
-    return files
-
-
 def _reject_loose_images(folder: Path) -> None:
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-    loose = sorted(p.name for p in files if p.suffix.lower() in SUFFIXES + UNREADABLE)
+    files = [p for p in folder.iterdir() if p.is_file() and not is_hidden(p.name)]
+    loose = sorted(p.name for p in files if p.suffix.lower() in suffixes() or is_meant(p))
     if loose:
         raise DataError(
             f"{folder}: {len(loose)} image(s) outside any class folder, e.g. {loose[0]}; "
