@@ -233,7 +233,7 @@ def test_json_that_is_no_split_file(data: object, tmp_path: Path) -> None:
 def test_broken_json_and_other_paths(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"train": [')
     (tmp_path / "list.txt").write_text("a")
-    with pytest.raises(DataError, match=r"bad\.json: cannot be read as JSON"):
+    with pytest.raises(DataError, match=r"bad\.json: not valid JSON"):
         open_dataset(tmp_path / "bad.json")
     with pytest.raises(DataError, match=r"expected a folder, a \.csv or a split \.json"):
         open_dataset(tmp_path / "list.txt")

@@ -79,7 +79,10 @@ def find_pictures(folder: Path) -> Found:
     Raises:
         DataError: a folder cannot be read, or names are no valid UTF-8; all of these at once.
     """
-    pictures, meant, others, broken = [], [], [], []
+    pictures: list[Path] = []
+    meant: list[Path] = []
+    others: list[Path] = []
+    broken: list[Path] = []
     for here, names, leaves in os.walk(folder, onerror=_unreadable):
         names[:] = sorted(name for name in names if not is_hidden(name))
         linked = [name for name in names if os.path.islink(os.path.join(here, name))]

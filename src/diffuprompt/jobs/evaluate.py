@@ -129,7 +129,12 @@ class _Evaluation:
                 sets += (
                     self._own
                     if spec in own
-                    else [open_test_set(spec, self.data_root, contents, progress)]
+                    else [
+                        open_test_set(
+                            *(spec, self.data_root, contents, progress),
+                            allow_outside=self.run.job.allow_outside,
+                        )
+                    ]
                 )
         else:
             sets = self._own

@@ -36,6 +36,7 @@ PRECISIONS = ("fp32", "bf16")
 # what says where and how to compute, never what
 _ONLY_HERE = (
     "data_root",
+    "allow_outside",
     "out",
     "runs_dir",
     "device",
@@ -58,6 +59,7 @@ class JobConfig:
 
     data: str
     data_root: Path | None = None
+    allow_outside: bool = False
     backbone: str = "scenes-clip"
     learner: str = DEFAULT
     generator: str = "none"

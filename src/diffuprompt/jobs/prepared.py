@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffuprompt.checkpoints import Header, load_clip, portable_name, read_header
 from diffuprompt.clip import TextPlan
-from diffuprompt.data import Manifest, few_shot, find_sentences, names, open_dataset
+from diffuprompt.data import Manifest, doubtful_names, few_shot, find_sentences, names, open_dataset
 from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
+from diffuprompt.jobs.long_names import long_names
 from diffuprompt.learners import Classes
 from diffuprompt.protocols import Roles, Selection, roles_of
 from diffuprompt.runs import Contents, digest
@@ -25,6 +27,8 @@ from diffuprompt.stages import (
     sentences_key,
     training_key,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,14 +119,19 @@ class Sources:
 
     def __init__(self, *, rehash: bool = False) -> None:
         self.contents = Contents(rehash=rehash)
-        self._manifests: dict[tuple[str, Path | None], Manifest] = {}
+        self._manifests: dict[tuple[str, Path | None, bool], Manifest] = {}
         self._headers: dict[str, Header] = {}
 
     def manifest(self, job: JobConfig) -> Manifest:
         """Return the data set of a job, which must have what training and scoring need."""
-        key = (job.data, job.data_root)
+        key = (job.data, job.data_root, job.allow_outside)
         if key not in self._manifests:
-            opened = open_dataset(job.data, root=job.data_root)
+            # unchecked, so that everything is said at once, in the words of `data verify`
+            opened = open_dataset(
+                job.data, root=job.data_root, check=False, allow_outside=job.allow_outside
+            )
+            for doubt in doubtful_names(opened):
+                log.warning("%s", doubt)
             self._manifests[key] = opened.check(needs=("train", "test"))
         return self._manifests[key]
 
@@ -162,6 +171,7 @@ def prepare(
         logit_scale=header.scale,
     )
     _check(resolved, header)
+    manifest.refuse(long_names(manifest, resolved.learner_options, header))
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, resolved.shots, resolved.seed)
     roles = roles_of(resolved.protocol, manifest, chosen)
