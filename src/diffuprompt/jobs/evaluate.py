@@ -16,6 +16,7 @@ from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.long_names import refuse_long_names
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
@@ -139,6 +140,8 @@ class _Evaluation:
         else:
             sets = self._own
         check_distinct(sets)
+        options, header = self.prepared.resolved.learner_options, self.prepared.header
+        refuse_long_names([(t.root, t.selection.classes) for t in sets], options, header)
         return sets
 
     @cached_property

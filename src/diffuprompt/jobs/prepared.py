@@ -171,7 +171,7 @@ def prepare(
         logit_scale=header.scale,
     )
     _check(resolved, header)
-    manifest.refuse(long_names(manifest, resolved.learner_options, header))
+    manifest.refuse(long_names(manifest.root, manifest.classes, resolved.learner_options, header))
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, resolved.shots, resolved.seed)
     roles = roles_of(resolved.protocol, manifest, chosen)
