@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.shared_fixtures import own_cache, world  # noqa: F401
 from tests.world import asked
@@ -26,7 +27,9 @@ from diffuprompt.data.scenes import dataset as scenes
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.data.transforms import Preprocess
 from diffuprompt.errors import DataError
-from diffuprompt.jobs import prepared as preparing
+from diffuprompt.hub import Classifier
+from diffuprompt.jobs import evaluate_run, prepared as preparing
+from diffuprompt.jobs.job import command
 from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.train import train_job
 from diffuprompt.runs import Contents
@@ -307,3 +310,35 @@ def test_scenes_lie_under_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"own"}
     monkeypatch.delenv("DIFFUPROMPT_CACHE")
     assert scenes.cache_folder("clean").is_relative_to(tmp_path / "xdg" / "diffuprompt")
+
+
+def test_an_option_applies_the_orientation(world: Path, tmp_path: Path) -> None:  # noqa: F811
+    """In training, evaluation and prediction alike, and another run than without it."""
+    upright, turned = folders(tmp_path / "upright"), folders(tmp_path / "turned")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise by a quarter
+    for file in sorted(turned.rglob("*.png")):
+        with Image.open(file) as image:
+            image.transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+    jobs = {
+        "upright": asked(world, data=str(upright), protocol="few-shot", runs_dir=tmp_path / "a"),
+        "told": asked(
+            world, data=str(turned), protocol="few-shot", exif_orientation=True,
+            runs_dir=tmp_path / "b",
+        ),
+        "untold": asked(world, data=str(turned), protocol="few-shot", runs_dir=tmp_path / "c"),
+    }  # fmt: skip
+    assert "--exif-orientation" in command(jobs["told"])
+    prepared = {name: prepare(job) for name, job in jobs.items()}
+    items = prepared["upright"].roles.train.items
+    features = {name: one.load().train.store.test(items) for name, one in prepared.items()}
+    assert torch.equal(features["upright"], features["told"])
+    assert not torch.equal(features["upright"], features["untold"])
+    assert len({one.run_name for one in prepared.values()}) == 3
+    assert len({one.chain.learner.key for one in prepared.values()}) == 3
+    run = train_job(jobs["told"])
+    evaluate_run(run)
+    model = Classifier.from_pretrained(run / "artifact")
+    files = [tmp_path / kind / "ant" / "01.png" for kind in ("upright", "turned")]
+    one, other = model.predict(files)
+    assert torch.equal(one, other)

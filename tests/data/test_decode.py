@@ -9,18 +9,22 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+import torch
+from PIL import Image, ImageOps, features
 
 from diffuprompt.data import decode
 from diffuprompt.data.decode import load_image, read_picture, to_pixels
 from diffuprompt.data.kinds import LEFT_OUT, find_pictures, formats, left_out, suffixes
+from diffuprompt.data.levels import as_rgb, reading_of
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.problems import verify
 from diffuprompt.data.sources import open_dataset
+from diffuprompt.data.transforms import Preprocess
 from diffuprompt.errors import DataError
 
 GREY = np.arange(256, dtype=np.uint16).reshape(8, 32)
@@ -310,6 +314,45 @@ def test_orientation_is_read_and_not_applied(tmp_path: Path) -> None:
     image, orientation = read_picture(tmp_path / "a.jpg")
     assert (image.size, orientation) == ((6, 3), 6)
     assert read_picture(tmp_path / "b.png")[1] == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "16.png"])
+def test_views_turn_pictures_where_they_are_asked_to(
+    orientation: int, kind: str, tmp_path: Path
+) -> None:
+    stored = Image.fromarray(np.random.default_rng(3).integers(0, 256, (20, 30), dtype=np.uint8))
+    if kind == "16.png":
+        stored = Image.fromarray((np.asarray(stored).astype(np.uint16) * 257).astype(np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"a.{kind}"
+    stored.save(file, exif=exif)
+    plain = Preprocess.for_size(16)
+    turning = replace(plain, exif_orientation=True)
+    image = load_image(file)
+    with Image.open(file) as opened:  # of a TIFF pillow itself turns the pixels
+        expected = plain.test_view(as_rgb(ImageOps.exif_transpose(opened)))
+    assert torch.equal(turning.test_view(image), expected)
+    assert torch.equal(plain.test_view(image), plain.test_view(Image.fromarray(np.asarray(image))))
+    with Image.open(file) as opened:
+        assert torch.equal(turning.test_view(to_pixels(opened, "a")), expected)
+    assert (plain.hash == turning.hash) is False
+    assert Preprocess.from_hf(turning.to_hf(), "x") == turning
+    assert "exif_orientation" not in plain.to_hf()
+
+
+def test_only_pictures_that_are_read_anew_are_marked(tmp_path: Path) -> None:
+    """Their cached features, and what was trained on them, are not those of before."""
+    marks = {}
+    for name, make in SIXTEEN.items():
+        (tmp_path / f"a.{name}").write_bytes(make())
+        marks[name] = reading_of(tmp_path / f"a.{name}")
+    assert set(marks.values()) == {"16 bits"}
+    for name in ("a.png", "a.jpg", "a.tif"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    assert {reading_of(tmp_path / name) for name in ("a.png", "a.jpg", "a.tif", "b.png")} == {""}
 
 
 def test_nothing_is_left_out_without_files() -> None:

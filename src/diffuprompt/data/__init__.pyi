@@ -6,6 +6,7 @@ from .fewshot import base_new as base_new, few_shot as few_shot
 from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate
 from .kinds import find_pictures as find_pictures, left_out as left_out
+from .levels import reading_of as reading_of
 from .locate import VARIABLE as VARIABLE, data_folders as data_folders, homes as homes
 from .manifest import Item as Item, Manifest as Manifest, Problem as Problem, Split as Split
 from .problems import verify as verify

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from diffuprompt.data.kinds import formats, is_text_path, undecodable
-from diffuprompt.data.levels import as_rgb
+from diffuprompt.data.levels import TURN, as_rgb
 from diffuprompt.errors import DataError
 
 MAX_PIXELS = 128_000_000  # half a gigabyte decoded; phones take up to 108 million
@@ -51,7 +51,8 @@ def load_image(path: Path) -> Image.Image:
     """Decode ``path`` completely and return it as RGB; of an animation, the first frame.
 
     The EXIF orientation is *not* applied: CLIP's official preprocessing and the benchmark's
-    reader do not apply it, and results must be comparable with theirs. An alpha channel is
+    reader do not apply it, and results must be comparable with theirs; it is remembered, and views
+    of `Preprocess` apply it where ``exif_orientation`` asks for it. An alpha channel is
     dropped, as there; 16-bit levels become the nearest 8-bit ones. Raises `ImageError` (a
     `DataError`) naming the file when it is missing, empty, truncated, damaged, not an image that
     pillow decodes by itself, of more than 128 million pixels, more than 100 times as long as it
@@ -96,7 +97,9 @@ def to_pixels(image: Image.Image, where: str) -> Image.Image:
         DataError: it is refused there; ``where`` names it.
     """
     try:
-        return _checked(image)
+        pixels = _checked(image).copy()
+        pixels.info[TURN] = _orientation(image)
+        return pixels
     except _RefusalError as refusal:
         raise DataError(f"{where}: {refusal.what}; {refusal.fix}") from refusal
 
@@ -118,8 +121,9 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
 
 def _decode_from(source: Path | io.BytesIO) -> tuple[Image.Image, int]:
     with Image.open(source, formats=formats()) as image:
-        pixels = _checked(image)
-        return pixels, _orientation(image)
+        pixels, orientation = _checked(image), _orientation(image)
+        pixels.info[TURN] = orientation  # of views that are asked to apply it
+        return pixels, orientation
 
 
 def _checked(image: Image.Image) -> Image.Image:

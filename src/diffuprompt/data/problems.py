@@ -73,7 +73,7 @@ def _turned_problems(turned: list[Path], many: int) -> Iterator[Problem]:
             path=str(turned[0]),
             what=f"{count}, carry an EXIF orientation; it is not applied, as CLIP's own "
             "preprocessing does not",
-            fix="turn their pixels where they should stand upright",
+            fix="turn their pixels, or train with --exif-orientation",
             severity="warning",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import Header, load_clip, portable_name, read_header
@@ -24,6 +24,7 @@ from diffuprompt.stages import (
     GridStore,
     ImageSet,
     Sentences,
+    picture_hashes,
     sentences_key,
     training_key,
 )
@@ -85,6 +86,8 @@ class Prepared:
         """Load the backbone and open the training images."""
         job, resolved = self.job, self.resolved
         clip = load_clip(job.backbone, device=pick(job.device))
+        if job.exif_orientation:
+            clip.apply_exif_orientation()
         clip.set_precision(resolved.precision)
         store = FeatureStore(
             clip,
@@ -120,7 +123,7 @@ class Sources:
     def __init__(self, *, rehash: bool = False) -> None:
         self.contents = Contents(rehash=rehash)
         self._manifests: dict[tuple[str, Path | None, bool], Manifest] = {}
-        self._headers: dict[str, Header] = {}
+        self._headers: dict[tuple[str, bool], Header] = {}
 
     def manifest(self, job: JobConfig) -> Manifest:
         """Return the data set of a job, which must have what training and scoring need."""
@@ -137,9 +140,14 @@ class Sources:
 
     def header(self, job: JobConfig) -> Header:
         """Return what the backbone of a job says about itself."""
-        if job.backbone not in self._headers:
-            self._headers[job.backbone] = read_header(job.backbone)
-        return self._headers[job.backbone]
+        key = (job.backbone, job.exif_orientation)
+        if key not in self._headers:
+            found = read_header(job.backbone)
+            if job.exif_orientation:
+                turned = replace(found.preprocess, exif_orientation=True)
+                found = replace(found, preprocess=turned)
+            self._headers[key] = found
+        return self._headers[key]
 
 
 def prepare(
@@ -175,9 +183,9 @@ def prepare(
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, resolved.shots, resolved.seed)
     roles = roles_of(resolved.protocol, manifest, chosen)
-    paths = [[manifest.root / item.path] for item in roles.train.items]
+    paths = [manifest.root / item.path for item in roles.train.items]
     inputs = {
-        "images": training_key(roles.train, contents.hash_all(paths, progress)),
+        "images": training_key(roles.train, picture_hashes(contents, paths, progress)),
         "backbone": header.identity,
     }
     if resolved.learner_options.asks_for_sentences != "no":

@@ -13,7 +13,7 @@ from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.protocols import Selection, select
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.runs import Contents
-from diffuprompt.stages import scoring_key
+from diffuprompt.stages import picture_hashes, scoring_key
 
 log = logging.getLogger(__name__)
 SUBSETS = ("base", "new", "all")
@@ -130,7 +130,8 @@ def _test_set(
     contents: Contents,
     progress: Progress,
 ) -> TestSet:
-    hashes = contents.hash_all([[manifest.root / i.path] for i in selection.items], progress)
+    paths = [manifest.root / item.path for item in selection.items]
+    hashes = picture_hashes(contents, paths, progress)
     return TestSet(
         dataset=manifest.name,
         subset=subset,
