@@ -69,7 +69,7 @@ def test_kinds_of_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     touch(tmp_path, "a/notes.txt", "b/clip.mp4")
     with caplog.at_level(logging.WARNING):
         open_dataset(tmp_path)
-    assert "ignoring 2 file(s) that are no images, e.g. a/notes.txt" in caplog.text
+    assert "left out 2 files that are no pictures: 1 .mp4, 1 .txt" in caplog.text
 
     touch(tmp_path, "b/IMG_1.HEIC")
     with pytest.raises(DataError, match=r"cannot be read; convert(.|\n)*b/IMG_1\.HEIC"):
@@ -233,7 +233,7 @@ def test_json_that_is_no_split_file(data: object, tmp_path: Path) -> None:
 def test_broken_json_and_other_paths(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"train": [')
     (tmp_path / "list.txt").write_text("a")
-    with pytest.raises(DataError, match=r"bad\.json: cannot be read as JSON"):
+    with pytest.raises(DataError, match=r"bad\.json: not valid JSON"):
         open_dataset(tmp_path / "bad.json")
     with pytest.raises(DataError, match=r"expected a folder, a \.csv or a split \.json"):
         open_dataset(tmp_path / "list.txt")

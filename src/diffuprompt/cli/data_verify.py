@@ -9,27 +9,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from diffuprompt.cli.parse import Positional
+from diffuprompt.cli.parse import Positional, Switch
 from diffuprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from diffuprompt.data import Manifest
+    from diffuprompt.data import Manifest, Problem
 
 EXAMPLES = """
 diffuprompt data verify scenes
 diffuprompt data verify ~/Pictures/birds
 diffuprompt data verify labels.csv --data-root ~/Pictures
+diffuprompt data verify ~/Pictures/birds --backbone photo-clip-lite
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Read every image of a data set and list all problems."""
+    """Read every image of a data set and list all problems: what training would refuse, and more.
+
+    Images are read in every raster format that pillow decodes by itself, of at most 128 million
+    pixels, and with no side longer than 100 times the other.
+    """
 
     data: Annotated[Positional[str], tyro.conf.arg(metavar="NAME|PATH")]
     """Catalog name, a folder per class, a folder with train/val/test, a CSV or a split JSON."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
+    allow_outside: Switch[bool] = False
+    """Read pictures outside that folder too: behind links, by ".." or as absolute paths."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
+    """Also look for class names that are too long for this backbone."""
 
 
 def run(args: Args) -> int:
@@ -37,11 +46,17 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.data import open_dataset, verify
 
-    manifest = open_dataset(args.data, root=args.data_root, check=False)  # verify does
+    manifest = open_dataset(  # verify checks it
+        args.data, root=args.data_root, check=False, allow_outside=args.allow_outside
+    )
     print(counts(manifest), flush=True)
-    problems = verify(manifest, console_progress())
-    needed = manifest.problems(needs=("train", "test"))  # what `diffuprompt train` asks for
-    problems = [*(problem for problem in needed if problem not in problems), *problems]
+    problems: list[Problem] = []
+    if args.backbone:
+        from diffuprompt.jobs import names_too_long
+
+        problems += names_too_long(manifest, args.backbone)
+    # what `diffuprompt train` asks for
+    problems += verify(manifest, console_progress(), needs=("train", "test"))
     for problem in problems:
         print(f"{problem.severity}: {problem}")
     errors = sum(problem.severity == "error" for problem in problems)

@@ -108,7 +108,7 @@ def expand(images: Sequence[Path]) -> list[Path]:
         ConfigError: nothing was named.
         DataError: a path does not exist, or a folder holds no image; all of them at once.
     """
-    from diffuprompt.data import SUFFIXES
+    from diffuprompt.data import find_pictures, left_out
 
     if not images:
         raise ConfigError("name at least one image or folder")
@@ -117,9 +117,13 @@ def expand(images: Sequence[Path]) -> list[Path]:
     for path in images:
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            there = find_pictures(path)
+            inside = list(there.pictures)
+            skipped = left_out([*there.meant, *there.others])
             if not inside:
-                problems.append(f"{path}: no images in this folder")
+                problems.append(f"{path}: no images in this folder" + (skipped and f"; {skipped}"))
+            elif skipped:
+                print(f"{path}: {skipped}", file=sys.stderr)
         elif not path.exists():
             problems.append(f"{path}: no such file")
         found += inside

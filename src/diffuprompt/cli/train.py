@@ -37,6 +37,11 @@ class Args:
     """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
+    exif_orientation: Switch[bool] = False
+    """Turn pictures as their EXIF orientation says; CLIP's own preprocessing does not. Evaluation
+    and prediction with the prompts learned then do the same."""
+    allow_outside: Switch[bool] = False
+    """Read pictures outside that folder too: behind links, by ".." or as absolute paths."""
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
     """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
     learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = "coop"

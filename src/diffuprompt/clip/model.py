@@ -6,6 +6,7 @@ Legend: B image, C class, E embedding.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -53,6 +54,11 @@ class Clip(nn.Module):
     def identity(self) -> str:
         """Thirty-two hex digits over all that features depend on; see `clip_identity`."""
         return clip_identity(self.config, self.tokenizer, self.preprocess, self.weights_hash)
+
+    def apply_exif_orientation(self) -> None:
+        """Turn pictures as their files say before anything else; another identity is due."""
+        self.preprocess = replace(self.preprocess, exif_orientation=True)
+        self.__dict__.pop("identity", None)
 
     @property
     def scale(self) -> Tensor:

@@ -1,11 +1,14 @@
 from .augment import get_augment as get_augment
 from .catalog import CATALOG as CATALOG, SCENE_STYLES as SCENE_STYLES, names as names
-from .class_names import name_problems as name_problems, read_names as read_names
-from .decode import SUFFIXES as SUFFIXES, load_image as load_image
+from .class_names import name_problems as name_problems, read_names as read_names, short as short
+from .decode import load_image as load_image, to_pixels as to_pixels
 from .fewshot import base_new as base_new, few_shot as few_shot
+from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate
+from .kinds import find_pictures as find_pictures, left_out as left_out
+from .levels import reading_of as reading_of
 from .locate import VARIABLE as VARIABLE, data_folders as data_folders, homes as homes
-from .manifest import Item as Item, Manifest as Manifest, Split as Split
+from .manifest import Item as Item, Manifest as Manifest, Problem as Problem, Split as Split
 from .problems import verify as verify
 from .scenes import (
     CLASSES as CLASSES,

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import posixpath
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +104,10 @@ class Manifest:
 
     def check(self, needs: Sequence[Split] = ("train",)) -> Manifest:
         """Return self, or raise one `DataError` that holds all of `problems`."""
-        problems = self.problems(needs)
+        return self.refuse(self.problems(needs))
+
+    def refuse(self, problems: Sequence[Problem]) -> Manifest:
+        """Return self, or raise one `DataError` that holds all of ``problems``."""
         if problems:
             shown = [str(problem) for problem in problems[:MAX_SHOWN]]
             if len(problems) > MAX_SHOWN:
@@ -140,19 +146,20 @@ class Manifest:
                         what=f"label {item.label} in {split} is not in 0..{len(self.classes) - 1}",
                         fix="correct the label",
                     )
-                if item.path in seen:
+                key = posixpath.normpath(unicodedata.normalize("NFC", item.path))
+                if key in seen:
                     yield Problem(
                         path=item.path,
-                        what=f"listed twice, in {seen[item.path]} and in {split}",
+                        what=f"listed twice, in {seen[key]} and in {split}",
                         fix="keep one of the two",
                     )
-                elif not (self.root / item.path).is_file():
+                elif not os.path.isfile(self.root / item.path):
                     yield Problem(
                         path=str(self.root / item.path),
                         what=f"file not found (listed in {split})",
                         fix="restore it, correct the path or remove the entry",
                     )
-                seen[item.path] = split
+                seen[key] = split
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-serialisable form without the root."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 from diffuprompt.data.catalog import names, open_named
+from diffuprompt.data.class_names import short
 from diffuprompt.data.csvfile import read_csv
 from diffuprompt.data.folders import read_folder
+from diffuprompt.data.identifiers import doubtful_names, with_names
+from diffuprompt.data.kinds import is_text_path, undecodable
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.splitfile import read_split_file
 from diffuprompt.errors import DataError, near_miss
+
+log = logging.getLogger(__name__)
 
 
 def open_dataset(
@@ -18,6 +25,7 @@ def open_dataset(
     root: Path | None = None,
     cache: Path | None = None,
     check: bool = True,
+    allow_outside: bool = False,
 ) -> Manifest:
     """Open what ``spec`` names and check its structure.
 
@@ -25,29 +33,50 @@ def open_dataset(
     folder (`read_folder`), a ``.csv`` (`read_csv`) or a split ``.json`` (`read_split_file`).
     ``root`` is the folder of data sets for a catalog name and the folder of images for a CSV or
     a split file; ``cache`` is where the scenes are kept. With ``check=False`` problems that the
-    manifest can express, such as missing files, are left for `verify`.
+    manifest can express, such as missing files, are left for `verify`, and so are warnings. Files
+    outside the folder of the images, behind links too, are refused unless ``allow_outside``.
 
     Raises `DataError` naming the file, what was expected and what to do.
     """
     if root is not None and not root.is_dir():
         raise DataError(f"{root}: expected the folder that holds the images or data sets")
-    manifest = _open(spec, root, cache, check)
-    return manifest.check() if check else manifest
-
-
-def _open(spec: str | Path, root: Path | None, cache: Path | None, check: bool) -> Manifest:
     if isinstance(spec, str) and spec in names():
-        return open_named(spec, root=root, cache=cache)
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return read_folder(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return read_csv(path, root, require_files=check)
-    if path.is_file() and path.suffix.lower() == ".json":
-        return read_split_file(path, root)
-    if path.exists():
+        manifest = open_named(spec, root=root, cache=cache)
+        return manifest.check() if check else manifest
+    path = _path(spec)
+    manifest, folder = _open(path, root, check, allow_outside)
+    manifest = with_names(manifest, folder)
+    if not check:
+        return manifest
+    for problem in doubtful_names(manifest):
+        log.warning("%s", problem)
+    return manifest.check()
+
+
+def _open(path: Path, root: Path | None, check: bool, allow_outside: bool) -> tuple[Manifest, Path]:
+    """Return a data set, and the folder in which a file of class names may lie."""
+    if os.path.isdir(path):
+        return read_folder(path, allow_outside=allow_outside), path
+    if os.path.isfile(path) and path.suffix.lower() == ".csv":
+        found = read_csv(path, root, require_files=check, allow_outside=allow_outside)
+        return found, path.parent
+    if os.path.isfile(path) and path.suffix.lower() == ".json":
+        return read_split_file(path, root, allow_outside=allow_outside), path.parent
+    if os.path.exists(path):
         raise DataError(f"{path}: expected a folder, a .csv or a split .json file")
     raise DataError(
-        f"{spec}: neither a path that exists nor a known data set."
-        f"{near_miss(str(spec), names())} Known: {', '.join(names())}"
+        f"{path}: neither a path that exists nor a known data set."
+        f"{near_miss(str(path), names())} Known: {', '.join(names())}"
     )
+
+
+def _path(spec: str | Path) -> Path:
+    """Return the path that ``spec`` means; raises `DataError` for what can be none."""
+    if "\0" in str(spec):
+        raise DataError(f"{short(str(spec))}: expected a path or the name of a data set")
+    if not is_text_path(spec):
+        raise DataError(undecodable(spec))
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise DataError(f"{spec}: there is no such user") from error

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffuprompt.data.levels import upright
 from diffuprompt.data.preprocess_fields import FieldReader
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -35,7 +36,8 @@ class Preprocess:
 
     Exactly one of ``shortest_edge`` and ``exact_size`` is used when ``do_resize``. Sizes are
     ``(height, width)``; ``resample`` is Pillow's filter number (3 is bicubic). Views are always
-    RGB: ``do_convert_rgb`` is kept only because the checkpoint carries it.
+    RGB: ``do_convert_rgb`` is kept only because the checkpoint carries it. ``exif_orientation``,
+    which CLIP's processor does not know, turns a picture as its file says.
     """
 
     do_resize: bool = True
@@ -50,6 +52,7 @@ class Preprocess:
     image_mean: tuple[float, float, float] = OPENAI_MEAN
     image_std: tuple[float, float, float] = OPENAI_STD
     do_convert_rgb: bool = True
+    exif_orientation: bool = False
 
     @classmethod
     def for_size(cls, side: int) -> Preprocess:
@@ -83,6 +86,7 @@ class Preprocess:
             image_mean=read.triple("image_mean", OPENAI_MEAN),
             image_std=read.triple("image_std", OPENAI_STD, positive=True),
             do_convert_rgb=read.flag("do_convert_rgb", True),
+            exif_orientation=read.flag("exif_orientation", False),
         )
         read.finish()
         return preprocess
@@ -106,6 +110,7 @@ class Preprocess:
             "image_mean": list(self.image_mean),
             "image_std": list(self.image_std),
             "do_convert_rgb": self.do_convert_rgb,
+            **({"exif_orientation": True} if self.exif_orientation else {}),
         }
 
     @property
@@ -123,7 +128,7 @@ class Preprocess:
 
     def test_view(self, image: Image.Image) -> Tensor:
         """Return the deterministic view: float32 ``(3, H, W)`` of ``output_size``."""
-        image = to_rgb(image)
+        image = self._rgb(image)
         if self.do_resize:
             height, width = self._resized(image.height, image.width)
             image = image.resize((width, height), Image.Resampling(self.resample))
@@ -145,7 +150,7 @@ class Preprocess:
         ``rng``, in this order: for each of at most ten tries ``uniform`` area and ``uniform`` log
         ratio; after a try that fits ``randrange`` top and ``randrange`` left; last ``random`` flip.
         """
-        image = to_rgb(image)
+        image = self._rgb(image)
         top, left, height, width = random_crop_box(image.height, image.width, rng, scale)
         out_height, out_width = self.output_size
         image = image.crop((left, top, left + width, top + height))
@@ -159,8 +164,11 @@ class Preprocess:
     ) -> Tensor:
         """Return ``change`` of the whole picture squashed to ``output_size``, as float32."""
         height, width = self.output_size
-        image = to_rgb(image).resize((width, height), Image.Resampling(self.resample))
+        image = self._rgb(image).resize((width, height), Image.Resampling(self.resample))
         return self._normalised(np.asarray(change(image)))
+
+    def _rgb(self, image: Image.Image) -> Image.Image:
+        return to_rgb(upright(image) if self.exif_orientation else image)
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.exact_size is not None:

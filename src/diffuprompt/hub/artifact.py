@@ -157,7 +157,10 @@ def load_artifact(
             f"{folder / TENSORS}: the tensors are not those that {DESCRIPTION} describes; "
             "copy the whole artifact folder again"
         )
-    clip = clip or _backbone(folder, description, backbone, device)
+    if clip is None:
+        clip = _backbone(folder, description, backbone, device)
+        if description.preprocess.get("exif_orientation") is True:
+            clip.apply_exif_orientation()
     _check_backbone(folder, description, clip)
     part = description.generator
     learner, generator = _build(description, clip, plan, folder / DESCRIPTION)

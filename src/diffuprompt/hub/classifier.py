@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffuprompt.data import ImageBatch, load_image, name_problems
+from diffuprompt.data import ImageBatch, load_image, name_problems, to_pixels
 from diffuprompt.engine import NULL, Progress, Tally, pick
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, load_artifact
@@ -138,8 +138,8 @@ class Classifier:
             chunk = pictures[start : start + size]
             # alpha is dropped as in training; preprocessing would lay it on white
             images = [
-                p.convert("RGB") if isinstance(p, Image.Image) else load_image(Path(p))
-                for p in chunk
+                to_pixels(p, f"picture {i}") if isinstance(p, Image.Image) else load_image(Path(p))
+                for i, p in enumerate(chunk, start)
             ]
             pixels = torch.stack([preprocess.test_view(image) for image in images])
             yield ImageBatch(pixels.to(device), None, torch.arange(len(chunk), device=device))

@@ -1,6 +1,7 @@
 from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
 from .job import GENERATORS as GENERATORS, JobConfig as JobConfig
+from .long_names import names_too_long as names_too_long
 from .overrides import read_options as read_options
 from .prepared import Prepared as Prepared, Sources as Sources, prepare as prepare
 from .run_folder import (

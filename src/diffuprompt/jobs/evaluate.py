@@ -16,6 +16,7 @@ from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.hub import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.long_names import refuse_long_names
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
@@ -129,11 +130,18 @@ class _Evaluation:
                 sets += (
                     self._own
                     if spec in own
-                    else [open_test_set(spec, self.data_root, contents, progress)]
+                    else [
+                        open_test_set(
+                            *(spec, self.data_root, contents, progress),
+                            allow_outside=self.run.job.allow_outside,
+                        )
+                    ]
                 )
         else:
             sets = self._own
         check_distinct(sets)
+        options, header = self.prepared.resolved.learner_options, self.prepared.header
+        refuse_long_names([(t.root, t.selection.classes) for t in sets], options, header)
         return sets
 
     @cached_property

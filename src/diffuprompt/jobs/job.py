@@ -36,6 +36,7 @@ PRECISIONS = ("fp32", "bf16")
 # what says where and how to compute, never what
 _ONLY_HERE = (
     "data_root",
+    "allow_outside",
     "out",
     "runs_dir",
     "device",
@@ -58,6 +59,8 @@ class JobConfig:
 
     data: str
     data_root: Path | None = None
+    exif_orientation: bool = False
+    allow_outside: bool = False
     backbone: str = "scenes-clip"
     learner: str = DEFAULT
     generator: str = "none"
@@ -233,6 +236,8 @@ def command(job: JobConfig) -> str:
         elif f.name in ("data", "backbone"):
             local = value.startswith((".", "~")) or Path(value).is_absolute()
             words += [f"--{f.name}", Path(value).name if local else value]
+        elif value is True:
+            words.append(f"--{f.name.replace('_', '-')}")
         elif value != f.default or f.name in ("learner", "shots", "seed"):
             words += [f"--{f.name}", str(value)]
     return shlex.join(words)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import Header, load_clip, portable_name, read_header
 from diffuprompt.clip import TextPlan
-from diffuprompt.data import Manifest, few_shot, find_sentences, names, open_dataset
+from diffuprompt.data import Manifest, doubtful_names, few_shot, find_sentences, names, open_dataset
 from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
+from diffuprompt.jobs.long_names import long_names
 from diffuprompt.learners import Classes
 from diffuprompt.protocols import Roles, Selection, roles_of
 from diffuprompt.runs import Contents, digest
@@ -22,9 +24,12 @@ from diffuprompt.stages import (
     GridStore,
     ImageSet,
     Sentences,
+    picture_hashes,
     sentences_key,
     training_key,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,6 +86,8 @@ class Prepared:
         """Load the backbone and open the training images."""
         job, resolved = self.job, self.resolved
         clip = load_clip(job.backbone, device=pick(job.device))
+        if job.exif_orientation:
+            clip.apply_exif_orientation()
         clip.set_precision(resolved.precision)
         store = FeatureStore(
             clip,
@@ -115,22 +122,32 @@ class Sources:
 
     def __init__(self, *, rehash: bool = False) -> None:
         self.contents = Contents(rehash=rehash)
-        self._manifests: dict[tuple[str, Path | None], Manifest] = {}
-        self._headers: dict[str, Header] = {}
+        self._manifests: dict[tuple[str, Path | None, bool], Manifest] = {}
+        self._headers: dict[tuple[str, bool], Header] = {}
 
     def manifest(self, job: JobConfig) -> Manifest:
         """Return the data set of a job, which must have what training and scoring need."""
-        key = (job.data, job.data_root)
+        key = (job.data, job.data_root, job.allow_outside)
         if key not in self._manifests:
-            opened = open_dataset(job.data, root=job.data_root)
+            # unchecked, so that everything is said at once, in the words of `data verify`
+            opened = open_dataset(
+                job.data, root=job.data_root, check=False, allow_outside=job.allow_outside
+            )
+            for doubt in doubtful_names(opened):
+                log.warning("%s", doubt)
             self._manifests[key] = opened.check(needs=("train", "test"))
         return self._manifests[key]
 
     def header(self, job: JobConfig) -> Header:
         """Return what the backbone of a job says about itself."""
-        if job.backbone not in self._headers:
-            self._headers[job.backbone] = read_header(job.backbone)
-        return self._headers[job.backbone]
+        key = (job.backbone, job.exif_orientation)
+        if key not in self._headers:
+            found = read_header(job.backbone)
+            if job.exif_orientation:
+                turned = replace(found.preprocess, exif_orientation=True)
+                found = replace(found, preprocess=turned)
+            self._headers[key] = found
+        return self._headers[key]
 
 
 def prepare(
@@ -162,12 +179,13 @@ def prepare(
         logit_scale=header.scale,
     )
     _check(resolved, header)
+    manifest.refuse(long_names(manifest.root, manifest.classes, resolved.learner_options, header))
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, resolved.shots, resolved.seed)
     roles = roles_of(resolved.protocol, manifest, chosen)
-    paths = [[manifest.root / item.path] for item in roles.train.items]
+    paths = [manifest.root / item.path for item in roles.train.items]
     inputs = {
-        "images": training_key(roles.train, contents.hash_all(paths, progress)),
+        "images": training_key(roles.train, picture_hashes(contents, paths, progress)),
         "backbone": header.identity,
     }
     if resolved.learner_options.asks_for_sentences != "no":

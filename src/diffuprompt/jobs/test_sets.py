@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.data import Manifest, base_new, open_dataset
+from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset
 from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.protocols import Selection, select
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.runs import Contents
-from diffuprompt.stages import scoring_key
+from diffuprompt.stages import picture_hashes, scoring_key
 
+log = logging.getLogger(__name__)
 SUBSETS = ("base", "new", "all")
 
 
@@ -54,7 +56,14 @@ def own_test_sets(
     ]
 
 
-def open_test_set(spec: str, root: Path | None, contents: Contents, progress: Progress) -> TestSet:
+def open_test_set(
+    spec: str,
+    root: Path | None,
+    contents: Contents,
+    progress: Progress,
+    *,
+    allow_outside: bool = False,
+) -> TestSet:
     """Open the test images of another data set.
 
     Args:
@@ -63,6 +72,7 @@ def open_test_set(spec: str, root: Path | None, contents: Contents, progress: Pr
         root: where images or data sets are, as for `open_dataset`.
         contents: hashes of files.
         progress: shows how pictures are hashed.
+        allow_outside: read files outside the folder of the images too.
 
     Raises:
         DataError: there is no such data set, or a class has no test image.
@@ -70,7 +80,10 @@ def open_test_set(spec: str, root: Path | None, contents: Contents, progress: Pr
     name, colon, subset = spec.rpartition(":")
     if not colon or subset not in SUBSETS:
         name, subset = spec, "all"
-    manifest = open_dataset(name, root=root, check=False).check(needs=("test",))
+    manifest = open_dataset(name, root=root, check=False, allow_outside=allow_outside)
+    for doubt in doubtful_names(manifest):
+        log.warning("%s", doubt)
+    manifest.check(needs=("test",))
     if subset != "all":
         manifest = base_new(manifest)[SUBSETS.index(subset)]
         if len(manifest.classes) < 2:
@@ -117,7 +130,8 @@ def _test_set(
     contents: Contents,
     progress: Progress,
 ) -> TestSet:
-    hashes = contents.hash_all([[manifest.root / i.path] for i in selection.items], progress)
+    paths = [manifest.root / item.path for item in selection.items]
+    hashes = picture_hashes(contents, paths, progress)
     return TestSet(
         dataset=manifest.name,
         subset=subset,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from diffuprompt.clip import ClipConfig
+from diffuprompt.clip import SINGLE, ClipConfig
 from diffuprompt.errors import ConfigError, near_miss
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Options:
         """Return what does not fit a backbone, each with the field and its range."""
         return []
 
+    def tokens_ahead(self, tokenizer: Encoder) -> int:
+        """Return the most tokens that stand beside a class name and its full stop in any text."""
+        return around([SINGLE], tokenizer)
+
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """Return the values that the shapes of learned tensors tell, by our names for them."""
@@ -82,12 +86,21 @@ class ContextOptions(Options):
             *too_few_words(self.num_ctx, self.ctx_init, tokenizer),
         ]
 
+    def tokens_ahead(self, tokenizer: Encoder) -> int:
+        """M, and the fixed words that more initial words leave."""
+        return max(self.num_ctx, len(tokenizer.encode(self.ctx_init or "")))
+
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         """Return M of "ctx" ``(..., M, D)``; trained vectors are no words any more."""
         if "ctx" not in shapes:
             return {}
         return {"num_ctx": shapes["ctx"][-2], "ctx_init": None}
+
+
+def around(templates: Sequence[str], tokenizer: Encoder) -> int:
+    """Return the most tokens of any template beside the class name and one full stop."""
+    return max(len(tokenizer.encode(text.replace("{}", ""))) - 1 for text in templates)
 
 
 def settable(options: Options) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from diffuprompt.clip import ENSEMBLES, ClipConfig
 from diffuprompt.errors import near_miss
-from diffuprompt.learners.options import Options, at_least, refuse, too_few_words, too_long
+from diffuprompt.learners.options import Options, around, at_least, refuse, too_few_words, too_long
 
 if TYPE_CHECKING:
     from diffuprompt.clip import Encoder
@@ -128,6 +128,13 @@ class PromptOptions(Options):
                     f"tower, got {depth}"
                 )
         return problems
+
+    def tokens_ahead(self, tokenizer: Encoder) -> int:
+        """M, the fixed words behind them, or those of a teacher's templates."""
+        most = max(self.num_ctx, len(tokenizer.encode(self.ctx_init or "")))
+        if self.text_l1 or self.image_l1 or self.kl or self.consistency or self.projection:
+            most = max(most, around(ENSEMBLES[self.teacher], tokenizer))
+        return most
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from .grids import GridStore as GridStore
 from .image_set import ImageSet as ImageSet
 from .inputs import (
     Sentences as Sentences,
+    picture_hashes as picture_hashes,
     scoring_key as scoring_key,
     sentences_key as sentences_key,
     training_key as training_key,

@@ -22,6 +22,7 @@ from diffuprompt.engine import NULL, Progress, Tally, python_stream, sent
 from diffuprompt.errors import CheckpointError
 from diffuprompt.runs import Cache, Contents, digest
 from diffuprompt.stages.budget import Budget
+from diffuprompt.stages.inputs import picture_hashes
 
 VERSION = 1  # of decoding, views and towers: raise it when the same pictures give other features
 SHARD = 1024  # images per cached file: what an interruption may lose
@@ -119,8 +120,8 @@ class FeatureStore:
         """Return the hash of every picture's bytes, computed once per store."""
         new = [item.path for item in items if item.path not in self._hashes]
         if new:
-            paths = [[self.root / path] for path in new]
-            found = self.contents.hash_all(paths, self.progress)
+            paths = [self.root / path for path in new]
+            found = picture_hashes(self.contents, paths, self.progress)
             self._hashes.update(zip(new, found, strict=True))
         return [self._hashes[item.path] for item in items]
 

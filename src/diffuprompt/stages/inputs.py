@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from diffuprompt.data import reading_of
+from diffuprompt.engine import NULL, Progress
 from diffuprompt.protocols import Selection
-from diffuprompt.runs import digest
+from diffuprompt.runs import Contents, digest
 
 Sentences = Mapping[str, Sequence[str]]
+
+
+def picture_hashes(
+    contents: Contents, paths: Sequence[Path], progress: Progress = NULL
+) -> list[str]:
+    """Return one hash for each picture: of its bytes and, where this has changed, its reading."""
+    hashes = contents.hash_all([[path] for path in paths], progress)
+    marks = map(reading_of, paths)
+    return [digest([h, mark]) if mark else h for h, mark in zip(hashes, marks, strict=True)]
 
 
 def training_key(selection: Selection, hashes: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.data.scenes.attributes import STYLES, Look, Style, check
 from diffuprompt.data.scenes.camera import snapshot
 from diffuprompt.data.scenes.world import single
+from diffuprompt.runs import cache_root
 
 VERSION = "scenes-v1"
 SIZE = 64
@@ -54,8 +55,7 @@ CLASSES: tuple[str, ...] = _BASE + _NEW
 
 def cache_folder(style: Style) -> Path:
     """Where the pictures of one style live when no folder is given."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "diffuprompt" / f"{VERSION}-{style}"
+    return cache_root() / f"{VERSION}-{style}"
 
 
 def manifest(root: Path, style: Style = "clean") -> Manifest:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from diffuprompt.clip import ENSEMBLES, SINGLE
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import Options
+from diffuprompt.learners.options import Options, around
+
+if TYPE_CHECKING:
+    from diffuprompt.clip import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,11 @@ class ZeroShotOptions(Options):
                 f"learner.templates: expected texts with {{}} for the name, or some of "
                 f"{list(ENSEMBLES)}, got {self.templates}"
             )
+
+    def tokens_ahead(self, tokenizer: Encoder) -> int:
+        """Those of the longest template."""
+        texts = [t for name in self.templates for t in ENSEMBLES.get(name, (name,))]
+        return around(texts, tokenizer)
 
 
 METHOD = Method(
