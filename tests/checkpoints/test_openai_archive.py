@@ -197,9 +197,7 @@ def test_options_are_refused_before_an_archive_is_loaded(
         prepared.load()
 
 
-def test_torchs_older_format_is_peeked_at_too(
-    state: dict[str, Tensor], tmp_path: Path
-) -> None:
+def test_torchs_older_format_is_peeked_at_too(state: dict[str, Tensor], tmp_path: Path) -> None:
     tiny.bpe_file(describe(tmp_path))
     path = tmp_path / "x.pt"
     torch.save(state, path, _use_new_zipfile_serialization=False)
