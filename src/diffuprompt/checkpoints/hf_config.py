@@ -72,6 +72,10 @@ def parse_config(fields: Mapping[str, Any], tokenizer: Tokenizer, source: str | 
     stem = vision.fields.get("stem")
     if isinstance(stem, Mapping):
         _Section("vision_config.stem", {"image_size": 224, **stem}, problems).integer("image_size")
+        if not isinstance(stem.get("type"), str):
+            problems.append(
+                f"vision_config.stem.type: expected text, got {_short(stem.get('type'))}"
+            )
     elif stem is not None:
         problems.append(f"vision_config.stem: expected an object, got {_short(stem)}")
     embed_dim = _Section("", {"projection_dim": 512, **fields}, problems).integer("projection_dim")

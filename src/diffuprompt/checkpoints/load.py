@@ -86,8 +86,10 @@ def find_local(name: str) -> Path | None:
     if path is not None or _is_path(name):
         return path
     places = [ASSETS, *_roots()]
-    found = (root / name for root in places if (root / name / "config.json").is_file())
-    return next(found, None)
+    try:
+        return next((r / name for r in places if (r / name / "config.json").is_file()), None)
+    except (OSError, ValueError):  # too long for a file's name, a null byte
+        return None
 
 
 def as_path(name: str) -> Path | None:

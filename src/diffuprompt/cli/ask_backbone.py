@@ -21,12 +21,17 @@ def load_classifier(folder: Path, backbone: str, device: str) -> Classifier:
     try:
         return Classifier.from_pretrained(folder, backbone=backbone or None, device=device)
     except BackboneNeededError as error:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not is_interactive():
             raise
         answer = _ask(error)
         if not answer:
             raise
     return Classifier.from_pretrained(folder, backbone=answer, device=device)
+
+
+def is_interactive() -> bool:
+    """Whether somebody reads what is asked and can answer."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _ask(error: BackboneNeededError) -> str:

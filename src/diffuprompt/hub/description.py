@@ -129,7 +129,9 @@ def typed(default: T, values: Mapping[str, Any], limits: Mapping[str, int]) -> T
     """
     known = [f.name for f in dataclasses.fields(default)]
     problems = [
-        f"has no option {key!r}, expected one of {known}" for key in values if key not in known
+        f"has no option {ascii(key)[:80]}, expected one of {known}"
+        for key in values
+        if key not in known
     ]
     for key, value in values.items():
         most = limits.get(key, MOST)

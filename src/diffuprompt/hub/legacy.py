@@ -154,9 +154,9 @@ def check_out(out: Path) -> None:
 
 
 def _learned(value: Tensor, key: str, path: Path) -> Tensor:
-    if not value.is_floating_point() or not 1 <= value.ndim <= 4:
+    if not value.is_floating_point() or not 1 <= value.ndim <= 4 or not value.numel():
         raise CheckpointError(
-            f"{path}: {key}: expected floating-point numbers of 1 to 4 axes, got {value.dtype} "
+            f"{path}: {key}: expected floating-point numbers on 1 to 4 axes, got {value.dtype} "
             f"{tuple(value.shape)}"
         )
     return value.float().clone()
