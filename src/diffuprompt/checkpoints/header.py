@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,9 @@ from diffuprompt.checkpoints.hf import read_preprocess
 from diffuprompt.checkpoints.hf_config import parse_config
 from diffuprompt.checkpoints.load import load_clip, locate
 from diffuprompt.checkpoints.openai_archive import peek_openai
+from diffuprompt.checkpoints.state_dict import peek_torch
 from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.checkpoints.weights import find_weights, hash_files, peek_torch
+from diffuprompt.checkpoints.weights import find_weights, hash_files, read_scale
 from diffuprompt.clip import Clip, ClipConfig, Encoder, clip_identity
 from diffuprompt.data import Preprocess
 from diffuprompt.reading import read_json
@@ -67,12 +67,12 @@ def _of_archive(path: Path) -> Header | None:
     found = peek_openai(path)
     if found is None:
         return None
-    config, tokenizer, logit_scale = found
+    config, tokenizer, preprocess, logit_scale = found
     return Header(
         config=config,
         tokenizer=tokenizer,
-        preprocess=Preprocess.for_size(config.vision.image_size),
-        scale=math.exp(logit_scale),
+        preprocess=preprocess,
+        scale=read_scale(logit_scale, path),
         files=(path,),
     )
 
@@ -103,6 +103,8 @@ def _scales(path: Path) -> list[float]:
         else:
             with safe_open(str(path), framework="pt") as file:
                 scale = file.get_tensor("logit_scale") if "logit_scale" in file.keys() else None
-        return [] if scale is None or scale.is_meta else [math.exp(float(scale))]
     except (OSError, ValueError, SafetensorError):
         return []
+    if scale is None or scale.is_meta or scale.numel() != 1 or scale.is_complex():
+        return []
+    return [read_scale(float(scale), path)]

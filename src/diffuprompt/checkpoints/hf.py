@@ -17,17 +17,20 @@ from diffuprompt.engine import write_bytes, write_json, write_tensors
 from diffuprompt.errors import CheckpointError
 from diffuprompt.reading import read_json
 
+PROCESSOR = "processor_config.json"
+
 
 def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32) -> Clip:
     """Read ``folder`` into a frozen `Clip` on the CPU, with strict keys.
 
-    Needs config.json, preprocessor_config.json, a vocabulary (tokenizer.json, or vocab.json and
-    merges.txt) and weights (model.safetensors or pytorch_model.bin, whole or sharded). Weights of
-    any floating dtype become ``dtype``. Raises `CheckpointError` naming the file and field.
+    Needs config.json, preprocessor_config.json (or processor_config.json), a vocabulary
+    (tokenizer.json, or vocab.json and merges.txt) and weights (model.safetensors or
+    pytorch_model.bin, whole or sharded). Weights of any floating dtype become ``dtype``. Raises
+    `CheckpointError` naming the file and field.
     """
     tokenizer = Tokenizer.from_folder(folder)
     source = folder / "config.json"
-    config = parse_config(_fields(source), tokenizer, str(source))
+    config = parse_config(read_fields(source), tokenizer, str(source))
     preprocess = read_preprocess(folder, config)
     files = find_weights(folder)
     with torch.device("meta"):  # no memory, and no random initial values
@@ -48,10 +51,16 @@ def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32)
 def read_preprocess(folder: Path, config: ClipConfig) -> Preprocess:
     """Read ``preprocessor_config.json``, which must make what the image tower reads.
 
+    Folders saved by transformers 5 have it as the ``image_processor`` of ``processor_config.json``.
     Raises `CheckpointError` naming the file and field.
     """
-    source = folder / "preprocessor_config.json"
-    preprocess = Preprocess.from_hf(_fields(source), source)
+    source, fields = folder / "preprocessor_config.json", None
+    if not source.is_file() and (folder / PROCESSOR).is_file():
+        source = folder / PROCESSOR
+        fields = read_fields(source).get("image_processor")
+        if not isinstance(fields, dict):
+            raise CheckpointError(f"{source}: image_processor: expected an object, got {fields!r}")
+    preprocess = Preprocess.from_hf(fields or read_fields(source), source)
     side = int((config.vision.stem or {}).get("image_size", config.vision.image_size))
     if preprocess.output_size != (side, side):
         raise CheckpointError(
@@ -81,7 +90,8 @@ def save_hf(clip: Clip, folder: Path, *, dtype: torch.dtype | None = None) -> No
     write_tensors(folder / "model.safetensors", tensors, metadata={"format": "pt"})
 
 
-def _fields(path: Path) -> dict[str, Any]:
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises `CheckpointError` naming the file."""
     fields = read_json(path)
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(fields).__name__}")

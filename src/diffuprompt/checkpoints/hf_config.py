@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from diffuprompt.checkpoints.tokenizer import Tokenizer
@@ -32,11 +33,22 @@ VISION_DEFAULTS: dict[str, Any] = {
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
 }
+# Far beyond any CLIP: what is larger is a mistake or an attack, and is refused before it takes
+# memory. Also by open_clip's names for the same.
+LIMITS = {
+    **dict.fromkeys(("hidden_size", "width", "projection_dim", "embed_dim"), 2**14),
+    **dict.fromkeys(("num_hidden_layers", "layers"), 256),
+    **dict.fromkeys(("num_attention_heads", "heads", "head_width", "num_channels"), 2**12),
+    **dict.fromkeys(("image_size", "patch_size"), 2**12),
+    **dict.fromkeys(("max_position_embeddings", "context_length"), 2**12),
+    "intermediate_size": 2**17,
+    "vocab_size": 2**22,
+}
 LEGACY_EOS = 2  # written by old converters: pool at the largest id, which is the end token
 DEFAULT_EOS = 49407
 
 
-def parse_config(fields: Mapping[str, Any], tokenizer: Tokenizer, source: str) -> ClipConfig:
+def parse_config(fields: Mapping[str, Any], tokenizer: Tokenizer, source: str | Path) -> ClipConfig:
     """Turn the fields of a ``config.json`` into a `ClipConfig`.
 
     ``text_config_dict`` and ``vision_config_dict`` win over the plain sections, as in
@@ -46,20 +58,26 @@ def parse_config(fields: Mapping[str, Any], tokenizer: Tokenizer, source: str) -
     problems: list[str] = []
     if fields.get("model_type", "clip") != "clip":
         raise CheckpointError(
-            f"{source}: model_type: expected 'clip', got {fields['model_type']!r}; only CLIP "
+            f"{source}: model_type: expected 'clip', got {_short(fields['model_type'])}; only CLIP "
             "folders can be read"
         )
-    text = _Section("text_config", _section(fields, "text_config", TEXT_DEFAULTS), problems)
-    vision = _Section("vision_config", _section(fields, "vision_config", VISION_DEFAULTS), problems)
+    text = _section(fields, "text_config", TEXT_DEFAULTS, problems)
+    vision = _section(fields, "vision_config", VISION_DEFAULTS, problems)
     _check_eos(text.fields.get("eos_token_id", DEFAULT_EOS), tokenizer, problems)
     if text.integer("vocab_size") < tokenizer.vocab_size:
         problems.append(
-            f"text_config.vocab_size: {text.fields['vocab_size']} is fewer than the tokenizer's "
-            f"{tokenizer.vocab_size} ids"
+            f"text_config.vocab_size: {_short(text.fields['vocab_size'])} is fewer than the "
+            f"tokenizer's {tokenizer.vocab_size} ids"
         )
     stem = vision.fields.get("stem")
-    if stem is not None and not isinstance(stem, Mapping):
-        problems.append(f"vision_config.stem: expected an object, got {stem!r}")
+    if isinstance(stem, Mapping):
+        _Section("vision_config.stem", {"image_size": 224, **stem}, problems).integer("image_size")
+        if not isinstance(stem.get("type"), str):
+            problems.append(
+                f"vision_config.stem.type: expected text, got {_short(stem.get('type'))}"
+            )
+    elif stem is not None:
+        problems.append(f"vision_config.stem: expected an object, got {_short(stem)}")
     embed_dim = _Section("", {"projection_dim": 512, **fields}, problems).integer("projection_dim")
     text_values, vision_values = text.tower(), vision.tower()
     positions, size = text.integer("max_position_embeddings"), vision.side("image_size")
@@ -148,11 +166,11 @@ class _Section:
         if width % heads:
             self._problem("hidden_size", f"a multiple of num_attention_heads {heads}", width)
         act, eps = self.fields.get("hidden_act"), self.fields.get("layer_norm_eps")
-        if act not in ACTIVATIONS:
+        if not isinstance(act, str) or act not in ACTIVATIONS:
             hint = near_miss(str(act), list(ACTIVATIONS))
             self._problem("hidden_act", f"one of {', '.join(ACTIVATIONS)}", act, hint)
-        if not isinstance(eps, float) or eps <= 0:
-            self._problem("layer_norm_eps", "a number above 0", eps)
+        if not isinstance(eps, float) or not 0 < eps < 1:
+            self._problem("layer_norm_eps", "a number above 0, below 1", eps)
         return {
             "width": width,
             "heads": heads,
@@ -163,23 +181,31 @@ class _Section:
         }
 
     def _integer(self, field: str, value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if type(value) is int and 0 < value <= LIMITS[field]:
             return value
-        self._problem(field, "a whole number above 0", value)
+        self._problem(field, f"a whole number above 0, at most {LIMITS[field]}", value)
         return 1
 
     def _problem(self, field: str, expected: str, got: object, hint: str = "") -> None:
         where = f"{self.name}.{field}" if self.name else field
-        self.problems.append(f"{where}: expected {expected}, got {got!r}{hint}")
+        self.problems.append(f"{where}: expected {expected}, got {_short(got)}{hint}")
 
 
 def _section(
-    fields: Mapping[str, Any], name: str, defaults: Mapping[str, Any]
-) -> Mapping[str, Any]:
+    fields: Mapping[str, Any], name: str, defaults: Mapping[str, Any], problems: list[str]
+) -> _Section:
     plain, override = fields.get(name) or {}, fields.get(f"{name}_dict")
+    for key, value in ((name, plain), (f"{name}_dict", override or {})):
+        if not isinstance(value, Mapping):
+            problems.append(f"{key}: expected an object, got {_short(value)}")
+            return _Section(name, defaults, problems)
     if override is None:
-        return {**defaults, **plain}
-    return {**plain, **defaults, **override}
+        return _Section(name, {**defaults, **plain}, problems)
+    return _Section(name, {**plain, **defaults, **override}, problems)
+
+
+def _short(value: object) -> str:
+    return ascii(value)[:120]
 
 
 def _check_eos(eos: object, tokenizer: Tokenizer, problems: list[str]) -> None:
@@ -194,5 +220,5 @@ def _check_eos(eos: object, tokenizer: Tokenizer, problems: list[str]) -> None:
             )
         return
     problems.append(
-        f"text_config.eos_token_id: expected the tokenizer's {tokenizer.eot}, got {eos!r}"
+        f"text_config.eos_token_id: expected the tokenizer's {tokenizer.eot}, got {_short(eos)}"
     )

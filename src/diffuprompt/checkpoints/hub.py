@@ -7,7 +7,8 @@ from pathlib import Path
 from diffuprompt.checkpoints.weights import find_weights
 from diffuprompt.errors import CheckpointError
 
-SMALL = ["config.json", "preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt"]
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+SMALL = ["config.json", *PREPROCESSING, "tokenizer.json", "vocab.json", "merges.txt"]
 SAFE = ["model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
 TORCH = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
 
@@ -19,18 +20,14 @@ def fetch(repo: str) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise CheckpointError(
             f"{repo}: reading from the hub needs huggingface_hub; pip install 'diffuprompt[hub]'. "
             + _by_hand(repo)
         ) from error
-    try:
-        cached = Path(snapshot_download(repo, local_files_only=True))
-        if _complete(cached):
-            return cached
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass  # nothing cached: ask the network
+    found = cached(repo)
+    if found is not None:
+        return found
     try:
         folder = Path(snapshot_download(repo, allow_patterns=SMALL + SAFE))
         if not _complete(folder):  # no safetensors there
@@ -43,9 +40,24 @@ def fetch(repo: str) -> Path:
     return folder
 
 
+def cached(repo: str) -> Path | None:
+    """Return the folder of a hub repository that was downloaded before, or None."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        return None
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return folder if _complete(folder) else None
+
+
 def _complete(folder: Path) -> bool:
     vocabulary = (folder / "tokenizer.json").is_file() or (folder / "merges.txt").is_file()
-    if not vocabulary or not all((folder / name).is_file() for name in SMALL[:2]):
+    pixels = any((folder / name).is_file() for name in PREPROCESSING)
+    if not vocabulary or not pixels or not (folder / "config.json").is_file():
         return False
     try:
         return bool(find_weights(folder))
@@ -57,5 +69,6 @@ def _by_hand(repo: str) -> str:
     return (
         f"On a machine with a network: hf download {repo} --local-dir DIR; then give "
         f"DIR, or put it at $DIFFUPROMPT_MODELS/{repo}. It needs config.json, "
-        "preprocessor_config.json, tokenizer.json and model.safetensors or pytorch_model.bin"
+        "preprocessor_config.json (or processor_config.json), tokenizer.json and "
+        "model.safetensors or pytorch_model.bin"
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from diffuprompt.checkpoints.hf import load_hf
-from diffuprompt.checkpoints.hub import fetch
+from diffuprompt.checkpoints.hub import cached, fetch
 from diffuprompt.checkpoints.openai_archive import HUB_IDS, load_openai
+from diffuprompt.checkpoints.weights import find_weights, hash_files
 from diffuprompt.clip import Clip
 from diffuprompt.errors import CheckpointError, near_miss
 
@@ -26,6 +27,7 @@ ALIASES = {
     "ViT-L/14": "openai/clip-vit-large-patch14",
     "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
 }
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -84,16 +86,40 @@ def find_local(name: str) -> Path | None:
     if path is not None or _is_path(name):
         return path
     places = [ASSETS, *_roots()]
-    found = (root / name for root in places if (root / name / "config.json").is_file())
-    return next(found, None)
+    try:
+        return next((r / name for r in places if (r / name / "config.json").is_file()), None)
+    except (OSError, ValueError):  # too long for a file's name, a null byte
+        return None
 
 
 def as_path(name: str) -> Path | None:
     """Return the folder or file that ``name`` is the path of, or None for a name or a hub id."""
-    path = Path(name).expanduser()
-    if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
-        return path
+    try:
+        path = Path(name).expanduser()
+        if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
+            return path
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, a user who is not there
+        return None
     return None
+
+
+def is_name(name: str) -> bool:
+    """Whether ``name`` is of the form of a model's name or a hub id, and no path."""
+    parts = name.split("/")
+    return len(parts) <= 2 and not _is_path(name) and all(_NAME.fullmatch(p) for p in parts)
+
+
+def is_at_hand(name: str) -> bool:
+    """Whether loading by this name downloads nothing, or a model of OpenAI's and nothing else."""
+    hub = ALIASES.get(name, name)
+    if hub in HUB_IDS or find_local(name) is not None:
+        return True
+    return is_name(name) and HUB_ID.fullmatch(hub) is not None and cached(hub) is not None
+
+
+def hash_weights(path: Path) -> str:
+    """Return the ``weights_hash`` that a backbone at ``path`` has; raises `CheckpointError`."""
+    return hash_files([path] if path.is_file() else find_weights(path))
 
 
 def portable_name(name: str) -> str:

@@ -1,27 +1,42 @@
-"""OpenAI's original ``.pt`` files: TorchScript archives or plain state dicts of ViT models.
+"""``.pt`` files with OpenAI's names: its TorchScript archives, and state dicts of ViT models.
 
-They carry no configuration, preprocessing or vocabulary: the first is read off the shapes, the
-second is OpenAI's, the third comes from beside the file, an installed package or the hub's cache.
+They carry no configuration, preprocessing or vocabulary. The first two are known of OpenAI's own
+archives and read beside all others; the third comes from beside the file, an installed package or
+the hub's cache.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from diffuprompt.checkpoints.hf import read_fields, read_preprocess
+from diffuprompt.checkpoints.hf_config import parse_config
 from diffuprompt.checkpoints.keys import openai_buffers, openai_table
+from diffuprompt.checkpoints.open_clip_config import FILE as OPEN_CLIP, read_open_clip
+from diffuprompt.checkpoints.state_dict import SCALAR, peek_torch, read_torch
 from diffuprompt.checkpoints.tokenizer import BPE_FILE, Tokenizer
-from diffuprompt.checkpoints.torchscript import is_torchscript, read_torchscript
-from diffuprompt.checkpoints.weights import SCALAR, fill, hash_files, peek_torch, read_torch
+from diffuprompt.checkpoints.torchscript import computes, is_torchscript, read_torchscript
+from diffuprompt.checkpoints.weights import fill, hash_files
 from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
 from diffuprompt.data import Preprocess
 from diffuprompt.errors import CheckpointError
 
 HEAD_WIDTH = 64
+# Width, layers, patch, positions and channels of the image tower; width and layers of the text
+# tower; embedding; vocabulary; context (openai/CLIP, model card)
+_TEXT = (49408, 77)
+OPENAI = {
+    (768, 12, 32, 50, 3, 512, 12, 512, *_TEXT): "ViT-B/32",
+    (768, 12, 16, 197, 3, 512, 12, 512, *_TEXT): "ViT-B/16",
+    (1024, 24, 14, 257, 3, 768, 12, 768, *_TEXT): "ViT-L/14",
+    (1024, 24, 14, 577, 3, 768, 12, 768, *_TEXT): "ViT-L/14@336px",
+}
 PACKAGES = ("open_clip", "clip")  # both ship the vocabulary as a data file
 HUB_IDS = tuple(
     f"openai/clip-vit-{kind}"
@@ -36,20 +51,20 @@ def load_openai(
     name: str = "",
     dtype: torch.dtype = torch.float32,
 ) -> Clip:
-    """Read an OpenAI ``.pt`` file into a frozen `Clip` on the CPU, weights only, strict keys.
+    """Read a ``.pt`` file into a frozen `Clip` on the CPU, weights only, strict keys.
 
     ``vocabulary`` is a tokenizer.json or OpenAI's gzipped merges; without it see
-    `find_vocabulary`. Raises `CheckpointError`.
+    `find_vocabulary`. Raises `CheckpointError`, also where nothing says what the shapes do not.
     """
-    tensors = read_torchscript(path) if is_torchscript(path) else read_torch(path)
-    _check_layout(tensors, path)
+    script = is_torchscript(path)
+    tensors = _plain_names(read_torchscript(path) if script else read_torch(path), path)
     tokenizer = find_vocabulary(path, vocabulary)
-    config = infer_config(tensors, tokenizer, path)
+    config, preprocess = describe(tensors, tokenizer, path, script=script)
     with torch.device("meta"):
         clip = Clip(
             config,
             tokenizer,
-            Preprocess.for_size(config.vision.image_size),
+            preprocess,
             name=name or str(path),
             weights_hash=hash_files([path]),
         )
@@ -58,57 +73,100 @@ def load_openai(
     return clip.freeze()
 
 
-def peek_openai(path: Path) -> tuple[ClipConfig, Tokenizer, float] | None:
-    """Return configuration, vocabulary and ``logit_scale`` of a ``.pt`` file, reading no weight.
+def peek_openai(path: Path) -> tuple[ClipConfig, Tokenizer, Preprocess, float] | None:
+    """Return what there is but weights, and ``logit_scale``, of a ``.pt`` file, reading no weight.
 
     None where only loading tells, see `peek_torch`. Raises `CheckpointError` as `load_openai`.
     """
     script = is_torchscript(path)
-    tensors = read_torchscript(path, largest=SCALAR) if script else peek_torch(path)
-    if tensors is None:
+    found = read_torchscript(path, largest=SCALAR) if script else peek_torch(path)
+    if found is None:
         return None
-    _check_layout(tensors, path)
+    tensors = _plain_names(found, path)
     tokenizer = find_vocabulary(path)
-    config, scale = infer_config(tensors, tokenizer, path), tensors.get("logit_scale")
-    return None if scale is None or scale.is_meta else (config, tokenizer, float(scale))
+    config, preprocess = describe(tensors, tokenizer, path, script=script)
+    scale = tensors.get("logit_scale")
+    if scale is None or scale.is_meta or scale.numel() != 1:
+        return None
+    return config, tokenizer, preprocess, float(scale)
 
 
-def infer_config(tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path) -> ClipConfig:
-    """Read the configuration off the shapes, as OpenAI's ``build_model`` does.
+def describe(
+    tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path, *, script: bool
+) -> tuple[ClipConfig, Preprocess]:
+    """Return the configuration and the preprocessing of a ``.pt`` file.
 
-    Heads are width / 64, the activation is QuickGELU. Raises `CheckpointError` for a vocabulary
-    of another size.
+    The weights fit any number of heads, either activation and any mean of pixels. So they are
+    taken from what stands beside the file: ``open_clip_config.json``, or a Hugging Face
+    ``config.json`` with its ``preprocessor_config.json``. Without these, an archive (``script``)
+    with the shapes of one of OpenAI's models, as only OpenAI distributes them, is known; a state
+    dict is not, for open_clip's have the same names and shapes.
+
+    Raises `CheckpointError` that says what is missing.
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    width, channels, patch, _ = shapes["visual.conv1.weight"]
-    grid = round((shapes["visual.positional_embedding"][0] - 1) ** 0.5)
-    vocab_size, text_width = shapes["token_embedding.weight"]
+    folder, beside = path.parent, path.parent / "config.json"
+    if (folder / OPEN_CLIP).is_file():
+        config, preprocess = read_open_clip(folder / OPEN_CLIP, tokenizer)
+    elif beside.is_file():
+        config = parse_config(read_fields(beside), tokenizer, beside)
+        preprocess = read_preprocess(folder, config)
+    elif script and _outline(shapes) in OPENAI and not computes(path, "gelu"):
+        config = _of_openai(shapes, tokenizer)
+        preprocess = Preprocess.for_size(config.vision.image_size)
+    else:
+        raise CheckpointError(
+            f"{path}: these weights fit networks that compute different things, and the file does "
+            "not say which is meant: how many attention heads, which activation (quick_gelu or "
+            "gelu), which mean and standard deviation of pixels. Put the model's own "
+            f"{OPEN_CLIP} (open_clip), or its config.json and preprocessor_config.json (Hugging "
+            f"Face; for weights of OpenAI's ViT-B/16 those of {HUB_IDS[0]}), into {folder}"
+        )
+    vocab_size = shapes["token_embedding.weight"][0]
     if tokenizer.vocab_size != vocab_size:
         raise CheckpointError(
             f"{path}: token_embedding.weight has {vocab_size} rows but the vocabulary found has "
             f"{tokenizer.vocab_size}; give the vocabulary that belongs to this file"
         )
+    return config, preprocess
+
+
+def _outline(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what tells OpenAI's models apart, see `OPENAI`."""
+    width, channels, patch, _ = shapes["visual.conv1.weight"]
+    positions = shapes["visual.positional_embedding"][0]
+    vocab_size, text_width = shapes["token_embedding.weight"]
+    return (
+        *(width, _depth(shapes, "visual.transformer."), patch, positions, channels),
+        *(text_width, _depth(shapes, "transformer."), shapes["text_projection"][1]),
+        *(vocab_size, shapes["positional_embedding"][0]),
+    )
+
+
+def _of_openai(shapes: Mapping[str, tuple[int, ...]], tokenizer: Tokenizer) -> ClipConfig:
+    """Return the configuration of one of OpenAI's models: heads are 64 wide, MLPs four times."""
+    width, layers, patch, positions, _, text_width, text_layers, *rest = _outline(shapes)
+    embed_dim, vocab_size, context = rest
     return ClipConfig(
-        embed_dim=shapes["text_projection"][1],
+        embed_dim=embed_dim,
         text=TextConfig(
             width=text_width,
-            layers=_depth(shapes, "transformer."),
-            heads=max(text_width // HEAD_WIDTH, 1),
-            mlp_width=shapes["transformer.resblocks.0.mlp.c_fc.weight"][0],
+            layers=text_layers,
+            heads=text_width // HEAD_WIDTH,
+            mlp_width=4 * text_width,
             vocab_size=vocab_size,
-            context_length=shapes["positional_embedding"][0],
+            context_length=context,
             sot=tokenizer.sot,
             eot=tokenizer.eot,
             pad=tokenizer.pad,
         ),
         vision=VisionConfig(
             width=width,
-            layers=_depth(shapes, "visual.transformer."),
-            heads=max(width // HEAD_WIDTH, 1),
-            mlp_width=shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0],
-            image_size=grid * patch,
+            layers=layers,
+            heads=width // HEAD_WIDTH,
+            mlp_width=4 * width,
+            image_size=math.isqrt(positions - 1) * patch,
             patch_size=patch,
-            channels=channels,
         ),
     )
 
@@ -134,8 +192,13 @@ def find_vocabulary(path: Path, explicit: Path | None = None) -> Tokenizer:
     )
 
 
-def _check_layout(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse a ResNet and whatever is no OpenAI CLIP, before anything else is looked for."""
+def _plain_names(tensors: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
+    """Return the tensors by OpenAI's names: open_clip may put those of the text tower into one.
+
+    A ResNet and whatever else is no CLIP of this kind is refused, before anything is looked for.
+    """
+    if "text.token_embedding.weight" in tensors:
+        tensors = {key.removeprefix("text."): tensor for key, tensor in tensors.items()}
     if any(key.startswith("visual.layer1.") for key in tensors):
         raise CheckpointError(f"{path}: a ResNet CLIP; only ViT image towers can be read")
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -154,6 +217,7 @@ def _check_layout(tensors: Mapping[str, Tensor], path: Path) -> None:
             f"{path}: no OpenAI CLIP; missing or misshapen: {', '.join(wrong)}. "
             "A checkpoint of another layout can be converted to a Hugging Face CLIP folder"
         )
+    return tensors
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

@@ -7,17 +7,21 @@ Face folders), or as OpenAI's ``bpe_simple_vocab_16e6.txt.gz``.
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from diffuprompt.errors import CheckpointError
+from diffuprompt.reading import parse_json, read_json
 
 SOT, EOT = "<|startoftext|>", "<|endoftext|>"
 BPE_FILE = "bpe_simple_vocab_16e6.txt.gz"
+MOST_BYTES = 2**27  # of a vocabulary file; the largest in use have some 20 million
+MOST_IDS = 2**31
 CLIP_MERGES = 49152 - 256 - 2  # OpenAI's file has more merges than CLIP uses
 WORDS = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -46,20 +50,16 @@ class Tokenizer:
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "tokenizer.json") -> Tokenizer:
         """Inverse of `to_bytes`; ``source`` is named in errors."""
-        try:
-            backend = tokenizers.Tokenizer.from_buffer(data)
-        except Exception as error:  # the library raises bare Exception for malformed JSON
-            raise CheckpointError(f"{source}: not a tokenizer.json ({error})") from error
-        return cls(backend, source)
+        with _named(source, "not a usable tokenizer.json"):
+            parse_json(data.decode("utf-8-sig"), source)
+            return cls(tokenizers.Tokenizer.from_buffer(data), source)
 
     @classmethod
     def from_vocab(cls, vocab: Path, merges: Path) -> Tokenizer:
         """Read ``vocab.json`` and ``merges.txt``; raises `CheckpointError`."""
-        try:
-            ids = json.loads(_read(vocab))
-        except ValueError as error:
-            raise CheckpointError(f"{vocab}: not JSON ({error})") from error
-        if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()):
+        ids = read_json(vocab)
+        known = isinstance(ids, dict) and ids
+        if not known or not all(type(i) is int and 0 <= i < MOST_IDS for i in ids.values()):
             raise CheckpointError(f"{vocab}: expected an object of token -> id")
         return cls(_clip_bpe(ids, _merges(_read(merges), merges), vocab), str(vocab))
 
@@ -70,9 +70,12 @@ class Tokenizer:
         Ids follow openai/CLIP: 256 bytes, the same with ``</w>``, one token a merge, start, end.
         """
         try:
-            text = gzip.decompress(_read(path))
-        except (OSError, EOFError) as error:
+            with gzip.open(path) as file:
+                text = file.read(MOST_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
             raise CheckpointError(f"{path}: expected a gzip file, {error}") from error
+        if len(text) > MOST_BYTES:
+            raise CheckpointError(f"{path}: more than {MOST_BYTES} bytes of merges")
         merges = _merges(text, path)[:CLIP_MERGES]
         letters = _byte_letters()
         tokens = [*letters, *(f"{x}</w>" for x in letters), *("".join(m) for m in merges), SOT, EOT]
@@ -136,7 +139,7 @@ def _clip_bpe(
     missing = [token for token in (SOT, EOT) if token not in ids]
     if missing:
         raise CheckpointError(f"{source}: the vocabulary lacks {' and '.join(missing)}")
-    try:
+    with _named(str(source), "vocabulary and merges do not fit"):
         model = models.BPE(
             vocab=dict(ids),
             merges=list(merges),
@@ -144,8 +147,6 @@ def _clip_bpe(
             continuing_subword_prefix="",
             end_of_word_suffix="</w>",
         )
-    except Exception as error:  # the library raises bare Exception for a merge out of vocabulary
-        raise CheckpointError(f"{source}: vocabulary and merges do not fit ({error})") from error
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -167,7 +168,11 @@ def _clip_bpe(
 def _merges(data: bytes, path: Path) -> list[Merge]:
     """Parse lines of two tokens; the first line is a version comment."""
     merges: list[Merge] = []
-    for number, line in enumerate(data.decode().splitlines()[1:], start=2):
+    try:
+        lines = data.decode("utf-8-sig").splitlines()[1:]
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: not UTF-8 text ({error})") from error
+    for number, line in enumerate(lines, start=2):
         parts = line.split()
         if not parts:
             continue
@@ -184,8 +189,26 @@ def _byte_letters() -> list[str]:
     return [chr(code) for code in printable] + [chr(256 + i) for i in range(rest)]
 
 
+@contextmanager
+def _named(source: str, what: str) -> Iterator[None]:
+    """Turn whatever the library raises, which is often a bare Exception, into an error of ours."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"{source}: {what} ({reason})") from error
+
+
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise CheckpointError(
+                f"{path}: more than {MOST_BYTES} bytes; no vocabulary is so large"
+            )
+        return data
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.checkpoints.pickles import read_pickle
-from diffuprompt.engine import check_finite, read_tensors
+from diffuprompt.checkpoints.state_dict import read_torch
+from diffuprompt.engine import read_tensors
 from diffuprompt.errors import CheckpointError
 from diffuprompt.reading import read_json
 from diffuprompt.runs import Contents
 
-SCALAR = 8  # bytes of one number of any type
+MOST_SCALE = 1e4  # CLIP stops at 100
 SHOWN = 12  # problems of one kind that a message lists
 
 
@@ -54,8 +53,9 @@ def fill(
 ) -> None:
     """Give every parameter of ``model`` its tensor, as ``dtype``; nothing may be left over.
 
-    ``model`` may be on the meta device. Raises `CheckpointError` listing all missing, unexpected
-    and misshapen tensors of ``source``; only the names in ``ignored`` may go unused.
+    ``model`` may be on the meta device. Raises `CheckpointError` listing all tensors of ``source``
+    that are missing, unexpected, misshapen, of another kind than floating-point numbers, or beyond
+    the range of ``dtype``; only the names in ``ignored`` may go unused.
     """
     want = model.state_dict()
     problems = [f"our parameter {ours} has no place in the file" for ours in want.keys() - table]
@@ -68,6 +68,10 @@ def fill(
         if missing:
             continue
         parts = [tensors[name] for name in origin.names]
+        kinds = [(n, tensors[n]) for n in origin.names if not tensors[n].is_floating_point()]
+        if kinds:
+            problems += [f"expected floating-point numbers, got {n} {t.dtype}" for n, t in kinds]
+            continue
         heads = {tuple(p.shape[1:]) for p in parts}
         whole = origin.join(parts) if len(heads) == 1 else None
         if whole is None or whole.shape != want[ours].shape:
@@ -75,14 +79,32 @@ def fill(
             got = ", ".join(f"{n} {tuple(tensors[n].shape)}" for n in origin.names)
             problems.append(f"expected {tuple(shape)} in all, got {got}")
         else:
-            state[ours] = whole.to(dtype, copy=True, memory_format=torch.contiguous_format)
+            cast = whole.to(dtype, copy=True, memory_format=torch.contiguous_format)
+            if whole.dtype != dtype and not torch.isfinite(cast).all():
+                problems.append(f"{origin.names[0]} has values beyond the range of {dtype}")
+            state[ours] = cast
     left = sorted(set(tensors) - used - set(ignored))
     problems += [f"unexpected tensor {name}" for name in left]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         lines = "\n  ".join(problems[:SHOWN]) + more
         raise CheckpointError(f"{source}: does not fit its configuration\n  {lines}")
+    if "logit_scale" in state:
+        read_scale(float(state["logit_scale"]), source)
     model.load_state_dict(state, assign=True)
+
+
+def read_scale(logit_scale: float, source: Path) -> float:
+    """Return the factor of the cosine, ``exp(logit_scale)``.
+
+    Raises `CheckpointError` when no CLIP was trained to have it: beyond 1e-4..1e4.
+    """
+    if not abs(logit_scale) <= math.log(MOST_SCALE):  # written so that NaN is refused
+        raise CheckpointError(
+            f"{source}: logit_scale: expected the logarithm of a factor (CLIP's is 4.6, the "
+            f"logarithm of 100), got {logit_scale}"
+        )
+    return math.exp(logit_scale)
 
 
 def find_weights(folder: Path) -> list[Path]:
@@ -111,37 +133,6 @@ def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
             raise CheckpointError(f"{path}: tensor {twice[0]} is also in another shard")
         tensors.update(part)
     return tensors
-
-
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Read a state dict saved by ``torch.save``, weights only."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path}: cannot be read as tensors only ({reason}); "
-            "expected a state dict saved by torch.save, and nothing else is run or trusted"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path}: expected a mapping of names to tensors")
-    check_finite(state, path)
-    return dict(state)
-
-
-def peek_torch(path: Path) -> dict[str, Tensor] | None:
-    """Return the tensors of `read_torch` on the meta device, single numbers as they are.
-
-    None where only reading tells: torch's format before the zip, and whatever is wrong.
-    """
-    if not zipfile.is_zipfile(path):
-        return None
-    try:
-        state = read_pickle(path, "state dict", largest=SCALAR)
-    except CheckpointError:
-        return None
-    plain = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
-    return dict(state) if plain else None
 
 
 def hash_files(files: Sequence[Path]) -> str:

@@ -32,16 +32,17 @@ class Args:
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """What the file does not say: ctx_init, position, image_adapter, ..."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("artifact")
-    """Folder of the artifact."""
+    """Folder of the artifact; a new or an empty one."""
 
 
 def run(args: Args) -> int:
     """Import one file."""
     from diffuprompt.checkpoints import load_clip
     from diffuprompt.data import read_names
-    from diffuprompt.hub import import_legacy, read_legacy
+    from diffuprompt.hub import check_out, import_legacy, read_legacy
     from diffuprompt.jobs import read_options
 
+    check_out(args.out)
     names = read_names(args.classes)
     if not names:
         raise ConfigError("--classes is required: the names it was trained with, in their order")

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from diffuprompt.cli.ask_backbone import load_classifier
 from diffuprompt.cli.parse import Positional, Switch
 from diffuprompt.cli.predictions import DOUBTS, Prediction, as_rows, as_text
 from diffuprompt.errors import ConfigError, DataError
@@ -78,9 +79,8 @@ def predict(
 ) -> list[Prediction]:
     """Load the artifact and return the best ``args.top`` classes of each image."""
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.hub import Classifier
 
-    model = Classifier.from_pretrained(folder, backbone=args.backbone or None, device=args.device)
+    model = load_classifier(folder, args.backbone, args.device)
     if classes:
         model = model.with_classes(list(classes))
     progress, doubts = console_progress(), [dict[str, float]() for _ in paths]

@@ -8,6 +8,9 @@ from typing import Any
 from diffuprompt.errors import CheckpointError
 
 FAMILY = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
+MOST = 1e6  # of a factor, a mean or a standard deviation
+LEAST = 1e-6
+MOST_SIDE = 2**13  # pixels; a picture is resized to this before it is cropped
 LEGACY = ("CLIPFeatureExtractor",)
 
 
@@ -21,7 +24,7 @@ class FieldReader:
 
     def problem(self, name: str, expected: str, got: object) -> None:
         """Note that field ``name`` is not what was expected."""
-        self._problems.append(f"{name}: expected {expected}, got {got!r}")
+        self._problems.append(f"{name}: expected {expected}, got {ascii(got)[:120]}")
 
     def finish(self) -> None:
         """Raise `CheckpointError` if any field had a problem."""
@@ -50,7 +53,7 @@ class FieldReader:
     def positive(self, name: str, default: float) -> float:
         """Read a number above zero."""
         value = self._get(name, default)
-        if not _is_number(value) or value <= 0:
+        if not _is_number(value) or value < LEAST:
             self.problem(name, "a number above 0", value)
             return default
         return float(value)
@@ -62,7 +65,7 @@ class FieldReader:
         value = self._get(name, default)
         row = [value] * 3 if _is_number(value) else value
         good = isinstance(row, list | tuple) and len(row) == 3 and all(map(_is_number, row))
-        if not good or (positive and min(row) <= 0):
+        if not good or (positive and min(row) < LEAST):
             self.problem(name, "3 numbers above 0" if positive else "3 numbers", value)
             return default
         return float(row[0]), float(row[1]), float(row[2])
@@ -107,8 +110,8 @@ class FieldReader:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def _is_side(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SIDE

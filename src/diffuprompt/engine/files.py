@@ -84,7 +84,7 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     wrong = [
         f"{name}: {int(bad.sum())} of {bad.numel()} values are NaN or infinite"
         for name, tensor in tensors.items()
-        if (bad := ~torch.isfinite(tensor)).any()
+        if (bad := ~torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor)).any()
     ]
     if wrong:
         lines = wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])

@@ -4,4 +4,9 @@ from .artifact import (
     save_artifact as save_artifact,
 )
 from .classifier import Classifier as Classifier
-from .legacy import import_legacy as import_legacy, read_legacy as read_legacy
+from .legacy import (
+    check_out as check_out,
+    import_legacy as import_legacy,
+    read_legacy as read_legacy,
+)
+from .places import BackboneNeededError as BackboneNeededError

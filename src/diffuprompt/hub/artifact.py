@@ -10,66 +10,36 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor, nn
 
-from diffuprompt.checkpoints import as_path, load_clip, portable_name
+from diffuprompt.checkpoints import portable_name
 from diffuprompt.clip import Clip, TextPlan
-from diffuprompt.diffusion import NEEDS_FIT
 from diffuprompt.engine import read_tensors, write_json, write_tensors, write_text
-from diffuprompt.errors import CheckpointError, ConfigError
+from diffuprompt.errors import CheckpointError, DiffupromptError
 from diffuprompt.generators import KINDS, FitConfig, PromptGenerator, build_generator
 from diffuprompt.hub.card import card
-from diffuprompt.learners import Learner, build_learner, upgrade_options
-from diffuprompt.reading import read_json
+from diffuprompt.hub.description import (
+    DESCRIPTION,
+    Description,
+    GeneratorPart,
+    read_description,
+    typed,
+)
+from diffuprompt.hub.places import load_backbone
+from diffuprompt.learners import Learner, build_learner, find_method, upgrade_options
 from diffuprompt.runs import checksum
 
-SCHEMA: Literal["diffuprompt.artifact/2"] = "diffuprompt.artifact/2"
-OLD_SCHEMA = "diffuprompt.artifact/1"
-TENSORS, DESCRIPTION, CARD = "prompts.safetensors", "artifact.json", "README.md"
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GeneratorPart(_Model):
-    """How the generator was built: its own settings, and those it was fitted by."""
-
-    name: str
-    config: dict[str, Any]
-    fit: dict[str, Any]
-    seed: int
-    scope: str = ""  # what the noise belongs to; 0.1 had none
-    solvers: tuple[int, ...] = ()  # numbers of evaluations that a solver was fitted for
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in KINDS:
-            raise ValueError(f"expected one of {list(KINDS)}")
-        return name
-
-
-class Description(_Model):
-    """The content of ``artifact.json``."""
-
-    schema_name: Literal["diffuprompt.artifact/2"] = SCHEMA
-    backbone: str
-    backbone_hash: str  # of the weights alone
-    backbone_identity: str  # of all that features depend on; empty in artifacts of 0.1
-    preprocess: dict[str, Any]
-    classes: tuple[str, ...]
-    learner: str
-    learner_config: dict[str, Any]
-    spec: list[dict[str, Any]]
-    spec_hash: str
-    generator: GeneratorPart | None
-    tensors_hash: str
-    training: dict[str, Any]
+TENSORS, CARD = "prompts.safetensors", "README.md"
+MOST_TOKENS = 4096  # of a prompt, or layers; what is described is built before it is compared
+MOST_NUMBERS = 10_000
+# Whatever a description of the right kinds can still make the builders stumble over
+_UNBUILDABLE = (
+    *(DiffupromptError, TypeError, ValueError, RuntimeError, ArithmeticError, LookupError),
+    *(AttributeError, AssertionError, MemoryError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,15 +109,15 @@ def load_artifact(
 
     Args:
         folder: what `save_artifact` wrote.
-        backbone: where the backbone is; by default where the run around the artifact found it, or
-            else what its name means on this machine.
+        backbone: where the backbone is; by default see `load_backbone`.
         device: where to put everything.
         clip: an already loaded backbone.
         plan: how text features are computed.
 
     Raises:
         CheckpointError: a file is missing, damaged or altered; the backbone is another one; tensors
-            are missing, left over or of another shape.
+            are missing, left over, of another shape or of another kind.
+        BackboneNeededError: nobody said yet where the backbone is; see `load_backbone`.
     """
     folder = Path(folder)
     description = read_description(folder)
@@ -158,14 +128,11 @@ def load_artifact(
             "copy the whole artifact folder again"
         )
     if clip is None:
-        clip = _backbone(folder, description, backbone, device)
+        clip = load_backbone(folder, description, backbone, device)
         if description.preprocess.get("exif_orientation") is True:
             clip.apply_exif_orientation()
     _check_backbone(folder, description, clip)
-    part = description.generator
-    learner, generator = _build(description, clip, plan, folder / DESCRIPTION)
-    if generator is not None and part is not None:
-        tensors = _of_today(tensors, generator, part)
+    learner, generator, tensors = _build(description, clip, plan, tensors, folder / DESCRIPTION)
     fill(learner, tensors, "learner.", folder / TENSORS)
     if generator is not None:
         fill(generator, tensors, "generator.", folder / TENSORS)
@@ -206,33 +173,28 @@ def _of_today(
     return rest | {prefix + k: v for k, v in generator.upgrade(part.config, own).items()}
 
 
-def _backbone(
-    folder: Path, description: Description, given: str | None, device: torch.device | str
-) -> Clip:
-    """Load the backbone that was named, or look where training had it."""
-    run = folder.resolve().parent / "run.json"
-    if given is None and run.is_file():
-        found = read_json(run).get("job", {}).get("backbone", "")
-        given = found if as_path(found) else None
-    try:
-        return load_clip(given or description.backbone, device=device)
-    except CheckpointError as cause:
-        raise CheckpointError(
-            f"{folder}: these prompts need the backbone {description.backbone!r} (weights "
-            f"{description.backbone_hash}); say where it is with --backbone. {cause}"
-        ) from cause
-
-
 def _build(
-    description: Description, clip: Clip, plan: TextPlan | None, file: Path
-) -> tuple[Learner, PromptGenerator | None]:
-    """Build what the description describes, with values still to be filled in."""
+    description: Description,
+    clip: Clip,
+    plan: TextPlan | None,
+    tensors: dict[str, Tensor],
+    file: Path,
+) -> tuple[Learner, PromptGenerator | None, dict[str, Tensor]]:
+    """Build what is described, with values still to be filled in: ``tensors`` by today's names."""
     generator = None
+    stored = sum(t.numel() for t in tensors.values())
+    limits = {
+        **dict.fromkeys(("num_ctx", "vision_ctx", "depth", "vision_depth"), MOST_TOKENS),
+        "num_classes": len(description.classes),
+        "size": stored // clip.config.embed_dim,  # of a cache: so many features are in the file
+        **dict.fromkeys(("latent", "rank", "steps", "ensemble"), MOST_NUMBERS),
+    }
     try:
+        values = upgrade_options(description.learner, description.learner_config)
         learner = build_learner(
             description.learner,
             clip,
-            upgrade_options(description.learner, description.learner_config),
+            typed(find_method(description.learner).options, values, limits),
             plan=plan,
             generator=torch.Generator().manual_seed(0),
         )
@@ -241,50 +203,22 @@ def _build(
                 part.name,
                 learner.spec,
                 clip.config.embed_dim,
-                KINDS[part.name].config(**part.config),
-                FitConfig(**part.fit),
+                typed(KINDS[part.name].config(), part.config, limits),
+                typed(FitConfig(), part.fit, limits),
                 seed=part.seed,
                 scope=part.scope,
             )
             for nfe in part.solvers:
                 generator.solver(nfe)
-    except (ConfigError, TypeError, ValueError, RuntimeError) as cause:
+            tensors = _of_today(tensors, generator, part)
+    except _UNBUILDABLE as cause:
         raise CheckpointError(f"{file}: describes nothing that can be built: {cause}") from cause
     if (learner.spec.hash, learner.spec.to_json()) != (description.spec_hash, description.spec):
         raise CheckpointError(
             f"{file}: spec and spec_hash {description.spec_hash} do not belong to this "
             f"learner on this backbone ({learner.spec.hash})"
         )
-    return learner, generator
-
-
-def read_description(folder: Path) -> Description:
-    """Read and validate ``artifact.json``; all problems at once."""
-    path = Path(folder) / DESCRIPTION
-    data = read_json(path)
-    found = data.get("schema_name") if isinstance(data, dict) else None
-    if found not in (SCHEMA, OLD_SCHEMA):
-        raise CheckpointError(
-            f"{path}: expected schema {SCHEMA!r} or {OLD_SCHEMA!r}, got {found!r}; an artifact of "
-            "a later version needs that version: pip install --upgrade diffuprompt"
-        )
-    try:
-        return Description.model_validate(_upgraded(data) if found == OLD_SCHEMA else data)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise CheckpointError(f"{path}: not a valid artifact\n  " + "\n  ".join(lines)) from error
-
-
-def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
-    """Return an ``artifact.json`` of 0.1 as one of today."""
-    part = data.get("generator")
-    if isinstance(part, dict):
-        config = part.get("config")
-        solvers = []
-        if isinstance(config, dict) and config.get("sampler") in NEEDS_FIT:
-            solvers = [config.get("nfe")]
-        part = {**part, "solvers": solvers}
-    return {**data, "schema_name": SCHEMA, "backbone_identity": "", "generator": part}
+    return learner, generator, tensors
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, file: Path) -> None:
@@ -293,11 +227,15 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, file: Pa
     own = module.state_dict()
     problems = [f"missing {prefix}{k}" for k in own if k not in given]
     problems += [f"unexpected {prefix}{k}" for k in given if k not in own]
-    problems += [
-        f"{prefix}{k}: expected {tuple(own[k].shape)}, got {tuple(given[k].shape)}"
-        for k in own
-        if k in given and own[k].shape != given[k].shape
-    ]
+    for k in own.keys() & given.keys():
+        want, got = own[k], given[k]
+        if want.shape != got.shape:
+            what = f"expected {tuple(want.shape)}, got {tuple(got.shape)}"
+            problems.append(f"{prefix}{k}: {what}")
+        elif want.dtype != got.dtype and not (want.is_floating_point() and got.is_floating_point()):
+            problems.append(f"{prefix}{k}: expected {want.dtype}, got {got.dtype}")
+        elif want.dtype != got.dtype and not torch.isfinite(got.to(want.dtype)).all():
+            problems.append(f"{prefix}{k}: values beyond the range of {want.dtype}")
     if problems:
-        raise CheckpointError(f"{file}: does not fit\n  " + "\n  ".join(problems))
+        raise CheckpointError(f"{file}: does not fit\n  " + "\n  ".join(sorted(problems)))
     module.load_state_dict(given)

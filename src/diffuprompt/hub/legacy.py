@@ -17,8 +17,11 @@ from torch import Tensor
 
 from diffuprompt.checkpoints import read_pickle
 from diffuprompt.clip import Clip
-from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.hub.artifact import Description, fill, save_artifact
+from diffuprompt.data import name_problems
+from diffuprompt.engine import check_finite
+from diffuprompt.errors import CheckpointError, ConfigError, near_miss
+from diffuprompt.hub.artifact import fill, save_artifact
+from diffuprompt.hub.description import Description
 from diffuprompt.learners import METHODS, Classes, LegacyKeys, build_learner, find_method
 
 # Never passed over, unless in a frozen teacher; all else in a file is frozen.
@@ -42,34 +45,46 @@ def read_legacy(path: Path, method: str) -> Legacy:
         ConfigError: no such method.
         CheckpointError: the file is damaged, names code, or is of another method.
     """
+    known = [m.name for m in METHODS.values() if m.legacy]
+    if method not in METHODS:
+        hint = near_miss(method, known)
+        raise ConfigError(f"--learner: expected one of {', '.join(known)}, got {method!r}.{hint}")
     keys = find_method(method).legacy
     if not keys:
-        known = [m.name for m in METHODS.values() if m.legacy]
-        raise ConfigError(f"{method} has no checkpoints to import, expected one of {known}")
+        raise ConfigError(
+            f"--learner: {method} has no checkpoints to import, expected one of {', '.join(known)}"
+        )
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected model.pth.tar-N")
-    content = read_pickle(path, "Dassl checkpoint", passive=("torch.optim", "dassl"))
+        what = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}; expected model.pth.tar-N")
+    content = read_pickle(path, "Dassl checkpoint", passive=("dassl",))
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise CheckpointError(f"{path}: expected a dictionary with a state_dict of tensors")
     tensors: dict[str, Tensor] = {}
     strange = []
     for raw, value in state.items():
-        key = str(raw).removeprefix("module.")
+        if not isinstance(raw, str):
+            raise CheckpointError(f"{path}: state_dict: expected names, got a {type(raw).__name__}")
+        key = raw.removeprefix("module.")
         name = _our_name(key, keys)
         if name is not None:
-            tensors[name] = value.float().clone()
+            tensors[name] = _learned(value, key, path)
         elif _LEARNED.search(key) and not _TEACHER.search(key):
             strange.append(key)
     if strange or not tensors:
-        what = f"{strange[:8]} are not of this method" if strange else "nothing of it is there"
+        shown = ascii(strange[:8])[:400]
+        what = f"{shown} are not of this method" if strange else "nothing of it is there"
         raise CheckpointError(f"{path}: not a checkpoint of {method}: {what}")
-    scale = state.get("logit_scale")
-    epoch = content.get("epoch")
+    check_finite(tensors, path)
+    scale, epoch = state.get("logit_scale"), content.get("epoch")
+    if scale is not None and (scale.numel() != 1 or not scale.is_floating_point()):
+        shape = tuple(scale.shape)
+        raise CheckpointError(f"{path}: logit_scale: expected one number, got {shape}")
     return Legacy(
         tensors,
         None if scale is None else float(scale),
-        epoch if isinstance(epoch, int) else None,
+        epoch if type(epoch) is int and 0 <= epoch < 2**63 else None,
     )
 
 
@@ -92,18 +107,28 @@ def import_legacy(
         options: what the file does not say, for example ``ctx_init`` or ``position``.
 
     Raises:
-        ConfigError: as `read_legacy`, or options that do not fit.
+        ConfigError: as `read_legacy`, options that do not fit, class names that cannot be told
+            apart, or `out` is taken, see `check_out`.
         CheckpointError: as `read_legacy`, or the tensors do not fit the backbone.
     """
+    check_out(out)
+    problems = name_problems(classes) if classes else ["expected at least one name"]
+    if problems:
+        raise ConfigError("\n  ".join(["--classes: cannot be used", *problems]))
     legacy = read_legacy(path, method)
     scale = float(clip.logit_scale)
-    if legacy.logit_scale is not None and abs(legacy.logit_scale - scale) > 0.01:  # fp16 at 4.6
+    told_scale = legacy.logit_scale
+    # 0.01: fp16 at 4.6; written so that NaN is refused
+    if told_scale is not None and not abs(told_scale - scale) <= 0.01:
         raise CheckpointError(
             f"{path}: was trained on a CLIP with logit_scale {legacy.logit_scale:.3f}, "
             f"{clip.name!r} has {scale:.3f}; name the right one with --backbone"
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in legacy.tensors.items()}
-    told = type(find_method(method).options).from_shapes(shapes)
+    try:
+        told = type(find_method(method).options).from_shapes(shapes)
+    except (LookupError, TypeError, ValueError) as cause:
+        raise CheckpointError(f"{path}: not a checkpoint of {method}: shapes {shapes}") from cause
     learner = build_learner(
         method, clip, {**told, **(options or {})}, generator=torch.Generator().manual_seed(0)
     )
@@ -119,6 +144,22 @@ def import_legacy(
         raise ConfigError(f"--classes: {path}: {cause}") from cause
     training = {"imported": path.name, "epoch": legacy.epoch}
     return save_artifact(out, learner, tuple(classes), None, training)
+
+
+def check_out(out: Path) -> None:
+    """Raise `ConfigError` unless an artifact written to ``out`` replaces nothing."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "holds files already" if out.is_dir() else "is a file"
+        raise ConfigError(f"--out: {out} {what}; name another folder, or delete this one")
+
+
+def _learned(value: Tensor, key: str, path: Path) -> Tensor:
+    if not value.is_floating_point() or not 1 <= value.ndim <= 4 or not value.numel():
+        raise CheckpointError(
+            f"{path}: {key}: expected floating-point numbers on 1 to 4 axes, got {value.dtype} "
+            f"{tuple(value.shape)}"
+        )
+    return value.float().clone()
 
 
 def _our_name(key: str, keys: LegacyKeys) -> str | None:
