@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST = 200  # characters of a word that may be a slip; comparing longer ones takes seconds
+
 
 class DiffupromptError(Exception):
     """Base of every error raised on purpose; the command line prints it without a traceback."""
@@ -39,9 +41,17 @@ class TrainingError(DiffupromptError):
     exit_code = 4
 
 
+class StorageError(DiffupromptError):
+    """A file cannot be written: the disk is full, or the folder is not ours to write in."""
+
+    exit_code = 5
+
+
 def near_miss(wrong: str, known: list[str] | tuple[str, ...]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest of ``known``, or an empty string."""
     from difflib import get_close_matches
 
+    if len(wrong) > LONGEST:
+        return ""
     close = get_close_matches(wrong, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
