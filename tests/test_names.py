@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import diffuprompt
-from diffuprompt.generators.config import KINDS
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.learners.methods import METHODS
 
 SOURCE = Path(diffuprompt.__file__).parent
@@ -19,7 +19,8 @@ NAMES = {*METHODS, *KINDS}
 # Where names are at home: paths or their beginnings, relative to the package.
 AT_HOME = (
     "learners/methods/",
-    "generators/config.py",  # the registry of generators
+    "generators/config.py",  # choices of diffusion's settings
+    "generators/kinds.py",  # the registry of generators
     "generators/settings.py",  # settings of single generators
     "studies/",  # a paper's learners are what a study is about
     "cli/demo.py",

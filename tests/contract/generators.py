@@ -18,9 +18,10 @@ from diffuprompt.diffusion.amed_fit import AmedFit, fit_amed
 from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, FitConfig, OverfitConfig
+from diffuprompt.generators.config import FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem
 from diffuprompt.generators.fitting import fit
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.generators.overfitting import overfit
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.generators.types import PromptPairs

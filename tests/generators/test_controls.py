@@ -9,8 +9,8 @@ import torch
 from tests.generators.toy import FEATURES, SPEC, linear_pairs, make_any, moved, part, randn
 
 from diffuprompt.engine.seeds import torch_stream
-from diffuprompt.generators.config import KINDS
 from diffuprompt.generators.controls import NoiseFeatures
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.jobs.evaluation import LABEL_FREE, REGRESSION
 from diffuprompt.stages.makers import control_prompts as control
 from diffuprompt.stages.score import Ask

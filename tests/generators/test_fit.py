@@ -11,8 +11,9 @@ from diffuprompt.diffusion.loss import denoising_loss
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, ConfigError, TrainingError
 from diffuprompt.generators import fitting
-from diffuprompt.generators.config import KINDS, FitConfig
+from diffuprompt.generators.config import FitConfig
 from diffuprompt.generators.fitting import fit, make_task, quality
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.generators.types import PromptPairs
 
 pytestmark = pytest.mark.usefixtures("_small")

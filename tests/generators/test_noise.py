@@ -10,7 +10,8 @@ from tests.generators.toy import FEATURES, SPEC
 
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, FitConfig
+from diffuprompt.generators.config import FitConfig
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.prompts import PromptSpec, Slot
 

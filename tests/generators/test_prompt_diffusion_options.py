@@ -144,7 +144,7 @@ def test_a_dropped_condition_teaches_its_network_nothing():
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"ensemble": 0}, r"at least 1 for \['ensemble'\]"),
+        ({"ensemble": 0}, r"diffusion\.ensemble: got 0"),
         ({"drop_condition": 1.0}, r"diffusion\.drop_condition"),
         ({"guidance": 2.0}, r"diffusion\.guidance: 2 needs .* diffusion\.drop_condition"),
     ],

@@ -21,9 +21,10 @@ from tests.generators.toy import (
 
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.config import KINDS, FitConfig, RivalConfig
+from diffuprompt.generators.config import FitConfig, RivalConfig
 from diffuprompt.generators.fitting import fit, quality
 from diffuprompt.generators.flow import _hidden
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.generators.networks import budget
 from diffuprompt.generators.registry import build_generator, generator_class
 from diffuprompt.prompts import PromptSpec, Slot
@@ -78,7 +79,7 @@ def test_unknown_generators_are_refused():
 
 @pytest.mark.parametrize("wrong", [{"latent": 0}, {"kl_weight": -1.0}, {"temperature": -0.1}])
 def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(ConfigError, match=f"rival: expected .*{next(iter(wrong))}"):
+    with pytest.raises(ConfigError, match=rf"rival\.{next(iter(wrong))}: got .* expected a"):
         RivalConfig(**wrong)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, DiffusionConfig, FitConfig
+from diffuprompt.generators.config import DiffusionConfig, FitConfig
 from diffuprompt.generators.descent import Logits, Problem
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.generators.prompt_diffusion import PromptDiffusion
 from diffuprompt.generators.registry import build_generator
 from diffuprompt.generators.types import PromptPairs

@@ -210,7 +210,7 @@ def test_another_preprocessing(coop: Path, place: Path, tmp_path: Path) -> None:
         ({"learner_config__num_ctx": "4"}, "describes nothing that can be built"),
         ({"learner_config__depth": 9}, "has no option 'depth'"),
         ({"learner": "cocop"}, "Did you mean 'cocoop'?"),
-        ({"generator__config__nfe": 0}, "at least 1 for ['nfe']"),
+        ({"generator__config__nfe": 0}, "diffusion.nfe: got 0, expected"),
         ({"generator__config__wings": 2}, "wings"),
         ({"generator__config__network": "huge"}, "huge"),
         ({"generator__config__sampler": "dpmpp_2n"}, "dpmpp_2m"),

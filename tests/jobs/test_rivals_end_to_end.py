@@ -10,7 +10,7 @@ from tests.contract.generators import shrink_networks
 from tests.jobs.test_job import resolved
 from tests.jobs.test_learners_end_to_end import job
 
-from diffuprompt.generators.config import KINDS
+from diffuprompt.generators.kinds import KINDS
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import Resolved
 from diffuprompt.jobs.train import train_job

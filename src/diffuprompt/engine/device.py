@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.ranges import DEVICE_NAMES, DEVICES, shown
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -23,12 +24,9 @@ def pick(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as cause:
-        raise ConfigError(
-            f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}"
-        ) from cause
+    if not DEVICES.fullmatch(name):  # torch knows more of them, such as meta, that compute nothing
+        raise ConfigError(f"device: expected {DEVICE_NAMES}, got {shown(name)}")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ConfigError(f"device: {name} asked, but torch sees {count} CUDA devices; try auto")

@@ -1,6 +1,5 @@
 from .base import PromptGenerator as PromptGenerator
 from .config import (
-    KINDS as KINDS,
     DiffusionConfig as DiffusionConfig,
     FitConfig as FitConfig,
     OverfitConfig as OverfitConfig,
@@ -15,6 +14,7 @@ from .controls import (
 from .descent import Logits as Logits, Problem as Problem, descend as descend
 from .fitting import FitTask as FitTask, fit as fit, quality as quality
 from .joint import Base as Base, fit_joint as fit_joint
+from .kinds import KINDS as KINDS
 from .label_space import Confusion as Confusion, union as union
 from .overfit_report import overfit_statistics as overfit_statistics
 from .overfitting import overfit as overfit

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from diffuprompt.engine import NULL, Optimiser, Precision, Progress, moved, torch_stream
 from diffuprompt.errors import ConfigError
-from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
+from diffuprompt.generators.config import FitConfig
+from diffuprompt.generators.kinds import KINDS, GeneratorKind
 from diffuprompt.generators.normalise import make_normaliser
 from diffuprompt.generators.types import FittingTask, PromptPairs, TaskLoss, TrainingLoss
 from diffuprompt.prompts import PromptSpec

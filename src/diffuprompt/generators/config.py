@@ -1,12 +1,26 @@
-"""Settings of overfitting and of generators; no torch, so the command line can list them."""
+"""Settings of overfitting and of generators; no torch, so the command line can list them.
+
+The allowed values of a field stand in its type, see `diffuprompt.ranges`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.generators.noise_levels import first_step, smallest_sigma
+from diffuprompt.ranges import BATCH, EPOCHS, NFE, OVERFIT_STEPS, RATE, WEIGHT, Range, misfits
+
+Sampler = Literal[
+    "ddpm", "ddpm_large", "ddim", "euler", "heun", "dpm_solver_2", "dpmpp_2s", "dpmpp_2m",
+    "dpmpp_3m", "unipc2", "unipc3", "regress", "x0_feedback", "amed",
+]  # fmt: skip
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("\n  ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +40,15 @@ class OverfitConfig:
             CLIP confuses with it most. 0, or too many, for all.
     """
 
-    steps: int = 5
+    steps: Annotated[int, OVERFIT_STEPS] = 5
     optimiser: Literal["sgd", "adam"] = "sgd"
-    lr: float = 0.0
-    target_drop: float = 0.7
-    batch: int = 32
+    lr: Annotated[float, Range(0, RATE.high)] = 0.0
+    target_drop: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7
+    batch: Annotated[int, Range(0, BATCH.high)] = 32
     negatives: int = 0
 
     def __post_init__(self) -> None:
-        counts = ("steps", "lr", "batch", "negatives")
-        problems = [
-            f"overfit.{name}: expected at least 0, got {getattr(self, name)}"
-            for name in counts
-            if getattr(self, name) < 0
-        ]
-        if not 0 < self.target_drop < 1:
-            problems.append(f"overfit: expected 0 < target_drop < 1, got {self.target_drop}")
-        if problems:
-            raise ConfigError("\n  ".join(problems))
+        _refuse(misfits(self, "overfit"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,26 +88,23 @@ class FitConfig:
 
     mode: Literal["two_stage", "joint"] = "two_stage"
     recipe: Literal["adamw", "sgd"] = "adamw"
-    epochs: int = 0
-    batch: int = 64
-    lr: float = 2e-3
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    beta: float = 1.0
-    ce_weight: float = 0.0
-    ce_samples: int = 8
+    epochs: Annotated[int, EPOCHS] = 0
+    batch: Annotated[int, BATCH] = 64
+    lr: Annotated[float, RATE] = 2e-3
+    weight_decay: Annotated[float, WEIGHT] = 0.01
+    ema: Annotated[float, Range(0, 1, below=True)] = 0.999
+    beta: Annotated[float, WEIGHT] = 1.0
+    ce_weight: Annotated[float, WEIGHT] = 0.0
+    ce_samples: Annotated[int, Range(0, BATCH.high)] = 8
     classes: int = 0
     pi: Literal["meta_net", "linear"] = "linear"
-    condition_noise: float = 0.0
+    condition_noise: Annotated[float, Range(0, 1000)] = 0.0
     normaliser: Literal["residual_global", "residual_token", "whiten", "none"] = "residual_global"
-    rank: int = 64
+    rank: Annotated[int, Range(1, 65_536)] = 64
 
     def __post_init__(self) -> None:
-        small = [k for k in ("batch", "rank") if getattr(self, k) < 1]
-        counts = ("epochs", "beta", "ce_weight", "ce_samples", "classes", "condition_noise")
-        negative = [k for k in counts if getattr(self, k) < 0]
-        problems = [f"fit: expected at least 1 for {small}"] * bool(small)
-        problems += [f"fit: expected at least 0 for {negative}"] * bool(negative)
+        _refuse(misfits(self, "fit"))
+        problems = []
         if not self.beta and not self.ce_weight:
             problems.append("fit.beta and fit.ce_weight are both 0: there is nothing to train on")
         if self.classes and not self.ce_weight:
@@ -112,8 +114,7 @@ class FitConfig:
                 "fit.mode: joint moves the learner by the cross-entropy alone, for its prompts "
                 f"cancel out of the targets of normaliser={self.normaliser}; set fit.ce_weight=1"
             )
-        if problems:
-            raise ConfigError("\n  ".join(problems))
+        _refuse(problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,35 +150,52 @@ class DiffusionConfig:
 
     network: Literal["small", "paper"] = "small"
     schedule: Literal["linear", "cosine"] = "linear"
-    steps: int = 100
+    steps: Annotated[int, Range(1, 10_000)] = 100
     prediction: Literal["x0", "eps", "v", "edm", "flow"] = "x0"
     noise: Literal["time", "steps", "log_normal", "uniform_u"] = "time"
     weight: Literal["unit", "min_snr"] = "unit"
-    drop_condition: float = 0.0
-    ce_max_sigma: float = 0.0
-    sampler: str = "dpmpp_2m"
-    grid: str = "log_snr"
-    nfe: int = 5
-    sigma_start: float = 80.0
-    guidance: float = 1.0
-    ensemble: int = 1
+    drop_condition: Annotated[float, Range(0, 1, below=True)] = 0.0
+    ce_max_sigma: Annotated[float, Range(0, 1_000_000)] = 0.0
+    sampler: Sampler = "dpmpp_2m"
+    grid: Literal["polynomial", "log_snr", "time_uniform", "discrete"] = "log_snr"
+    nfe: Annotated[int, NFE] = 5
+    sigma_start: Annotated[float, Range(0, 1_000_000, above=True)] = 80.0
+    guidance: Annotated[float, Range(-1000, 1000)] = 1.0
+    ensemble: Annotated[int, Range(1, 1000)] = 1
 
     def __post_init__(self) -> None:
-        small = [k for k in ("steps", "nfe", "ensemble") if getattr(self, k) < 1]
-        problems = [f"diffusion: expected at least 1 for {small}"] if small else []
-        if self.ce_max_sigma < 0:
-            problems.append(f"diffusion.ce_max_sigma: expected 0 or more, got {self.ce_max_sigma}")
-        if not 0 <= self.drop_condition < 1:
-            problems.append(
-                f"diffusion.drop_condition: expected a value in [0, 1), got {self.drop_condition}"
-            )
+        _refuse(misfits(self, "diffusion"))
+        problems = []
         if self.guidance != 1 and not self.drop_condition:
             problems.append(
                 f"diffusion.guidance: {self.guidance:g} needs a network that was trained without "
                 "its condition at times; set diffusion.drop_condition, say to 0.1"
             )
-        if problems:
-            raise ConfigError("\n  ".join(problems))
+        _refuse(problems + self._noise_problems())
+
+    def _noise_problems(self) -> list[str]:
+        """Return what of the sampler's way does not fit the schedule."""
+        schedule = f"diffusion.schedule={self.schedule} with diffusion.steps={self.steps}"
+        if self.schedule == "linear" and self.steps <= 20:
+            return [
+                "diffusion.steps: diffusion.schedule=linear needs more than 20, got "
+                f"{self.steps}; take more, or diffusion.schedule=cosine"
+            ]
+        least = smallest_sigma(self.schedule, self.steps)
+        if self.sigma_start <= least:
+            return [
+                f"diffusion.sigma_start: expected more than {least:.4g}, the least noise of "
+                f"{schedule}, got {self.sigma_start:g}"
+            ]
+        points = (self.nfe + 1) // 2 + 1 if self.sampler == "amed" else self.nfe
+        first = first_step(self.schedule, self.steps, self.sigma_start)
+        if self.grid == "discrete" and points > first:
+            return [
+                f"diffusion.nfe: diffusion.grid=discrete has {first} steps below "
+                f"diffusion.sigma_start={self.sigma_start:g} of {schedule}, and nfe={self.nfe} "
+                f"asks for {points} of them; take fewer, or another diffusion.grid"
+            ]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,113 +210,9 @@ class RivalConfig:
     """
 
     size: Literal["small", "paper"] = "small"
-    latent: int = 64
-    kl_weight: float = 1e-2
-    temperature: float = 1.0
+    latent: Annotated[int, Range(1, 65_536)] = 64
+    kl_weight: Annotated[float, WEIGHT] = 1e-2
+    temperature: Annotated[float, Range(0, 1000)] = 1.0
 
     def __post_init__(self) -> None:
-        if self.latent < 1 or self.kl_weight < 0 or self.temperature < 0:
-            raise ConfigError(
-                f"rival: expected latent >= 1, kl_weight >= 0, temperature >= 0, got {self}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorKind:
-    """What the command line knows of a generator.
-
-    Attributes:
-        title: in tables and figures.
-        about: one line.
-        generator: the class, "module:Class", imported when the first one is built.
-        section: its own settings beside "overfit" and "fit".
-        config: their dataclass.
-        reads: the settings of that section that it reads; others never enter a run.
-        sampling: those of ``reads`` that only decide how a trained network is sampled.
-        stepwise: whether it samples by steps from noise: then other numbers of evaluations can be
-            chosen, and one evaluation of much noise is a regression.
-        draws_noise: whether samples of one image differ from draw to draw.
-        joint: whether it can be trained together with the learner (``fit.mode``).
-        defaults: where it differs from the sections' defaults: section -> key -> value.
-    """
-
-    title: str
-    about: str
-    generator: str
-    section: str
-    config: type
-    reads: tuple[str, ...]
-    sampling: tuple[str, ...] = ()
-    stepwise: bool = False
-    draws_noise: bool = True
-    joint: bool = False
-    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def _rival(
-    title: str,
-    about: str,
-    generator: str,
-    *reads: str,
-    draws_noise: bool = True,
-    **defaults: Mapping[str, Any],
-) -> GeneratorKind:
-    return GeneratorKind(
-        title=title,
-        about=about,
-        generator=generator,
-        section="rival",
-        config=RivalConfig,
-        reads=("size", *reads),
-        sampling=tuple(key for key in reads if key == "temperature"),
-        draws_noise=draws_noise,
-        defaults=defaults,
-    )
-
-
-KINDS: dict[str, GeneratorKind] = {
-    "diffusion": GeneratorKind(
-        title="diffusion",
-        about="a diffusion model over residuals to the learner's prompts",
-        generator="diffuprompt.generators.prompt_diffusion:PromptDiffusion",
-        section="diffusion",
-        config=DiffusionConfig,
-        reads=tuple(f.name for f in fields(DiffusionConfig)),
-        sampling=("sampler", "grid", "nfe", "sigma_start", "guidance", "ensemble"),
-        stepwise=True,
-        joint=True,
-    ),
-    "mlp": _rival(
-        "mlp",
-        "a perceptron that regresses prompts on the image",
-        "diffuprompt.generators.mlp:PromptMlp",
-        draws_noise=False,
-    ),
-    "transformer": _rival(
-        "transformer",
-        "diffusion's network without noise or time: a regression by queries",
-        "diffuprompt.generators.rival_transformer:PromptTransformer",
-        draws_noise=False,
-    ),
-    "gan": _rival(
-        "gan",
-        "that transformer with noise, against a critic",
-        "diffuprompt.generators.gan:PromptGan",
-        *("latent", "temperature"),
-        rival={"latent": 128},
-        fit={"lr": 2e-4},
-    ),
-    "vae": _rival(
-        "vae",
-        "a conditional variational autoencoder",
-        "diffuprompt.generators.vae:PromptVae",
-        *("latent", "kl_weight", "temperature"),
-    ),
-    "flow": _rival(
-        "flow",
-        "affine couplings on principal coordinates, conditioned on the image",
-        "diffuprompt.generators.flow:PromptFlow",
-        "temperature",
-        fit={"normaliser": "whiten"},
-    ),
-}
+        _refuse(misfits(self, "rival"))

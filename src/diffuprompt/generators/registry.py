@@ -7,7 +7,8 @@ from typing import Any
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators.base import PromptGenerator
-from diffuprompt.generators.config import KINDS, FitConfig, GeneratorKind
+from diffuprompt.generators.config import FitConfig
+from diffuprompt.generators.kinds import KINDS, GeneratorKind
 from diffuprompt.prompts import PromptSpec
 
 
@@ -31,7 +32,7 @@ def build_generator(
     """Return an untrained generator.
 
     Args:
-        name: one of `diffuprompt.generators.config.KINDS`.
+        name: one of `diffuprompt.generators.kinds.KINDS`.
         spec: what is generated.
         condition_width: E, the width of an image feature.
         config: the generator's own settings, of the type that its kind names.

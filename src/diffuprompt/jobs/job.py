@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators import KINDS, DiffusionConfig, FitConfig, OverfitConfig, RivalConfig
@@ -29,10 +29,23 @@ from diffuprompt.learners import (
     settable,
 )
 from diffuprompt.protocols import PROTOCOLS
+from diffuprompt.ranges import (
+    DEVICE_NAMES,
+    DEVICES,
+    IMAGE_MIB,
+    OVERRIDES,
+    PATH,
+    SEED,
+    SETTING,
+    SHOTS,
+    TEXT_MIB,
+    WORKERS,
+    misfits,
+    shown,
+)
 
 GENERATORS = ("none", *KINDS)
 _GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
-PRECISIONS = ("fp32", "bf16")
 # what says where and how to compute, never what
 _ONLY_HERE = (
     "data_root",
@@ -57,49 +70,40 @@ class JobConfig:
     changes no result: it is the name under which a report shows an ablation.
     """
 
-    data: str
+    data: Annotated[str, PATH]
     data_root: Path | None = None
     exif_orientation: bool = False
     allow_outside: bool = False
-    backbone: str = "scenes-clip"
+    backbone: Annotated[str, PATH] = "scenes-clip"
     learner: str = DEFAULT
     generator: str = "none"
-    shots: int = 16
-    seed: int = 1
+    shots: Annotated[int, SHOTS] = 16
+    seed: Annotated[int, SEED] = 1
     protocol: str = "auto"
     preset: str = "auto"
-    overrides: tuple[str, ...] = ()
-    setting: str = ""
+    overrides: OVERRIDES = ()
+    setting: Annotated[str, SETTING] = ""
     out: Path | None = None
     runs_dir: Path = Path("runs")
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
-    workers: int = 2
+    workers: Annotated[int, WORKERS] = 2
     rehash: bool = False
-    text_memory_mib: int = 1024
-    image_memory_mib: int = 1024
+    text_memory_mib: Annotated[int, TEXT_MIB] = 1024
+    image_memory_mib: Annotated[int, IMAGE_MIB] = 1024
 
     def __post_init__(self) -> None:
-        learners = list(METHODS)
-        problems = []
+        problems = [line.replace("overrides: ", "--set: ", 1) for line in misfits(self)]
         for name, value, known in (
-            ("learner", self.learner, learners),
+            ("learner", self.learner, list(METHODS)),
             ("generator", self.generator, list(GENERATORS)),
             ("protocol", self.protocol, ["auto", *PROTOCOLS]),
-            ("precision", self.precision, list(PRECISIONS)),
         ):
-            if value not in known:
+            if isinstance(value, str) and value not in known:
                 hint = near_miss(value, known)
-                problems.append(f"{name}: expected one of {known}, got {value!r}.{hint}")
-        for name, number, least in (
-            ("shots", self.shots, 1),
-            ("seed", self.seed, 0),
-            ("text_memory_mib", self.text_memory_mib, 1),
-            ("image_memory_mib", self.image_memory_mib, 0),
-            ("workers", self.workers, 0),
-        ):
-            if number < least:
-                problems.append(f"{name}: expected at least {least}, got {number}")
+                problems.append(f"{name}: expected one of {known}, got {shown(value)}.{hint}")
+        if isinstance(self.device, str) and not DEVICES.fullmatch(self.device):
+            problems.append(f"device: expected {DEVICE_NAMES}, got {shown(self.device)}")
         if problems:
             raise ConfigError("\n  ".join(problems))
         preset = find_method(self.learner).presets[0]
@@ -112,13 +116,11 @@ class JobConfig:
             raise ConfigError(
                 f"generator: {self.learner} has no prompts to generate; use generator=none"
             )
-        kind = KINDS.get(self.generator)
-        if kind is not None and sections["fit"]["mode"] == "joint" and not kind.joint:
-            joint = [name for name, other in KINDS.items() if other.joint]
-            raise ConfigError(
-                f"fit.mode: joint trains {', '.join(joint)} only, got {self.generator}; "
-                "use two_stage"
-            )
+        if self.generator in KINDS:
+            fitting = FitConfig(**sections["fit"])
+            misfit = KINDS[self.generator].misfits(fitting)
+            if misfit:
+                raise ConfigError("\n  ".join(misfit))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.legacy_keys import LegacyKeys
-from diffuprompt.learners.options import Options
+from diffuprompt.learners.options import Options, refuse
+from diffuprompt.ranges import BATCH, EPOCHS, RATE, WEIGHT, Range, misfits
 
 if TYPE_CHECKING:
     from diffuprompt.learners.base import Learner
@@ -39,22 +40,17 @@ class TrainConfig:
             "constant".
     """
 
-    epochs: int
-    batch: int
-    lr: float
-    weight_decay: float = 5e-4
-    views: int = 0
+    epochs: Annotated[int, EPOCHS]
+    batch: Annotated[int, BATCH]
+    lr: Annotated[float, RATE]
+    weight_decay: Annotated[float, WEIGHT] = 5e-4
+    views: Annotated[int, Range(0, 10_000)] = 0
     augment: Literal["crop", "large-crop", "randaugment"] = "crop"
     algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
     schedule: Literal["dassl", "cosine", "constant"] = "dassl"
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch < 1 or self.lr <= 0 or self.views < 0:
-            raise ConfigError(
-                f"train: expected epochs >= 0, batch >= 1, lr > 0, views >= 0, got {self}"
-            )
-        if self.weight_decay < 0:
-            raise ConfigError(f"train.weight_decay: expected 0 or more, got {self.weight_decay}")
+        refuse(misfits(self, "train"))
 
 
 @dataclass(frozen=True, kw_only=True)

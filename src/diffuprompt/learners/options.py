@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from diffuprompt.clip import SINGLE, ClipConfig
 from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.ranges import TOKENS, WORDS, Range, misfits
 
 if TYPE_CHECKING:
     from diffuprompt.clip import Encoder
@@ -24,7 +25,13 @@ LEARNED: dict[str, Any] = {"learned": True}  # field metadata: found by training
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every learner's options can say; the defaults hold for a learner without prompts."""
+    """What every learner's options can say; the defaults hold for a learner without prompts.
+
+    A value outside of what its field's type allows is refused when the options are made.
+    """
+
+    def __post_init__(self) -> None:
+        refuse(misfits(self, "learner"))
 
     @property
     def generates(self) -> bool:
@@ -68,11 +75,8 @@ class Options:
 class ContextOptions(Options):
     """M text tokens at the input, and the words they start from; None: N(0, 0.02)."""
 
-    num_ctx: int
-    ctx_init: str | None
-
-    def __post_init__(self) -> None:
-        refuse(at_least(self, num_ctx=1))
+    num_ctx: Annotated[int, Range(1, TOKENS.high)]
+    ctx_init: Annotated[str | None, WORDS]
 
     @property
     def generates(self) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffuprompt.clip import ENSEMBLES, ClipConfig
 from diffuprompt.errors import near_miss
-from diffuprompt.learners.options import Options, around, at_least, refuse, too_few_words, too_long
+from diffuprompt.learners.options import Options, around, refuse, too_few_words, too_long
+from diffuprompt.ranges import LAYERS, SHARE, TOKENS, WEIGHT, WORDS, Range
 
 if TYPE_CHECKING:
     from diffuprompt.clip import Encoder
@@ -47,37 +48,28 @@ class PromptOptions(Options):
     """
 
     prompts: Literal["independent", "coupled"] = "independent"
-    num_ctx: int = 4
-    ctx_init: str | None = "a photo of a"
-    depth: int = 1
-    vision_ctx: int | None = None
-    vision_depth: int | None = None
+    num_ctx: Annotated[int, TOKENS] = 4
+    ctx_init: Annotated[str | None, WORDS] = "a photo of a"
+    depth: Annotated[int, LAYERS] = 1
+    vision_ctx: Annotated[int | None, TOKENS] = None
+    vision_depth: Annotated[int | None, LAYERS] = None
     free: Literal["text", "both"] = "text"
-    image_adapter: float = 0.0
-    text_adapter: float = 0.0
-    text_l1: float = 0.0
-    image_l1: float = 0.0
-    kl: float = 0.0
+    image_adapter: Annotated[float, SHARE] = 0.0
+    text_adapter: Annotated[float, SHARE] = 0.0
+    text_l1: Annotated[float, WEIGHT] = 0.0
+    image_l1: Annotated[float, WEIGHT] = 0.0
+    kl: Annotated[float, WEIGHT] = 0.0
     teacher: str = "promptsrc-60"
-    consistency: float = 0.0
+    consistency: Annotated[float, WEIGHT] = 0.0
     distance: Literal["cosine", "mse"] = "cosine"
     sentences: Literal["auto", "llm", "templates"] = "auto"
-    projection: float = 0.0
-    gpa_mean: float = 0.0
-    gpa_std: float = 0.0
+    projection: Annotated[float, WEIGHT] = 0.0
+    gpa_mean: Annotated[float, Range(-WEIGHT.high, WEIGHT.high)] = 0.0
+    gpa_std: Annotated[float, WEIGHT] = 0.0
 
     def __post_init__(self) -> None:
-        weights = ("text_l1", "image_l1", "kl", "consistency", "projection", "gpa_std")
-        problems = at_least(self, num_ctx=0, depth=1, **dict.fromkeys(weights, 0))
-        if self.vision_ctx is not None:
-            problems += at_least(self, vision_ctx=0)
-        if self.vision_depth is not None:
-            problems += at_least(self, vision_depth=1)
-        for name in ("image_adapter", "text_adapter"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(
-                    f"learner.{name}: expected a share in 0..1, got {getattr(self, name)}"
-                )
+        super().__post_init__()
+        problems = []
         if self.prompts == "coupled":
             if not self.num_ctx:
                 problems.append("learner.num_ctx: coupled prompts need at least 1, got 0")

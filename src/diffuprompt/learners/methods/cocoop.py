@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from diffuprompt.learners.legacy_keys import CONTEXT, META_NET
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.options import ContextOptions
+from diffuprompt.ranges import TOKENS, WORDS, Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoCoOpOptions(ContextOptions):
     """Options of `diffuprompt.learners.cocoop_learner.CoCoOp`."""
 
-    num_ctx: int = 4
-    ctx_init: str | None = "a photo of a"
+    num_ctx: Annotated[int, Range(1, TOKENS.high)] = 4
+    ctx_init: Annotated[str | None, WORDS] = "a photo of a"
 
 
 _BASE = Preset(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from diffuprompt.learners.legacy_keys import CONTEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import LEARNED, ContextOptions, at_least, refuse
+from diffuprompt.learners.options import LEARNED, ContextOptions, refuse
+from diffuprompt.ranges import TOKENS, WORDS, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,15 @@ class CoOpOptions(ContextOptions):
         num_classes: how many classes have one; `for_classes` says it.
     """
 
-    num_ctx: int = 16
-    ctx_init: str | None = None
+    num_ctx: Annotated[int, Range(1, TOKENS.high)] = 16
+    ctx_init: Annotated[str | None, WORDS] = None
     position: Literal["end", "middle", "front"] = "end"
     class_specific: bool = False
     num_classes: int = field(default=0, metadata=LEARNED)
 
     def __post_init__(self) -> None:
-        problems = at_least(self, num_ctx=1, num_classes=0)
+        super().__post_init__()
+        problems = []
         if self.num_classes and not self.class_specific:
             problems.append(
                 f"learner.num_classes: expected 0 for a context that all classes share, got "

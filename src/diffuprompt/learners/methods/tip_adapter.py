@@ -7,9 +7,11 @@ Tip-Adapter-F on test images; here both factors are the paper's defaults and the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import LEARNED, Options, at_least, refuse
+from diffuprompt.learners.options import LEARNED, Options
+from diffuprompt.ranges import COUNT, WEIGHT, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +27,14 @@ class TipOptions(Options):
         size: N, training images; training finds it.
     """
 
-    alpha: float = 1.0
-    beta: float = 5.5
-    views: int = 10
+    alpha: Annotated[float, WEIGHT] = 1.0
+    beta: Annotated[float, WEIGHT] = 5.5
+    views: Annotated[int, Range(1, 10_000)] = 10
     tune: bool = False
-    trained_classes: list[str] = field(default_factory=list, metadata=LEARNED)
-    size: int = field(default=0, metadata=LEARNED)
-
-    def __post_init__(self) -> None:
-        refuse(at_least(self, alpha=0, beta=0, views=1, size=0))
+    trained_classes: Annotated[list[str], Range(0, COUNT.high)] = field(
+        default_factory=list, metadata=LEARNED
+    )
+    size: Annotated[int, Range(0, 10**9)] = field(default=0, metadata=LEARNED)
 
 
 _LEARNER = "diffuprompt.learners.tip_adapter_learner:TipAdapter"

@@ -21,8 +21,9 @@ class ZeroShotOptions(Options):
     templates: list[str] = field(default_factory=lambda: [SINGLE])
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         wrong = [text for text in self.templates if "{}" not in text and text not in ENSEMBLES]
-        if wrong or not self.templates:
+        if wrong:
             raise ConfigError(
                 f"learner.templates: expected texts with {{}} for the name, or some of "
                 f"{list(ENSEMBLES)}, got {self.templates}"
