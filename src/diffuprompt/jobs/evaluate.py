@@ -134,7 +134,8 @@ class _Evaluation:
         else:
             sets = self._own
         check_distinct(sets)
-        return sets
+        # Two copies of the same images are one test set.
+        return list({(one.dataset, one.subset): one for one in sets}.values())
 
     @cached_property
     def _own(self) -> list[TestSet]:
