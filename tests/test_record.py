@@ -11,7 +11,16 @@ import pytest
 from pydantic import ValidationError
 
 from diffuprompt.errors import DataError
-from diffuprompt.record import Job, Record, Score, Variant, pack_hits, read_record, upgrade
+from diffuprompt.record import (
+    Job,
+    Record,
+    Score,
+    Variant,
+    pack_hits,
+    read_record,
+    unpack_hits,
+    upgrade,
+)
 
 RESULTS = Path(__file__).parents[1] / "results"
 OLD: dict[str, Any] = {  # as version 0.1 wrote it
@@ -157,6 +166,32 @@ def _set(data: dict[str, Any], place: str, value: object) -> dict[str, Any]:
         ("scores.0.metrics", {}),
         ("scores.0.metrics", {"nll": 1.0}),
         ("scores.0.metrics.accuracy", float("nan")),
+        ("scores.0.metrics.accuracy", True),
+        ("scores.0.metrics", {"accuracy": 100 / 3, "accuracy ": 1e31}),
+        ("scores.0.total", True),
+        ("scores.0.total", 3.0),
+        ("scores.0.total", 10**400),
+        ("scores.0.hits", None),
+        ("scores", []),
+        ("scores.0.variant.prompts", None),
+        ("scores.1.variant.generator", " "),
+        ("trainable_parameters", True),
+        ("trainable_parameters", 10**30),
+        ("job.shots", True),
+        ("job.seed", -1),
+        ("job.seed", "1"),
+        ("job.seed", 2**64),
+        ("job.dataset", " \t "),
+        ("job.dataset", "\x1b[2J"),
+        ("job.setting", "a\nb"),
+        ("job.learner", "x" * 1001),
+        ("hashes.manifest", "\x00"),
+        ("environment.python", "\x07"),
+        ("command", "diffuprompt\x1b[1m"),
+        ("seconds", {" ": 1.0}),
+        ("seconds.learner", True),
+        ("seconds.learner", 1e308),
+        ("statistics.images_per_second", -1e308),
         ("scores.0.timings.classify_ms", -1.0),
         ("scores.0.variant.prompts", "borrowed"),
         ("scores.1.variant.nfe", 0),
@@ -174,11 +209,75 @@ def test_wrong_values_are_refused_by_the_name_of_their_field(
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [-0.5, 100.5, 1e20, -1e20])
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "aurc", "selective_50"])
+def test_shares_outside_0_to_100_are_refused_by_name(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    for i, data in enumerate((NEW, OLD)):
+        path = tmp_path / f"{i}.json"
+        place = {"selective_50": "selective.50"}.get(name, name) if i else f"metrics.{name}"
+        path.write_text(json.dumps(_set(data, f"scores.0.{place}", value)))
+        with pytest.raises(DataError, match=rf"scores\.0.*{name}") as caught:
+            read_record(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_negative_likelihood_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_set(NEW, "scores.0.metrics.nll", -0.25)))
+    with pytest.raises(
+        DataError, match=r"scores\.0\.metrics.*nll: expected at least 0, got -0\.25"
+    ):
+        read_record(path)
+
+
+@pytest.mark.parametrize("data", [NEW, OLD], ids=["schema 2", "schema 1"])
+@pytest.mark.parametrize(
+    ("hits", "message"),
+    [
+        ("gA", "not base64"),  # cut off
+        ("g A==", "not base64"),
+        ("\u00e9", "not base64"),
+        ("", "hold 0 bytes, 3 items need 1"),
+        ("gAAA", "hold 3 bytes, 3 items need 1"),
+        ("wA==", r"accuracy is 33\.3.*its hits say 66\.6667"),
+        ("gQ==", "bits are set behind"),
+        ("gB==", "bits are set behind"),  # equal bytes, another text
+    ],
+)
+def test_hits_that_are_damaged_or_contradict_the_accuracy_name_the_file(
+    tmp_path: Path, hits: str, message: str, data: dict[str, Any]
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_set(data, "scores.0.hits", hits)))
+    with pytest.raises(DataError, match=message) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+    if "accuracy" not in message:
+        with pytest.raises(DataError, match=message):
+            unpack_hits(hits, 3)
+
+
+def test_the_same_score_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_set(NEW, "scores", [NEW["scores"][0]] * 2)))
+    with pytest.raises(DataError, match="own/base is there twice"):
+        read_record(path)
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [
         ("scores.0.total", 0),
         ("scores.0.correct", -1),
+        ("scores.0.correct", True),
+        ("scores.1.variant", "diffusion@nfe=0"),
+        ("scores.1.variant", "diffusion@nfe=" + "9" * 5000),
+        ("scores.1.variant", "diffusion@nfe=\u0663"),
+        ("scores.1.variant", "diffusion@steps=3"),
+        ("scores.1.variant", "@nfe=3"),
+        ("job.generator", None),
         ("scores.0.nll", float("nan")),
         ("scores.0.subset", "old"),
         ("job.seed", None),

@@ -7,15 +7,29 @@ order, whether the top-1 answer was right, so that two records can be compared i
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from diffuprompt.errors import DataError
 from diffuprompt.reading import read_json
+from diffuprompt.record_fields import (
+    SLACK,
+    Amount,
+    Count,
+    Fields,
+    Line,
+    Metrics,
+    Name,
+    Number,
+    Positive,
+    Seed,
+    Text,
+    hit_bytes,
+    pack_hits,
+    unpack_hits,
+)
 from diffuprompt.record_upgrade import OLD_SCHEMA, upgrade
 
 __all__ = [
@@ -25,17 +39,10 @@ __all__ = [
 
 SCHEMA: Literal["diffuprompt.record/2"] = "diffuprompt.record/2"
 SUBSETS = ("base", "new", "all")  # of the classes of a classification test set
-
-Name = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0)]
+SHOWN = 12  # problems of a file that a message lists
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Job(_Model):
+class Job(Fields):
     """What was run; two records with equal jobs are repetitions of the same experiment.
 
     ``setting`` names what is special about an ablation, such as "overfit.steps=3"; it is empty for
@@ -48,11 +55,11 @@ class Job(_Model):
     generator: Name  # "none" when the learner's own prompts are used
     protocol: Name  # e.g. "base-to-new", "few-shot", "holdout"
     shots: Count
-    seed: int
-    setting: str = ""
+    seed: Seed
+    setting: Line = ""
 
 
-class Variant(_Model):
+class Variant(Fields):
     """How the prompts of a score were made; hashable, so it can be a key.
 
     Attributes:
@@ -65,10 +72,10 @@ class Variant(_Model):
     """
 
     prompts: Literal["own", "generated", "control"] = "own"
-    generator: str = ""
-    control: str = ""
-    nfe: Annotated[int, Field(ge=1)] | None = None
-    draws: Annotated[int, Field(ge=1)] = 1
+    generator: Line = ""
+    control: Line = ""
+    nfe: Positive | None = None
+    draws: Positive = 1
 
     @classmethod
     def own(cls) -> Variant:
@@ -121,7 +128,7 @@ class Variant(_Model):
         return ",".join(named)
 
 
-class Score(_Model):
+class Score(Fields):
     """Quality of one way of making prompts on one part of one test set.
 
     Attributes:
@@ -142,11 +149,22 @@ class Score(_Model):
     variant: Variant
     dataset: Name
     subset: Name
-    total: Annotated[int, Field(gt=0)]
-    metrics: Annotated[dict[Name, float], Field(min_length=1)]
+    total: Positive
+    metrics: Metrics
     hits: str | None = None
-    timings: dict[Name, Amount] = {}
-    content: str = ""
+    timings: dict[Name, Amount] = Field(default_factory=dict)
+    content: Line = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Score:
+        if self.hits is not None:
+            hits = hit_bytes(self.hits, self.total)
+            counted = 100 * int.from_bytes(hits).bit_count() / self.total
+            said = self.metrics.get("accuracy", counted)
+            if abs(said - counted) > SLACK:
+                name = f"score {self.variant.label}/{self.subset}"
+                raise ValueError(f"{name}: accuracy is {said}, its hits say {counted:.4f}")
+        return self
 
     @property
     def accuracy(self) -> float:
@@ -165,7 +183,7 @@ class Score(_Model):
         return unpack_hits(self.hits, self.total)
 
 
-class Record(_Model):
+class Record(Fields):
     """Everything a finished job leaves for tables, figures and comparisons."""
 
     schema_name: Literal["diffuprompt.record/2"] = SCHEMA
@@ -174,18 +192,29 @@ class Record(_Model):
     scores: tuple[Score, ...]
     trainable_parameters: Count
     seconds: dict[Name, Amount]  # wall time of each stage
-    statistics: dict[Name, float]  # e.g. overfit_ce_before, peak_memory_mib, images_per_second
-    hashes: dict[Name, str]  # manifest, backbone, spec
-    environment: dict[str, str]
-    config: dict[str, Any]
-    command: str
+    statistics: dict[Name, Number]  # e.g. overfit_ce_before, peak_memory_mib, images_per_second
+    hashes: dict[Name, Line]  # manifest, backbone, spec
+    environment: dict[Name, Text]
+    config: dict[Name, Any]
+    command: Text
 
     @model_validator(mode="after")
     def _check(self) -> Record:
-        if self.task != "classification":
-            return self
+        if not self.scores:
+            raise ValueError("scores: expected at least one, there is no score in it")
         problems = []
+        seen: set[tuple[Variant, str, str]] = set()
         for i, score in enumerate(self.scores):
+            key = (score.variant, score.dataset, score.subset)
+            if key in seen:
+                own = "" if score.dataset == self.job.dataset else f"{score.dataset}/"
+                name = f"score {score.variant.label}/{own}{score.subset}"
+                problems.append(f"scores.{i}: {name} is there twice")
+            seen.add(key)
+            if self.task != "classification":
+                continue
+            if score.hits is None:
+                problems.append(f"scores.{i}.hits: expected the hits of {score.total} items")
             if score.subset not in SUBSETS:
                 expected = f"expected one of {list(SUBSETS)}, got {score.subset!r}"
                 problems.append(f"scores.{i}.subset: {expected}")
@@ -207,27 +236,12 @@ class Record(_Model):
         return None
 
 
-def pack_hits(hits: Sequence[bool]) -> str:
-    """Encode booleans as base64 of their bits, first item in the highest bit."""
-    out = bytearray((len(hits) + 7) // 8)
-    for i, hit in enumerate(hits):
-        if hit:
-            out[i // 8] |= 128 >> (i % 8)
-    return base64.b64encode(bytes(out)).decode()
-
-
-def unpack_hits(text: str, total: int) -> list[bool]:
-    """Inverse of `pack_hits` for ``total`` items."""
-    raw = base64.b64decode(text)
-    return [bool(raw[i // 8] & (128 >> (i % 8))) for i in range(total)]
-
-
 def read_record(path: Path) -> Record:
     """Read and validate one record, of this schema or of the one before.
 
     Raises:
         DataError: the file is no record, is of a schema that this version does not know, or has
-            fields that are missing or wrong; all problems of the file are named at once.
+            fields that are missing or wrong; the first dozen problems of the file are named.
     """
     data = read_json(path, error=DataError)
     found = data.get("schema_name") if isinstance(data, dict) else None
@@ -236,16 +250,23 @@ def read_record(path: Path) -> Record:
     try:
         return Record.model_validate(upgrade(data) if found == OLD_SCHEMA else data)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise DataError(f"{path}: not a valid record\n  " + "\n  ".join(lines)) from error
+        lines = [_problem(e["loc"], e["msg"]) for e in error.errors(include_url=False)]
+        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        text = "\n  ".join([*lines[:SHOWN], *more])
+        raise DataError(f"{path}: not a valid record\n  {text}") from error
+
+
+def _problem(place: tuple[int | str, ...], said: str) -> str:
+    where = ".".join(ascii(part).strip("'")[:80] for part in place)
+    return f"{where}: {said}" if where else said
 
 
 def _unknown(found: object) -> str:
     known = f"this version of diffuprompt reads {OLD_SCHEMA} and {SCHEMA}"
     if isinstance(found, str) and found.startswith("diffuprompt.record/"):
         return (
-            f"its schema is {found}; {known}. A newer version wrote it and can read it: "
-            "pip install --upgrade diffuprompt"
+            f"its schema is {ascii(found).strip(chr(39))[:80]}; {known}. A newer version wrote it "
+            "and can read it: pip install --upgrade diffuprompt"
         )
-    got = "it names no schema" if found is None else f"its schema is {found!r}"
+    got = "it names no schema" if found is None else f"its schema is {ascii(found)[:80]}"
     return f"not a record: {got}; {known}, with that name in the field schema_name"

@@ -7,34 +7,32 @@ reads, had fixed fields for the metrics of classification, and scored the job's 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
+
+from diffuprompt.record_fields import SLACK, Count, Fields, Line, Name, Number, Positive
 
 OLD_SCHEMA: Literal["diffuprompt.record/1"] = "diffuprompt.record/1"
 NEW_SCHEMA = "diffuprompt.record/2"
 CONTROLS = ("regression", "shuffled", "noise", "nearest", "mean", "oracle")
-RESAMPLED = re.compile(r"(?P<generator>[^@]+)@(?P<what>nfe|samples)=(?P<number>\d+)")
-SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
+RESAMPLED = re.compile(r"(?P<generator>[^@]+)@(?P<what>nfe|samples)=(?P<number>[0-9]+)")
+WAYS = r"^[^@]+(@(nfe|samples)=[0-9]{1,9})?$"  # all that version 0.1 wrote
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Score(_Model):
-    variant: str = Field(min_length=1)
+class _Score(Fields):
+    variant: Annotated[Name, Field(pattern=WAYS)]
     subset: Literal["base", "new", "all"]
-    correct: int = Field(ge=0)
-    total: int = Field(gt=0)
-    accuracy: float
-    macro_f1: float
-    nll: float
-    ece: float
-    selective: dict[str, float] | None = None
-    aurc: float | None = None
-    generate_ms: float | None = None
-    classify_ms: float | None = None
+    correct: Count
+    total: Positive
+    accuracy: Number
+    macro_f1: Number
+    nll: Number
+    ece: Number
+    selective: dict[Name, Number] | None = None
+    aurc: Number | None = None
+    generate_ms: Number | None = None
+    classify_ms: Number | None = None
     hits: str
 
     @model_validator(mode="after")
@@ -48,8 +46,8 @@ class _Score(_Model):
 class _Job(BaseModel):
     """What of a job the upgrade needs; the rest of it stays as it is, for `Record` to check."""
 
-    dataset: str
-    generator: str
+    dataset: Name
+    generator: Line
 
 
 class _Record(BaseModel):

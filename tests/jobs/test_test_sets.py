@@ -298,7 +298,7 @@ def test_two_test_sets_of_one_name_are_refused(
     assert not scored
     assert not (run / "record.json").exists()
     same = read_record(evaluate_run(run, data=[str(one), str(copy)]))
-    assert {(s.dataset, s.subset) for s in same.scores} == {("paint", "all")}
+    assert [(s.dataset, s.subset) for s in same.scores] == [("paint", "all")]
 
 
 def test_a_test_set_that_cannot_be_read_stops_before_anything_is_scored(

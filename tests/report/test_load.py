@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diffuprompt.errors import DataError
+from diffuprompt.report import build_report
 from diffuprompt.report.load import find_records, load_records
 
 from . import factory
@@ -107,6 +112,54 @@ def test_contradictions_inside_a_record_are_refused(
     with pytest.raises(DataError, match=message) as caught:
         load_records([tmp_path])
     assert "x.json" in str(caught.value)
+
+
+WRONG: tuple[object, ...] = (
+    None, [], {}, "x", " ", "\x1b[2J", -1, 1e308, True, 10**30, 1.5, [[[1]]], {"a": {"b": 1}},
+)  # fmt: skip
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of every value inside a JSON value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in pairs:
+        yield (*place, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*place, key))
+
+
+def test_records_with_anything_wrong_are_reported_or_refused_by_file(tmp_path: Path) -> None:
+    rng, refused, unnamed = random.Random(0), 0, []
+    made = [factory.record(total=9, seed=seed, generator="none") for seed in (1, 2)]
+    whole = [json.loads(record.model_dump_json()) for record in made]
+    for number in range(150):
+        first = copy.deepcopy(whole[0])
+        *above, last = rng.choice(list(places(first)))
+        target: Any = first
+        for key in above:
+            target = target[key]
+        if rng.random() < 0.2:
+            del target[last]
+        else:
+            target[last] = rng.choice(WRONG)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, data in (("a.json", first), ("b.json", whole[1])):
+            (folder / name).write_text(json.dumps(data))
+        try:
+            build_report(load_records([folder]), studies=())
+        except DataError as error:
+            refused += 1
+            if str(folder / "a.json") not in str(error):
+                unnamed.append((above, last, str(error)))
+    assert not unnamed
+    assert refused > 75
+
+
+def test_links_in_circles_end(tmp_path: Path) -> None:
+    factory.write(tmp_path, [factory.record()])
+    (tmp_path / "results" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert len(load_records([tmp_path])) == 1
 
 
 def test_missing_and_empty_folders_say_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.runs.cache import Cache, cache_budget, cache_root
+from diffuprompt.runs.contents import Contents
 
 NUMBERS = 1000  # of one file, in float32
 
@@ -104,3 +105,34 @@ def test_the_root_and_the_budget_are_what_the_user_says(
         monkeypatch.setenv("DIFFUPROMPT_CACHE_GIB", wrong)
         with pytest.raises(ConfigError, match=f"DIFFUPROMPT_CACHE_GIB: .*'{wrong}'"):
             cache_budget()
+
+
+@pytest.mark.parametrize("there", [0, 1, 2])
+def test_folders_of_the_cache_are_for_the_user_alone(tmp_path: Path, there: int) -> None:
+    """``there`` folders exist and stay as they are; a wide umask changes nothing."""
+    root = tmp_path / "a" / "b" / "cache"
+    made = [tmp_path / "a", tmp_path / "a" / "b"][:there]
+    before = os.umask(0o002)
+    try:
+        for folder in made:
+            folder.mkdir()
+        Cache(root).write("features", "k", {"x": tensor(0)})
+        Contents(root / "contents.sqlite").hash(root / "features" / "k.safetensors")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b", root, root / "features"):
+        assert folder.stat().st_mode & 0o777 == (0o775 if folder in made else 0o700)
+    assert (root / "contents.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["DIFFUPROMPT_CACHE", "XDG_CACHE_HOME"])
+def test_the_users_home_may_be_written_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.delenv("DIFFUPROMPT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(name, "~/mine")
+    assert cache_root().is_relative_to(tmp_path / "mine")
+    monkeypatch.setenv(name, "~nobody-by-this-name/x")
+    with pytest.raises(ConfigError, match="no such home folder; set DIFFUPROMPT_CACHE"):
+        cache_root()

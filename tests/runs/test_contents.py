@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -46,6 +47,26 @@ def test_the_hash_is_of_the_bytes_and_is_remembered(
     assert len(reads) == 1
     assert Contents(memory, rehash=True).hash(old) == sha(b"one")
     assert len(reads) == 2
+
+
+def test_a_remembered_hash_that_has_changed_is_not_taken(
+    old: Path, tmp_path: Path, reads: list[object]
+) -> None:
+    """One flipped bit would be another data set."""
+    memory = tmp_path / "memory.sqlite"
+    for wrong in ("0" * 64, sha(b"one"), "", "x", None, 7):  # the second: without its seal
+        Contents(memory).hash(old)
+        with sqlite3.connect(memory) as database:
+            database.execute("UPDATE files SET digest = ?", (wrong,))
+        reads.clear()
+        assert Contents(memory).hash(old) == sha(b"one")
+        assert reads
+    data = memory.read_bytes()
+    for place in range(0, 100, 7):
+        flipped = bytearray(data)
+        flipped[place] ^= 1
+        memory.write_bytes(flipped)
+        assert Contents(memory).hash(old) == sha(b"one")
 
 
 def test_several_files_are_hashed_behind_each_other(old: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,3 +106,96 @@ def test_a_finished_file_is_the_one_that_was_written(tmp_path: Path, damage: str
         path.write_bytes(data)
     with pytest.raises(CheckpointError, match=f"{STAGE.key}, and it is made again"):
         folder.read("t.safetensors")
+
+
+def bits(data: bytes) -> Iterator[bytes]:
+    """Yield ``data`` with one bit flipped, at many places."""
+    for place in range(0, len(data), 3):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 7
+        yield bytes(flipped)
+
+
+def test_what_was_measured_is_what_was_written(tmp_path: Path) -> None:
+    """A step size with one other digit would be another training."""
+    folder = Store(tmp_path / "s").made(STAGE, make)
+    file, before = folder.path / "done.json", folder.values()
+    data, unseen = file.read_bytes(), []
+    for flipped in bits(data):
+        file.write_bytes(flipped)
+        try:
+            values = folder.values()
+        except CheckpointError as error:
+            assert str(file) in str(error)  # noqa: PT017
+            continue
+        if values != before:
+            unseen.append(flipped)
+    assert not unseen
+    file.write_bytes(data)
+    assert folder.values() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "null", "{}", "[" * 100_000, '{"schema": "diffuprompt.done/1"}',
+        '{"schema": "diffuprompt.done/2", "values": {}, "files": {}}',
+        '{"schema": "diffuprompt.done/1", "values": [], "files": {}}',
+        '{"schema": "diffuprompt.done/1", "values": {"a": "b"}, "files": {}}',
+        '{"schema": "diffuprompt.done/1", "values": {"a": null}, "files": {}}',
+        '{"schema": "diffuprompt.done/1", "values": {}, "files": 3}',
+        '{"schema": "diffuprompt.done/1", "values": {"a": 1' + "0" * 400 + '}, "files": {}}',
+    ],
+)  # fmt: skip
+def test_a_done_file_of_any_other_kind_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    folder = Store(tmp_path / "s").made(STAGE, make)
+    (folder.path / "done.json").write_text(content)
+    for read in (folder.values, lambda: folder.read("t.safetensors")):
+        with pytest.raises(CheckpointError, match=str(folder.path / "done.json")):
+            read()
+
+
+def test_a_done_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder = Store(tmp_path / "s").made(STAGE, make)
+    file = folder.path / "done.json"
+    data = json.loads(file.read_text())
+    del data["checksum"]
+    file.write_text(json.dumps({**data, "schema": "diffuprompt.done/1"}))
+    assert folder.values()["loss"] == 0.5
+    assert folder.read("t.safetensors")["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "/", "", ".", "a/b", "a\\b", "a b", "\x00", "A"])
+def test_a_stage_cannot_be_called_as_to_leave_the_store(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    store = Store(tmp_path / "s")
+    for action in (store.folder, store.forget, lambda stage: store.made(stage, make)):
+        with pytest.raises(DataError, match="no name of a stage"):
+            action(replace(STAGE, name=name))
+    assert outside.is_dir()
+    assert not (tmp_path / "s").exists()
+
+
+def test_forgetting_deletes_nothing_outside_the_store(tmp_path: Path) -> None:
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / "done.json").write_text("{}")
+    (treasure / "photo.jpg").write_text("x")
+    store = Store(tmp_path / "s")
+    folder = store.made(STAGE, make)
+    (folder.path / "linked").symlink_to(treasure, target_is_directory=True)
+    (folder.path / "file").symlink_to(treasure / "photo.jpg")
+    store.forget(STAGE)
+    assert sorted(path.name for path in folder.path.iterdir()) in ([".lock"], [])
+    other = replace(STAGE, version=5)
+    (tmp_path / "s" / "learner" / other.key).symlink_to(treasure, target_is_directory=True)
+    with pytest.raises(DataError, match="remove the link"):
+        store.forget(other)
+    assert sorted(path.name for path in treasure.iterdir()) == ["done.json", "photo.jpg"]
+
+
+def test_a_store_may_be_a_link_itself(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert Store(tmp_path / "s").made(STAGE, make).is_finished

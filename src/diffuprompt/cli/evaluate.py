@@ -39,7 +39,8 @@ class Args:
     """Test on these data sets, and add the scores; without it on the run's own. Answers are
     among all classes of a data set; NAME:base and NAME:new test one half of them."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of their images, where a data set does not say it."""
+    """Folder of their images, where a data set does not say it; without --data, where the run's
+    own images are now."""
     again: Switch[bool] = False
     """Score anew what has been scored."""
     rehash: Switch[bool] = False
@@ -54,7 +55,7 @@ def run(args: Args) -> int:
         raise ConfigError("name at least one run folder, for example 'diffuprompt evaluate runs/*'")
     wrong = [folder for folder in args.run if not (folder / "run.json").is_file()]
     if wrong:
-        names = "\n  ".join(f"{folder}: not a run folder (no run.json)" for folder in wrong)
+        names = "\n  ".join(f"{folder}: not a run folder ({_why(folder)})" for folder in wrong)
         raise DataError(f"{names}\n  expected folders that 'diffuprompt train' made")
     from diffuprompt.cli.console import console_progress
     from diffuprompt.cli.summary import summary
@@ -79,3 +80,17 @@ def run(args: Args) -> int:
         source = Source(path=path, record=read_record(path))
         print(f"{summary([source])}\n\nrecord: {path}\n", flush=True)
     return 0
+
+
+def _why(folder: Path) -> str:
+    """Return what is there in the place of a run."""
+    if not folder.exists():
+        return "there is no such folder"
+    if not folder.is_dir():
+        return "it is a file"
+    if (folder / "artifact.json").is_file():
+        return "no run.json: an artifact, which can predict but does not say what to score it on"
+    runs = sorted(path.parent.name for path in folder.glob("*/run.json"))
+    if runs:
+        return f"no run.json, but there are runs in it: {', '.join(runs[:3])}"
+    return "no run.json"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffuprompt.errors import DataError
+from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.reading import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +16,13 @@ class Run:
 
     folder: Path
     config: dict[str, Any]  # the job as resolved, empty when run.json is damaged
+    damaged: bool = False
 
     @property
     def state(self) -> str:
-        """``evaluated``, ``trained`` or ``unfinished``."""
+        """``evaluated``, ``trained``, ``unfinished``, or ``damaged run.json``."""
+        if self.damaged:
+            return "damaged run.json"
         if (self.folder / "record.json").exists():
             return "evaluated"
         return "trained" if self.trained else "unfinished"
@@ -32,10 +35,7 @@ class Run:
 
 def list_runs(runs_dir: Path) -> list[Run]:
     """Return the runs under ``runs_dir`` by name; a folder without run.json is not a run."""
-    return [
-        Run(folder=path.parent, config=_config(path))
-        for path in sorted(runs_dir.glob("*/run.json"))
-    ]
+    return [_run(path) for path in sorted(runs_dir.glob("*/run.json"))]
 
 
 def newest_trained(runs_dir: Path) -> Path:
@@ -53,10 +53,20 @@ def newest_trained(runs_dir: Path) -> Path:
     return max(trained, key=lambda folder: (folder / "artifact" / "artifact.json").stat().st_mtime)
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _run(path: Path) -> Run:
     try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    resolved = config.get("resolved") if isinstance(config, dict) else None
-    return resolved if isinstance(resolved, dict) else {}
+        found = read_json(path)
+    except CheckpointError:
+        found = None
+    resolved = found.get("resolved", {}) if isinstance(found, dict) else None
+    if not isinstance(resolved, dict):
+        return Run(folder=path.parent, config={}, damaged=True)
+    shown = {key: _shown(value) for key, value in resolved.items()}
+    return Run(folder=path.parent, config=shown)
+
+
+def _shown(value: object) -> object:
+    """Return what a table can show of a value that may be of any kind."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else "?" for c in value)
+    return value if isinstance(value, int | float) else "?"

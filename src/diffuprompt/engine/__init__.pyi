@@ -9,7 +9,6 @@ from .device import (
 )
 from .files import (
     check_finite as check_finite,
-    read_metadata as read_metadata,
     read_tensors as read_tensors,
     write_bytes as write_bytes,
     write_json as write_json,

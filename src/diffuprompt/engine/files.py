@@ -98,12 +98,6 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
         raise CheckpointError(f"{source}: not usable; restore it\n  " + "\n  ".join(lines))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Read a safetensors file's metadata alone; raises as `read_tensors`, cut off files too."""
-    with _opened(path) as file:
-        return dict(file.metadata() or {})
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:

@@ -189,11 +189,17 @@ class _Run:
             return
         state = load_state(path)
         _same_plan(path, state.get("plan"), plan)
-        self.task.load_state(state["task"])
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
-        self.step, self.sums = state["step"], state["sums"]
-        self.counted, self.seconds = state["counted"], state["seconds"]
+        try:
+            self.task.load_state(state["task"])
+            self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
+            self.step, self.sums = int(state["step"]), dict(state["sums"])
+            self.counted, self.seconds = int(state["counted"]), float(state["seconds"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as cause:
+            raise CheckpointError(
+                f"{path}: not the state of this training ({type(cause).__name__}: {cause}); "
+                "delete it to start again"
+            ) from cause
         self._since = time.monotonic()
 
 

@@ -11,6 +11,7 @@ from typing import Self
 
 from diffuprompt.engine.files import write_text
 from diffuprompt.errors import CheckpointError, StorageError
+from diffuprompt.reading import parse_json, read_text
 
 MIN_GAP_S = 0.1  # between two lines
 
@@ -67,7 +68,7 @@ def _written(path: Path) -> Iterator[None]:
 def _cut(path: Path, keep: int) -> None:
     if not path.exists():
         return
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     kept = []
     for line in text.splitlines(keepends=True):
         if not line.endswith("\n") or _at(path, line) >= keep:
@@ -79,6 +80,6 @@ def _cut(path: Path, keep: int) -> None:
 
 def _at(path: Path, line: str) -> int:
     try:
-        return int(json.loads(line)["at"])
-    except (ValueError, KeyError, TypeError) as cause:
+        return int(parse_json(line, path)["at"])
+    except (ValueError, KeyError, TypeError, OverflowError, CheckpointError) as cause:
         raise CheckpointError(f"{path}: not a line of metrics: {line[:60]!r}; delete it") from cause

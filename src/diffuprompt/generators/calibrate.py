@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from diffuprompt.engine import read_tensors, write_tensors
 from diffuprompt.errors import TrainingError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.shards import check_key
+from diffuprompt.runs import read_sealed, write_sealed
 
 IMAGES = 32
 STEPS = OverfitConfig.steps  # after which the drop is measured, however many steps are asked
@@ -30,13 +30,14 @@ def calibrate(
     drop, the one that falls furthest. The rate is kept in ``folder``; see `overfit` for ``key``.
     """
     path = folder / "calibration.safetensors" if folder else None
-    if path and path.exists():
-        kept, metadata = read_tensors(path)
-        check_key(path, metadata.get("key"), key)
+    sealed = read_sealed(path) if path else None
+    if path and sealed:
+        kept, told = sealed
+        check_key(path, told.get("key"), key)
         return float(kept["lr"])
     lr = _search(problem, config)
     if path:
-        write_tensors(path, {"lr": torch.tensor(lr, dtype=torch.float64)}, {"key": key})
+        write_sealed(path, {"lr": torch.tensor(lr, dtype=torch.float64)}, {"key": key})
     return lr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.engine import read_metadata, read_tensors, write_tensors
 from diffuprompt.errors import CheckpointError
+from diffuprompt.runs import read_sealed, write_sealed
 
 Part = dict[str, Tensor]
-log = logging.getLogger(__name__)
 
 
 class Shards:
@@ -41,16 +39,17 @@ class Shards:
         self._written = time.monotonic()
 
     def read(self) -> list[Part]:
-        """Return what is there, file by file.
+        """Return what is there, file by file; damaged files are deleted with a warning.
 
         Raises:
-            CheckpointError: a file is damaged, of another run, or holds other tensors.
+            CheckpointError: a file is of another run, or holds other tensors.
         """
         if self.folder is None or not self.folder.is_dir():
             return []
         for left_over in self.folder.glob(".*.part"):  # of a writer that was killed
             left_over.unlink()
-        return [self._read(path) for path in sorted(self.folder.glob("[0-9]*.safetensors"))]
+        found = [self._read(path) for path in sorted(self.folder.glob("[0-9]*.safetensors"))]
+        return [part for part in found if part is not None]
 
     def add(self, part: Part) -> None:
         """Take the results of one batch; write a file when it is time."""
@@ -65,12 +64,15 @@ class Shards:
         if self._parts and self.folder is not None:
             whole = {name: torch.cat([p[name] for p in self._parts]) for name in self._parts[0]}
             path = self.folder / f"{int(whole['index'][0]):08d}.safetensors"
-            write_tensors(path, whole, {"key": self.key})
+            write_sealed(path, whole, {"key": self.key})
         self._parts, self._written = [], time.monotonic()
 
-    def _read(self, path: Path) -> Part:
-        part, metadata = read_tensors(path)
-        check_key(path, metadata.get("key"), self.key)
+    def _read(self, path: Path) -> Part | None:
+        sealed = read_sealed(path)
+        if sealed is None:
+            return None
+        part, told = sealed
+        check_key(path, told.get("key"), self.key)
         found = {name: tuple(tensor.shape) for name, tensor in part.items()}
         count = found.get("index", (0,))[0]
         want = {"index": (count,), **{name: (count, *tail) for name, tail in self.tails.items()}}
@@ -79,16 +81,6 @@ class Shards:
                 f"{path}: expected tensors {want}, got {found}; delete the folder"
             )
         return part
-
-
-def holds(folder: Path, key: str) -> bool:
-    """Whether there are files in ``folder``, all whole and written under ``key``."""
-    files = sorted(folder.glob("[0-9]*.safetensors"))
-    try:  # most folders are of other keys, which the first file tells at once
-        return bool(files) and all(read_metadata(path).get("key") == key for path in files)
-    except CheckpointError as error:
-        log.warning("%s; its overfitted prompts are left where they are", error)
-        return False
 
 
 def check_key(path: Path, found: str | None, key: str) -> None:

@@ -94,7 +94,7 @@ class Classifier:
 
         Args:
             pictures: N files or pictures.
-            batch_size: pictures at once; changes nothing but memory and speed.
+            batch_size: pictures at once; changes memory, speed and roundings (below 1e-5).
             samples: draws of the generator's noise for each picture, the first being the one that
                 is used without ``samples``. Names are encoded anew for every draw and picture.
             progress: counts pictures times draws.

@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from diffuprompt.data import names
 from diffuprompt.engine import NULL, Progress, write_text
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import CheckpointError, ConfigError, DataError, DiffupromptError
 from diffuprompt.hub import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.long_names import refuse_long_names
+from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
-from diffuprompt.jobs.run_folder import Run, RunFolder, read_run
+from diffuprompt.jobs.run_folder import RUN, Run, RunFolder, read_run
 from diffuprompt.jobs.scoring import Scoring
 from diffuprompt.jobs.test_sets import (
     TestSet,
@@ -53,7 +55,8 @@ def evaluate_run(
         run: a folder that `train_job` returned.
         evaluation: what to score of generated prompts; None for everything but sweeps.
         data: further data sets to test on, see `open_test_set`; none: the run's own.
-        data_root: where they are; None: as for the run's own.
+        data_root: where they are; None: as for the run's own. Without ``data``, where the run's
+            own images are now.
         again: score anew what has been scored.
         rehash: read every file again, whatever is remembered of its content.
         save_every_s: seconds of work that a kill may cost.
@@ -77,6 +80,7 @@ def evaluate_run(
         evaluation=evaluation or Evaluation(),
         data=tuple(data),
         data_root=data_root or stored.job.data_root,
+        root=data_root,
         again=again,
         rehash=rehash,
         save_every_s=save_every_s,
@@ -106,6 +110,7 @@ class _Evaluation:
     evaluation: Evaluation
     data: tuple[str, ...]
     data_root: Path | None
+    root: Path | None  # as asked now, whatever the run says
     again: bool
     rehash: bool
     save_every_s: float
@@ -115,7 +120,12 @@ class _Evaluation:
     def prepared(self) -> Prepared:
         """The run's own job, as it was resolved when it was trained."""
         job = replace(self.run.job, rehash=self.rehash)
-        prepared = prepare(job, self.progress, stored=self.run.resolved)
+        if self.root is not None and not self.data:
+            job = _moved(job, self.root)
+        try:
+            prepared = prepare(job, self.progress, stored=self.run.resolved)
+        except DiffupromptError as error:
+            raise type(error)(f"{self.folder.path / RUN}: {error}{_way_out(job, error)}") from error
         _check_inputs(self.folder, self.run, prepared)
         return prepared
 
@@ -142,7 +152,8 @@ class _Evaluation:
         check_distinct(sets)
         options, header = self.prepared.resolved.learner_options, self.prepared.header
         refuse_long_names([(t.root, t.selection.classes) for t in sets], options, header)
-        return sets
+        # Two copies of the same images are one test set.
+        return list({(one.dataset, one.subset): one for one in sets}.values())
 
     @cached_property
     def _own(self) -> list[TestSet]:
@@ -187,6 +198,23 @@ class _Evaluation:
             scores=(*kept, *scores),
             seconds=scoring.seconds + (before.seconds.get("evaluate", 0.0) if before else 0.0),
         )
+
+
+def _moved(job: JobConfig, root: Path) -> JobConfig:
+    """Return the job with its images in ``root``; whether they are the same is checked later."""
+    data = Path(job.data)
+    if job.data in names() or data.exists():
+        return replace(job, data_root=root)
+    return replace(job, data=str(root / data.name if data.suffix else root), data_root=None)
+
+
+def _way_out(job: JobConfig, error: DiffupromptError) -> str:
+    """Return what to do about a run that was made on another machine."""
+    if isinstance(error, DataError):
+        return "\n  if the run's images are elsewhere now, name their folder with --data-root"
+    if isinstance(error, CheckpointError):
+        return f"\n  if the backbone is elsewhere now, say so in {RUN}: job.backbone"
+    return ""
 
 
 def _key(score: Score) -> tuple[str, str, Variant]:

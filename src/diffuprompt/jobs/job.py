@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators import KINDS, DiffusionConfig, FitConfig, OverfitConfig, RivalConfig
+from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.jobs.overrides import SECTIONS, Sections, apply_generator_presets, apply_overrides
 from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners import (
@@ -47,7 +48,7 @@ from diffuprompt.ranges import (
 GENERATORS = ("none", *KINDS)
 _GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
 # what says where and how to compute, never what
-_ONLY_HERE = (
+ONLY_HERE = (
     "data_root",
     "allow_outside",
     "out",
@@ -156,9 +157,14 @@ class Resolved:
 
         Raises:
             DataError: an option is used that is gone.
+            TypeError: a value is of a wrong kind, missing or unknown.
         """
         rest = upgrade_config(data)
-        built = {k: kind(**rest.pop(k)) for k, kind in SECTIONS.items() if k in rest}
+        sections = {k: rest.pop(k) for k in SECTIONS if k in rest}
+        for name, values in sections.items():
+            check_kinds(SECTIONS[name], values, f"{name}.")
+        built = {name: SECTIONS[name](**values) for name, values in sections.items()}
+        check_kinds(cls, rest)
         return cls(**rest, **built)
 
     @property
@@ -231,7 +237,7 @@ def command(job: JobConfig) -> str:
     words = ["diffuprompt", "train"]
     for f in dataclasses.fields(job):
         value = getattr(job, f.name)
-        if f.name in _ONLY_HERE:
+        if f.name in ONLY_HERE:
             continue
         if f.name == "overrides":
             words += [word for text in value for word in ("--set", text)]

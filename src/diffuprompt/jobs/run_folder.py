@@ -9,6 +9,7 @@ The stages themselves are kept beside the runs, in ``RUNS/.stages``, so that run
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +20,17 @@ from diffuprompt.checkpoints import as_path
 from diffuprompt.data import names
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.jobs.job import JobConfig, Resolved
+from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
+from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.reading import read_json
-from diffuprompt.runs import StageFolder, Store, locked
+from diffuprompt.runs import StageFolder, Store, digest, locked
 
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
-STAGES = ".stages"
+STAGES, RUN = ".stages", "run.json"
 _PATHS = ("data_root", "out", "runs_dir")
+_PLACES = ("data", "backbone", *ONLY_HERE)
+_FIELDS = {"schema", "job", "resolved", "inputs", "stages", "hashes", "checksum"}
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class RunFolder:
     @property
     def is_open(self) -> bool:
         """Whether it belongs to a run already."""
-        return (self.path / "run.json").exists()
+        return (self.path / RUN).exists()
 
     @property
     def is_trained(self) -> bool:
@@ -110,7 +115,7 @@ class RunFolder:
             "inputs": run.inputs,
             "stages": run.keys,
         }
-        write_json(self.path / "run.json", content)
+        write_json(self.path / RUN, {**content, "checksum": _checksum(content)})
 
     def check_same(self, run: Run) -> None:
         """Raise `ConfigError` naming every difference unless the folder belongs to ``run``."""
@@ -136,15 +141,42 @@ class RunFolder:
             }
             for name, folder in folders.items()
         }
-        write_json(self.path / "stages.json", rows)
+        sealed = {name: {**row, "checksum": digest([name, row])} for name, row in rows.items()}
+        write_json(self.path / "stages.json", sealed)
 
     def stage_values(self) -> dict[str, dict[str, float]]:
-        """Return what was measured by each stage of training, for the record."""
+        """Return what was measured by each stage of training, for the record.
+
+        Raises:
+            DataError: ``stages.json`` is damaged or altered.
+        """
         file = self.path / "stages.json"
-        rows = read_json(file) if file.exists() else {}
-        return {  # version 0.1 kept the values alone
-            name: dict(row["values"] if "values" in row else row) for name, row in rows.items()
-        }
+        if not file.exists():
+            return {}
+        try:
+            rows = read_json(file, error=DataError)
+            return {name: _values(name, row) for name, row in rows.items()}
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as cause:
+            raise DataError(
+                f"{file}: damaged ({type(cause).__name__}: {cause}); delete it: what training "
+                "measured is then missing from the record"
+            ) from cause
+
+
+def _values(name: str, row: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of one stage; version 0.1 kept them alone, then without a checksum."""
+    if "checksum" in row:
+        told = {key: value for key, value in row.items() if key != "checksum"}
+        if row["checksum"] != digest([name, told]):
+            raise ValueError(f"the checksum of {name!r} differs")
+    values = row["values"] if {"key", "folder", "values", "checksum"} & set(row) else row
+    return {str(key): _number(value) for key, value in values.items()}
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {ascii(value)[:80]}")
+    return float(value)
 
 
 def job_to_json(job: JobConfig) -> dict[str, Any]:
@@ -155,6 +187,7 @@ def job_to_json(job: JobConfig) -> dict[str, Any]:
 def job_from_json(data: Mapping[str, Any]) -> JobConfig:
     """Inverse of `job_to_json`; raises KeyError, TypeError or `ConfigError` for other data."""
     job = dict(data)
+    check_kinds(JobConfig, job)
     for key in _PATHS:
         job[key] = Path(job[key]) if job[key] else None
     job["overrides"] = tuple(job["overrides"])
@@ -168,7 +201,7 @@ def read_run(path: Path) -> Run:
         DataError: the folder is no run, or its ``run.json`` is damaged, of a later version, or uses
             options that are gone; the message says what can read it.
     """
-    file = path / "run.json"
+    file = path / RUN
     if not file.is_file():
         raise DataError(f"{path}: not a run folder (no run.json); make one with diffuprompt train")
     data = read_json(file, error=DataError)
@@ -179,19 +212,44 @@ def read_run(path: Path) -> Run:
             "later version needs that version: pip install --upgrade diffuprompt"
         )
     try:
+        checksum = data.get("checksum")
+        # A run of before there were checksums has neither that field nor any other.
+        if set(data) - _FIELDS or (checksum is not None and checksum != _checksum(data)):
+            raise ValueError("its checksum differs")
         return Run(
             job=job_from_json(data["job"]),
             resolved=Resolved.from_json(data["resolved"]),
-            inputs=dict(data["inputs"] if found == SCHEMA else data["hashes"]),
-            keys=dict(data["stages"]) if found == SCHEMA else {},
+            inputs=_texts(data["inputs"] if found == SCHEMA else data["hashes"]),
+            keys=_keys(data["stages"]) if found == SCHEMA else {},
         )
     except DataError as cause:
         raise DataError(f"{file}: {cause}") from cause
-    except (KeyError, TypeError, ValueError, ConfigError) as cause:
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as cause:
         raise DataError(
             f"{file}: damaged, or of another version ({type(cause).__name__}: {cause}); "
             "train the run again in another folder"
         ) from cause
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return a digest of all but where things are on this machine, which a user may correct."""
+    job = {key: value for key, value in content["job"].items() if key not in _PLACES}
+    rest = {key: content[key] for key in ("schema", "resolved", "inputs", "stages")}
+    return digest([job, rest])
+
+
+def _keys(data: Any) -> dict[str, str]:
+    """Return stage name -> key; nothing else may become the name of a folder."""
+    keys = _texts(data)
+    if "learner" not in keys or any(not _KEY.fullmatch(key) for key in keys.values()):
+        raise ValueError(f"stages: expected names with keys of 32 hex digits, got {keys}")
+    return keys
+
+
+def _texts(data: Any) -> dict[str, str]:
+    if not isinstance(data, dict) or any(not isinstance(text, str) for text in data.values()):
+        raise TypeError(f"expected names with texts, got {ascii(data)[:80]}")
+    return dict(data)
 
 
 def _differences(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffuprompt.errors import DataError
-from diffuprompt.record import Record, Score, Variant, read_record
+from diffuprompt.reading import read_json
+from diffuprompt.record import Record, read_record
 
 logger = logging.getLogger(__name__)
-
-ACCURACY_SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +67,15 @@ def _kind(path: Path) -> str:
     What cannot be read is for the loader to say.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        data = read_json(path, error=DataError)
+    except DataError:
         return "record"
     schema = data.get("schema_name") if isinstance(data, dict) else None
     name = schema.partition("/")[0] if isinstance(schema, str) else ""
     return next((kind for kind in ("summary", "benchmark") if name.endswith(f"-{kind}")), "record")
 
 
-def _walk(path: Path) -> Iterator[tuple[str, Path]]:
+def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield _kind(path), path
         return
@@ -87,12 +84,16 @@ def _walk(path: Path) -> Iterator[tuple[str, Path]]:
         yield "record", record
     elif (path / "run.json").exists():
         yield "unfinished", path
-    else:
-        for child in sorted(path.iterdir()):
+    elif path.resolve() not in above:  # a link to a folder that it lies in would never end
+        try:
+            children = sorted(path.iterdir())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        for child in children:
             if child.name.startswith("."):
                 continue
             if child.is_dir() or child.suffix == ".json":
-                yield from _walk(child)
+                yield from _walk(child, (*above, path.resolve()))
 
 
 def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
@@ -113,13 +114,9 @@ def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
     sources: list[Source] = []
     for path in found.files:
         try:
-            record = read_record(path)
+            sources.append(Source(path=path, record=read_record(path)))
         except DataError as error:
             problems.append(str(error))
-            continue
-        wrong = _contradictions(record)
-        problems += [f"{path}: {line}" for line in wrong]
-        sources.append(Source(path=path, record=record))
     sources, clashes = _unique(sources)
     problems += clashes
     if problems:
@@ -139,38 +136,6 @@ def _order(source: Source) -> tuple[str | int, ...]:
         job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.setting,
         job.seed, source.record.task,
     )  # fmt: skip
-
-
-def _contradictions(record: Record) -> list[str]:
-    """Return what is wrong with scores that are valid one by one."""
-    out = []
-    seen: set[tuple[Variant, str, str]] = set()
-    for score in record.scores:
-        own = score.dataset == record.job.dataset
-        name = f"score {score.variant.label}/{'' if own else f'{score.dataset}/'}{score.subset}"
-        key = (score.variant, score.dataset, score.subset)
-        if key in seen:
-            out.append(f"{name} is there twice")
-        seen.add(key)
-        out += [f"{name}: {problem}" for problem in _wrong_hits(score)]
-    return out if record.scores else ["there is no score in it"]
-
-
-def _wrong_hits(score: Score) -> list[str]:
-    """Return what is wrong with the hits of a score, where it keeps some."""
-    if score.hits is None:
-        return []
-    try:
-        raw = base64.b64decode(score.hits, validate=True)
-    except ValueError as error:  # binascii.Error, or text that is not ASCII
-        return [f"hits are not base64 ({error})"]
-    if len(raw) != (score.total + 7) // 8:
-        return [f"hits hold {len(raw)} bytes, {score.total} items need {(score.total + 7) // 8}"]
-    counted = 100 * sum(score.hit_list()) / score.total
-    said = score.metrics.get("accuracy", counted)
-    if abs(said - counted) > ACCURACY_SLACK:
-        return [f"accuracy is {said}, its hits say {counted:.4f}"]
-    return []
 
 
 def _unique(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.errors import DataError
+from diffuprompt.reading import read_json
 from diffuprompt.report.extension import Study
 from diffuprompt.report.load import find_records
 
@@ -20,7 +20,7 @@ def summary_texts(paths: Sequence[Path], studies: Sequence[Study]) -> dict[Path,
     makers = {study.summary_schema: study for study in studies}
     out = {}
     for path in find_records(paths).summaries:
-        schema = json.loads(path.read_text(encoding="utf-8"))["schema_name"]
+        schema = read_json(path, error=DataError)["schema_name"]
         if schema not in makers:
             known = f"expected one of {sorted(makers)}" if makers else "this report knows none"
             raise DataError(f"{path}: summary of an unknown study, schema {schema!r}; {known}")

@@ -21,6 +21,7 @@ from torch import Tensor
 from diffuprompt.engine import write_tensors
 from diffuprompt.errors import ConfigError
 
+ROOT = "DIFFUPROMPT_CACHE"
 BUDGET = "DIFFUPROMPT_CACHE_GIB"
 DEFAULT_GIB = 10.0
 TOLD = "key and checksum"  # in the header of a file
@@ -29,12 +30,30 @@ log = logging.getLogger(__name__)
 
 
 def cache_root() -> Path:
-    """Return the user's cache folder: ``DIFFUPROMPT_CACHE``, else XDG's."""
-    own = os.environ.get("DIFFUPROMPT_CACHE")
-    if own:
-        return Path(own)
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "diffuprompt"
+    """Return the user's cache folder: ``DIFFUPROMPT_CACHE``, else XDG's; ``~`` is expanded.
+
+    Raises:
+        ConfigError: it begins with ``~`` and there is no such home.
+    """
+    own, xdg = os.environ.get(ROOT), os.environ.get("XDG_CACHE_HOME")
+    place = Path(own) if own else Path(xdg or "~/.cache") / "diffuprompt"
+    try:
+        return place.expanduser()
+    except RuntimeError as cause:
+        raise ConfigError(
+            f"{place}: there is no such home folder; set {ROOT} to a folder for cached files"
+        ) from cause
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for the user alone.
+
+    What is there already keeps its permissions: somebody may have opened it on purpose.
+    """
+    for part in [*reversed(folder.parents), folder]:
+        if not part.is_dir():
+            with contextlib.suppress(FileExistsError):
+                part.mkdir(mode=0o700)
 
 
 def cache_budget() -> int:
@@ -108,6 +127,7 @@ class Cache:
         size = sum(t.nbytes for t in tensors.values())
         if size > self.budget:
             return
+        make_private(path.parent)
         write_tensors(path, tensors, {TOLD: _told(key, tensors)})
         self._checked.add(path)
         self._size = self._measure() if self._size is None else self._size + size

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import DataError
-from diffuprompt.runs.cache import cache_root
+from diffuprompt.runs.cache import cache_root, make_private
+from diffuprompt.runs.stage import digest as digest_of
 
 FILE = "contents.sqlite"
 FRESH_S = 2.0  # a file changed this recently may change again within one tick of its times
@@ -91,7 +92,10 @@ class Contents:
                 part = missing[start : start + 500]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT path, stamp, digest FROM files WHERE path IN ({marks})"
-                found.update((p, (s, d)) for p, s, d in database.execute(query, part))
+                for path, stamp, kept in database.execute(query, part):
+                    digest, _, seal = str(kept).partition(" ")
+                    if seal == _seal(path, stamp, digest):  # no bit has changed since
+                        found[path] = (stamp, digest)
 
         self._use(look_up)
         return found
@@ -100,12 +104,14 @@ class Contents:
         if not rows:
             return
         self._seen.update({path: (stamp, digest) for path, stamp, digest in rows})
-        self._use(lambda db: db.executemany("REPLACE INTO files VALUES (?, ?, ?)", rows))
+        kept = [(*row[:2], f"{row[2]} {_seal(*row)}") for row in rows]
+        self._use(lambda db: db.executemany("REPLACE INTO files VALUES (?, ?, ?)", kept))
 
     def _use(self, action: Callable[[sqlite3.Connection], object]) -> None:
         """Run ``action`` on the database; one that cannot be used costs time, never a result."""
         try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._memory.parent)
+            os.close(os.open(self._memory, os.O_RDWR | os.O_CREAT, 0o600))
             with _connected(self._memory) as database:
                 action(database)
         except (OSError, sqlite3.Error):
@@ -117,6 +123,10 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=20)) as database, database:
         database.execute(_TABLE)
         yield database
+
+
+def _seal(path: str, stamp: str, digest: str) -> str:
+    return digest_of([path, stamp, digest])
 
 
 def _stamp(group: Sequence[Path]) -> str:

@@ -12,20 +12,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from diffuprompt.engine import read_tensors, write_json, write_tensors
-from diffuprompt.errors import CheckpointError
+from diffuprompt.errors import CheckpointError, DataError
 from diffuprompt.reading import read_json
-from diffuprompt.runs.stage import Stage
+from diffuprompt.runs.stage import Stage, digest
 
-SCHEMA = "diffuprompt.done/1"
+SCHEMA, OLD_SCHEMA = "diffuprompt.done/2", "diffuprompt.done/1"  # the old one has no checksum
+NAME = re.compile("[a-z]+(-[a-z]+)*")  # of a stage: its folder's too
 STAGE, DONE, WORK, LOCK = "stage.json", "done.json", "work", ".lock"
 Values = dict[str, float]
 log = logging.getLogger(__name__)
@@ -44,8 +47,12 @@ class StageFolder:
         return (self.path / DONE).is_file()
 
     def values(self) -> Values:
-        """Return what was measured when it was made."""
-        return {str(k): float(v) for k, v in self._done().get("values", {}).items()}
+        """Return what was measured when it was made.
+
+        Raises:
+            CheckpointError: ``done.json`` is missing, damaged or altered.
+        """
+        return self._done().values
 
     def write(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write one file of the result; it counts when the stage is finished."""
@@ -67,7 +74,7 @@ class StageFolder:
             CheckpointError: it is missing or altered.
         """
         path = self.path / name
-        if self._done().get("files", {}).get(name) != _sha256(path):
+        if self._done().files.get(name) != _sha256(path):
             raise CheckpointError(
                 f"{path}: missing, or not the file that was written; delete {self.path}, and it is "
                 "made again"
@@ -78,7 +85,8 @@ class StageFolder:
         """Declare the result complete, and remove what a resumed process would have needed."""
         own = [p for p in self.path.iterdir() if p.is_file() and not p.name.startswith(".")]
         files = {p.name: _sha256(p) for p in sorted(own) if p.name not in (STAGE, DONE)}
-        write_json(self.path / DONE, {"schema": SCHEMA, "values": values, "files": files})
+        told = {"values": values, "files": files}
+        write_json(self.path / DONE, {"schema": SCHEMA, **told, "checksum": digest(told)})
         shutil.rmtree(self.work, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -87,11 +95,30 @@ class StageFolder:
         with locked(self.path, "another process makes this stage"):
             yield
 
-    def _done(self) -> dict[str, dict[str, str]]:
+    def _done(self) -> _Done:
         found = read_json(self.path / DONE)
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-            raise CheckpointError(f"{self.path / DONE}: damaged; delete {self.path}")
-        return found
+        schema = found.get("schema") if isinstance(found, dict) else None
+        if schema in (SCHEMA, OLD_SCHEMA):
+            try:
+                values = {name: float(value) for name, value in found["values"].items()}
+                files = {name: str(hashed) for name, hashed in found["files"].items()}
+                told = {"values": found["values"], "files": found["files"]}
+                whole = schema == OLD_SCHEMA or found["checksum"] == digest(told)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                whole = False
+            if whole:
+                return _Done(values=values, files=files)
+        raise CheckpointError(
+            f"{self.path / DONE}: damaged; delete {self.path}, and it is made again"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """The content of ``done.json``: what was measured, and a hash of every file."""
+
+    values: Values
+    files: dict[str, str]
 
 
 class Store:
@@ -101,8 +128,20 @@ class Store:
         self.root = root
 
     def folder(self, stage: Stage) -> StageFolder:
-        """Return the folder of a stage, whether or not it exists."""
-        return StageFolder(self.root / stage.name / stage.key, stage)
+        """Return the folder of a stage, whether or not it exists.
+
+        Raises:
+            DataError: the stage's name is none that a folder may have, or its folder is a link out
+                of the store.
+        """
+        path = self.root / stage.name / stage.key
+        if not NAME.fullmatch(stage.name):
+            raise DataError(f"{self.root}: {ascii(stage.name)[:80]} is no name of a stage")
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(
+                f"{path}: leads out of {self.root}, to {path.resolve()}; remove the link"
+            )
+        return StageFolder(path, stage)
 
     def made(self, stage: Stage, make: Callable[[StageFolder], Values]) -> StageFolder:
         """Return the finished folder of a stage; ``make`` fills it where nobody has yet.
@@ -129,8 +168,10 @@ class Store:
             with folder.held():
                 (folder.path / DONE).unlink(missing_ok=True)
                 for path in folder.path.iterdir():
-                    if path.name != LOCK:
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    elif path.name != LOCK:
+                        path.unlink()  # of a link, and not of what it leads to
 
 
 @contextlib.contextmanager

@@ -179,11 +179,15 @@ class FeatureStore:
             assert batch.pixels is not None
             with torch.inference_mode():
                 features = self.clip.vision(sent(batch.pixels, self.clip.device)).float().cpu()
-            self._check(features, [items[int(i)] for i in batch.index])
+            self.check_finite(features, [items[int(i)] for i in batch.index])
             yield features
 
-    def _check(self, features_BE: Tensor, items: Sequence[Item]) -> None:
-        bad = ~features_BE.isfinite().all(1)
+    def check_finite(self, made: Tensor, items: Sequence[Item]) -> None:
+        """Raise `CheckpointError` naming the picture and the backbone that made NaN or infinity.
+
+        The rows of ``made`` are of ``items``.
+        """
+        bad = ~made.flatten(1).isfinite().all(1)
         if bad.any():
             path = self.root / items[int(bad.nonzero()[0])].path
             raise CheckpointError(

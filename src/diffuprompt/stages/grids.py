@@ -92,8 +92,9 @@ class GridStore:
                 yield int(batch.index[0]), batch.pixels[0]
                 continue
             with torch.no_grad():
-                grid = clip.vision.stem(sent(batch.pixels, clip.device))[0]
-            yield int(batch.index[0]), grid.cpu().contiguous()
+                grid = clip.vision.stem(sent(batch.pixels, clip.device)).cpu()
+            store.check_finite(grid, [items[int(batch.index[0])]])
+            yield int(batch.index[0]), grid[0].contiguous()
 
     def _stored(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Grids:
         """Read from files; those that are not there are written first."""

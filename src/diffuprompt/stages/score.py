@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from diffuprompt.data import ImageBatch, Needs
-from diffuprompt.engine import read_tensors, write_json, write_tensors
+from diffuprompt.engine import write_json
 from diffuprompt.errors import CheckpointError
 from diffuprompt.learners import Classes, Learner
 from diffuprompt.reading import read_json
 from diffuprompt.record import pack_hits
-from diffuprompt.runs import Stage, StageFolder, Store, Values
+from diffuprompt.runs import Stage, StageFolder, Store, Values, read_sealed, write_sealed
 from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import own_of
 from diffuprompt.stages.image_set import ahead
@@ -199,13 +199,14 @@ class _Scoring:
 
     def _save(self) -> None:
         told = {"done": str(self.done), "seconds": f"{self.generating} {self.classifying}"}
-        write_tensors(self.folder.work / ANSWERS, vars(self.answers), told)
+        write_sealed(self.folder.work / ANSWERS, vars(self.answers), told)
 
     def _resume(self) -> None:
         path = self.folder.work / ANSWERS
-        if not path.exists():
+        sealed = read_sealed(path)
+        if sealed is None:
             return
-        tensors, told = read_tensors(path)
+        tensors, told = sealed
         if tensors["predicted"].shape != self.answers.predicted.shape:
             raise CheckpointError(f"{path}: of another test set; delete {self.folder.path}")
         self.answers = Answers(**tensors)
