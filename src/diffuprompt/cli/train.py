@@ -37,8 +37,9 @@ class Args:
     """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
-    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
-    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "auto"
+    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id; auto: scenes-clip
+    for the scenes, the best CLIP at hand for photographs (`diffuprompt doctor` says which)."""
     learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = "coop"
     """zero-shot, coop, maple, promptsrc, ... (`diffuprompt ls learners`)."""
     generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"

@@ -58,7 +58,7 @@ class JobConfig:
 
     data: str
     data_root: Path | None = None
-    backbone: str = "scenes-clip"
+    backbone: str = "auto"  # see `checkpoints.choose_backbone`; what it meant is in run.json
     learner: str = DEFAULT
     generator: str = "none"
     shots: int = 16
