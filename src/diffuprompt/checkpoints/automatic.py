@@ -173,7 +173,7 @@ def _image_tower(fields: Any, source: Path) -> int | None:
     """
     if not isinstance(fields, Mapping) or fields.get("model_type") != "clip":
         return None
-    vision = fields.get("vision_config") or {}
+    vision = fields.get("vision_config", {})
     if not isinstance(vision, Mapping):
         raise CheckpointError(f"{source}: vision_config: expected an object, got {vision!r}")
     vision = {**VISION_DEFAULTS, **vision}

@@ -118,8 +118,8 @@ class Prepared:
         The features are needed later and kept on disk, so this costs nothing.
         """
         store = bench.train.store
-        for selection in (self.roles.train, *self.roles.tests.values()):
-            store.warm(selection.items)
+        selections = (self.roles.train, *self.roles.tests.values())
+        store.warm(*(selection.items for selection in selections))
 
 
 class Sources:
