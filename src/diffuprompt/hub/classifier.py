@@ -73,7 +73,7 @@ class Classifier:
             ConfigError: no {} in the template.
             CheckpointError: there is no such backbone.
         """
-        checked = _checked(names)
+        checked = Classes(_checked(names)).names  # before anything is loaded
         name = choose_backbone().name if backbone == AUTO else backbone
         clip = load_clip(name, device=pick(device))
         learner = build_learner("zero-shot", clip, {"templates": [template]})
