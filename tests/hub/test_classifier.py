@@ -307,7 +307,7 @@ def test_only_the_picture_with_the_answer_is_named(
     whole, batches = model._probabilities, []
 
     def spoiled(batch: ImageBatch, *rest: object) -> torch.Tensor:
-        found = whole(batch, *rest)  # type: ignore[arg-type]
+        found = whole(batch, *rest).clone()  # type: ignore[arg-type]
         batches.append(batch)
         if len(batches) == 2:
             found[:, 1, 2] = float("nan")
