@@ -21,7 +21,7 @@ from diffuprompt.engine import NULL, Progress, Tally, pick
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, describe, load_artifact
 from diffuprompt.hub.predictive import Predictive, joined, predictive
-from diffuprompt.learners import Classes, build_learner
+from diffuprompt.learners import UNTRAINED, Classes, build_learner
 
 Picture = str | Path | Image.Image
 
@@ -76,9 +76,9 @@ class Classifier:
         checked = Classes(_checked(names)).names  # before anything is loaded
         name = choose_backbone().name if backbone == AUTO else backbone
         clip = load_clip(name, device=pick(device))
-        learner = build_learner("zero-shot", clip, {"templates": [template]})
+        learner = build_learner(UNTRAINED, clip, {"templates": [template]})
         found = Artifact(describe(learner, checked), clip, learner.requires_grad_(False), None)
-        return cls(found, source=f"zero-shot with {found.description.backbone}")
+        return cls(found, source=f"{learner.name} with {found.description.backbone}")
 
     @property
     def backbone(self) -> str:
@@ -146,7 +146,7 @@ class Classifier:
         if samples is not None:
             self._check(samples)
         draws = range(samples or 1)
-        parts = []
+        parts: list[Tensor] = []
         with progress.task("predicting", total=len(pictures) * len(draws)) as task:
             for batch in self._batches(pictures, batch_size):
                 found = self._probabilities(batch, draws, task)
