@@ -24,6 +24,7 @@ diffuprompt predict photos/ --artifact runs/birds --top 3
 diffuprompt predict photos/*.jpg --zero-shot --classes @names.txt --json > names.json
 diffuprompt predict photos/ --samples 8
 """
+SHOWN_FROM = 32  # images whose checking takes long enough to be shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +186,11 @@ def check_readable(paths: Sequence[Path]) -> None:
     """
     from diffuprompt.cli.console import console_progress
     from diffuprompt.data import load_image
+    from diffuprompt.engine import NULL
 
     problems = []
-    with console_progress().task("checking images", total=len(paths)) as task:
+    shown = console_progress() if len(paths) >= SHOWN_FROM else NULL
+    with shown.task("checking images", total=len(paths)) as task:
         for path in paths:
             try:
                 load_image(path)
