@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from math import sqrt
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.world import CLASSES, Done, command, make_clip, make_pictures
 
 from diffuprompt.checkpoints import automatic, load as door
 from diffuprompt.cli.doctor import automatic_backbone
+from diffuprompt.cli.held_out import held_out
 from diffuprompt.data.catalog import SCENE_STYLES
+from diffuprompt.jobs.baseline import zero_shot_hits
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.prepared import Sources, prepare
 from diffuprompt.record import read_record
@@ -68,6 +72,33 @@ def test_training_ends_with_the_accuracy_and_the_next_command(first: Done) -> No
     assert f"next:    diffuprompt predict IMAGE --artifact {folder}\n" in first.out
     words = first.out.partition("next: ")[2].split("\n")[0].replace("IMAGE", PREDICT[1]).split()
     assert command(*words[1:]).code == 0
+
+
+def test_it_says_what_the_backbone_does_without_training(first: Done) -> None:
+    """The same number as a whole zero-shot run on the same pictures."""
+    done = train("--learner", "zero-shot")
+    (score,) = read_record(folder_of(done) / "record.json").scores
+    assert sum(score.hit_list()) == sum(zero_shot_hits(folder_of(first)))
+    line = f"{score.accuracy:.1f} % right of {score.total} held-out pictures (95 % interval"
+    assert f"before training (zero-shot): {line}" in first.out
+    assert f"Zero-shot CLIP: {line}" in done.out
+    assert "before training" not in done.out
+
+
+@pytest.mark.parametrize(("right", "total"), [(0, 1), (5, 36), (35, 36), (36, 36), (29, 60)])
+def test_the_interval_is_wilsons(right: int, total: int) -> None:
+    """Its ends are where the normal test of the proportion is at its 5 % point (Wilson 1927)."""
+    hits = [i < right for i in range(total)]
+    shown = held_out(SimpleNamespace(scores=()), hits)  # type: ignore[arg-type]
+    found = re.search(r": ([\d.]+) % right of (\d+) .* ([\d.]+) to ([\d.]+)\)", shown)
+    assert found
+    p, n, low, high = map(float, found.groups())
+    assert (p, n) == (pytest.approx(100 * right / total, abs=0.05), total)
+    for end in (low / 100, high / 100):
+        if 0 < end < 1:
+            z = abs(right / total - end) / sqrt(end * (1 - end) / total)
+            assert z == pytest.approx(1.96, abs=0.05)  # ends are shown to a tenth of a per cent
+    assert ("few pictures" in shown) == (total < 30)
 
 
 def test_evaluating_afterwards_scores_nothing_twice(first: Done) -> None:

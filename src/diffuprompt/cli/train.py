@@ -137,11 +137,14 @@ def score(folder: Path, progress: Progress) -> str:
     `diffuprompt evaluate` adds controls to the same record and scores nothing twice.
     """
     from diffuprompt.cli.held_out import held_out
-    from diffuprompt.jobs import Evaluation, evaluate_run
+    from diffuprompt.jobs import Evaluation, evaluate_run, zero_shot_hits
+    from diffuprompt.learners import UNTRAINED
     from diffuprompt.record import read_record
 
     quick = Evaluation(controls="none", oracle=False)
-    return held_out(read_record(evaluate_run(folder, evaluation=quick, progress=progress)))
+    record = read_record(evaluate_run(folder, evaluation=quick, progress=progress))
+    trained = record.job.learner != UNTRAINED
+    return held_out(record, zero_shot_hits(folder, progress) if trained else ())
 
 
 def describe(config: JobConfig, progress: Progress) -> str:
