@@ -21,6 +21,7 @@ def main(out: Path) -> None:
     pictures = draw_pictures(out / "pictures")
     job = JobConfig(
         data=str(pictures),
+        backbone="scenes-clip",  # it knows drawn scenes; for photographs leave this out
         learner="coop",
         shots=8,
         overrides=("epochs=10", "views=2"),  # leave this out to train by the whole recipe

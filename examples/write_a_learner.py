@@ -76,7 +76,14 @@ def main(out: Path) -> None:
     data = str(draw_pictures(out / "pictures"))
     for penalty in (0.0, 1.0):
         asked = (f"learner.penalty={penalty}",)
-        run = train_job(JobConfig(data=data, learner="unsure", overrides=asked, runs_dir=out))
+        job = JobConfig(
+            data=data,
+            backbone="scenes-clip",  # it knows drawn scenes; for photographs leave this out
+            learner="unsure",
+            overrides=asked,
+            runs_dir=out,
+        )
+        run = train_job(job)
         (score,) = read_record(evaluate_run(run)).scores
         found = score.metrics
         print(f"penalty {penalty}: accuracy {found['accuracy']:.1f} %, nll {found['nll']:.3f}")

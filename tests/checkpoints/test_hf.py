@@ -249,6 +249,7 @@ def test_hub_cache_first_then_network(folder: Path, monkeypatch: pytest.MonkeyPa
         return str(folder)
 
     monkeypatch.setattr(library, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(library, "model_info", lambda repo, timeout: None)
     assert load_clip("ViT-B/16").name == "ViT-B/16"
     assert calls == [{"repo": "openai/clip-vit-base-patch16", "local_files_only": True}]
     calls.clear()

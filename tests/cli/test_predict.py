@@ -26,6 +26,7 @@ class StandIn:
 
     def __init__(self, classes: Sequence[str] = ("cat", "dog", "horse")) -> None:
         self.classes = tuple(classes)
+        self.backbone = "some-clip"
 
     @classmethod
     def from_pretrained(cls, path: Path, backbone: str | None, device: str) -> StandIn:

@@ -36,7 +36,7 @@ class GivenFeatures:
         every = self.test(items) if view is None else self.train(items, view)
         return every[list(positions)]
 
-    def train(self, items: Sequence[Item], view: int) -> Tensor:
+    def train(self, items: Sequence[Item], view: int, task: object = None) -> Tensor:
         self.asked.append(view)
         x = self.features[[int(item.path) for item in items]]
         return x + self.noise * torch.randn(x.shape, generator=torch_stream(3, view)).to(x.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,11 @@ import torch
 from PIL import Image
 from tests.world import CLASSES, open_job
 
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.checkpoints.load import load_clip
+from diffuprompt.clip.tokens import sentence_tokens
+from diffuprompt.data.decode import load_image
+from diffuprompt.data.images import ImageBatch
+from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.hub.predictive import predictive
 from diffuprompt.jobs.run_folder import read_run
@@ -225,3 +230,91 @@ def test_what_has_nothing_to_draw_from_says_so(
 def test_an_unknown_device_is_a_configuration_error(place: Path) -> None:
     with pytest.raises(ConfigError, match="device"):
         Classifier.from_pretrained(place / "coop", device="abacus")
+
+
+@pytest.mark.parametrize("names", [("red", "white"), ("white", "red", "a, b"), ("black",)])
+def test_zero_shot_is_clip_with_a_sentence(
+    place: Path, images: list[Path], names: tuple[str, ...]
+) -> None:
+    """Against the towers themselves: cosines of picture and sentence times the scale."""
+    model = Classifier.zero_shot(names, backbone=str(place / "clip"), device="cpu")
+    clip = load_clip(place / "clip")
+    with torch.inference_mode():
+        pixels = torch.stack([clip.preprocess.test_view(load_image(path)) for path in images])
+        pictures = torch.nn.functional.normalize(clip.vision(pixels), dim=1)
+        sentences = [f"a photo of a {name}." for name in names]
+        tokens = sentence_tokens(clip.tokenizer, sentences, clip.config.text.context_length)
+        texts = torch.nn.functional.normalize(clip.text(tokens)[0], dim=1)
+        expected = (clip.scale * pictures @ texts.T).softmax(1)
+    torch.testing.assert_close(model.predict(images), expected, **OTHER_ORDER)
+    assert model.classes == names
+    assert model.backbone == "clip"
+
+
+def test_zero_shot_takes_another_sentence_and_other_names(place: Path, images: list[Path]) -> None:
+    backbone = str(place / "clip")
+    plain = Classifier.zero_shot(["red", "white"], backbone=backbone)
+    other = Classifier.zero_shot(["red", "white"], backbone=backbone, template="{}, drawn")
+    assert not torch.equal(plain.predict(images), other.predict(images))
+    turned = plain.with_classes(["white", "red"]).predict(images)
+    torch.testing.assert_close(turned.flip(1), plain.predict(images), **OTHER_ORDER)
+    with pytest.raises(ConfigError, match="no generator"):
+        plain.predict(images, samples=2)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "empty"),
+        ("cat", "list of class names"),
+        (["cat", "Cat"], "same prompt text"),
+        (["cat", "c\u200bat"], "invisible"),
+        (["cat", " "], "is empty"),
+    ],
+)
+def test_zero_shot_refuses_names_before_it_loads_anything(names: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Classifier.zero_shot(names, backbone="nobody/has-this")
+
+
+def test_zero_shot_needs_a_place_for_the_name(place: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\{\}"):
+        Classifier.zero_shot(["cat"], backbone=str(place / "clip"), template="a photo")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", [*RUNS, "zero-shot"])
+def test_an_answer_that_is_no_number_is_an_error_that_names_the_picture(
+    place: Path, images: list[Path], name: str, value: float
+) -> None:
+    if name == "zero-shot":
+        model = Classifier.zero_shot(CLASSES, backbone=str(place / "clip"), device="cpu")
+    else:
+        model = Classifier.from_pretrained(place / name, device="cpu")
+    with torch.no_grad():
+        model._artifact.clip.logit_scale.fill_(value)
+    with pytest.raises(CheckpointError, match=re.escape(str(images[0]))) as caught:
+        model.predict(images)
+    assert (str(place / name) if name in RUNS else "zero-shot with clip") in str(caught.value)
+    with Image.open(images[1]) as picture, pytest.raises(CheckpointError, match="picture 1 "):
+        model(picture)
+
+
+def test_only_the_picture_with_the_answer_is_named(
+    place: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Classifier.from_pretrained(place / "coop", device="cpu")
+    whole, batches = model._probabilities, []
+
+    def spoiled(batch: ImageBatch, *rest: object) -> torch.Tensor:
+        found = whole(batch, *rest).clone()  # type: ignore[arg-type]
+        batches.append(batch)
+        if len(batches) == 2:
+            found[:, 1, 2] = float("nan")
+        return found
+
+    monkeypatch.setattr(model, "_probabilities", spoiled)
+    with pytest.raises(CheckpointError, match=re.escape(str(images[4]))):
+        model.predict(images, batch_size=3)
+    monkeypatch.setattr(model, "_probabilities", whole)
+    assert model.predict(images).isfinite().all()

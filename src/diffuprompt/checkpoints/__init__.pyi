@@ -1,3 +1,9 @@
+from .automatic import (
+    AUTO as AUTO,
+    choose_backbone as choose_backbone,
+    knows_only_scenes as knows_only_scenes,
+    places as places,
+)
 from .header import Header as Header, read_header as read_header
 from .load import (
     BUNDLED as BUNDLED,

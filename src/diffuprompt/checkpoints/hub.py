@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from diffuprompt.checkpoints.weights import find_weights
@@ -10,6 +11,7 @@ from diffuprompt.errors import CheckpointError
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 SMALL = ["config.json", *PREPROCESSING, "tokenizer.json", "vocab.json", "merges.txt"]
 SAFE = ["model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
+PATIENCE_S = 5.0  # for the hub's first answer
 TORCH = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
 
 
@@ -19,7 +21,7 @@ def fetch(repo: str) -> Path:
     Raises `CheckpointError` when it is not cached and cannot be downloaded.
     """
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import model_info, snapshot_download
     except ImportError as error:
         raise CheckpointError(
             f"{repo}: reading from the hub needs huggingface_hub; pip install 'diffuprompt[hub]'. "
@@ -29,15 +31,26 @@ def fetch(repo: str) -> Path:
     if found is not None:
         return found
     try:
+        model_info(repo, timeout=PATIENCE_S)  # downloads wait for ever where nothing answers
         folder = Path(snapshot_download(repo, allow_patterns=SMALL + SAFE))
         if not _complete(folder):  # no safetensors there
             folder = Path(snapshot_download(repo, allow_patterns=SMALL + TORCH))
-    except (OSError, ValueError, RuntimeError) as error:  # every hub and network error is one
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a proxy's or a client's own errors have no base class in common
         raise CheckpointError(
-            f"{repo}: not in the local cache and cannot be downloaded ({reason}). {_by_hand(repo)}"
+            f"{repo}: not in the local cache and cannot be downloaded ({first_line(error)}). "
+            f"{_by_hand(repo)}"
         ) from error
     return folder
+
+
+def first_line(error: BaseException | None) -> str:
+    """Return what an error of the hub's client says, in one line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def has_hub() -> bool:
+    """Whether the hub's client is installed."""
+    return find_spec("huggingface_hub") is not None
 
 
 def cached(repo: str) -> Path | None:

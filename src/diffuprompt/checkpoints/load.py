@@ -85,7 +85,7 @@ def find_local(name: str) -> Path | None:
     path = as_path(name)
     if path is not None or _is_path(name):
         return path
-    places = [ASSETS, *_roots()]
+    places = [ASSETS, *roots()]
     try:
         return next((r / name for r in places if (r / name / "config.json").is_file()), None)
     except (OSError, ValueError):  # too long for a file's name, a null byte
@@ -131,12 +131,25 @@ def portable_name(name: str) -> str:
 def known_names() -> list[str]:
     """Names that `load_clip` takes here without a download, and the hub ids most people use."""
     local = [BUNDLED] if (ASSETS / BUNDLED / "config.json").is_file() else []
-    for root in _roots():
-        local += sorted(p.parent.name for p in root.glob("*/config.json"))
+    local += [name for name, _ in model_folders()]
     return list(dict.fromkeys([*local, *HUB_IDS]))
 
 
-def _roots() -> Iterator[Path]:
+def model_folders() -> list[tuple[str, Path]]:
+    """Return every model in the folders of models, as its name and the folder that it is in.
+
+    Names are what `load_clip` takes: "name", or "owner/name" for a folder within a folder.
+    """
+    found = []
+    for root in roots():
+        files = [*root.glob("*/config.json"), *root.glob("*/*/config.json")]
+        names = {file.parent.relative_to(root).as_posix() for file in files}
+        found += [(name, root) for name in sorted(names)]
+    return found
+
+
+def roots() -> Iterator[Path]:
+    """Yield the folders of models, whether or not they exist, in the order of `find_local`."""
     if models := os.environ.get("DIFFUPROMPT_MODELS"):
         yield Path(models).expanduser()
     if data := os.environ.get("DIFFUPROMPT_DATA"):

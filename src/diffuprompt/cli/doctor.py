@@ -169,6 +169,19 @@ def backbones() -> Iterator[Finding]:
             yield Finding(what="backbone", state="fail", detail=f"no {name}", fix=fix)
 
 
+def automatic_backbone() -> Iterator[Finding]:
+    """Which backbone ``auto`` means for photographs, why, and where it was looked for."""
+    from diffuprompt.checkpoints import choose_backbone, places
+
+    try:
+        choice = choose_backbone(download=False)
+    except CheckpointError as error:  # scenes can be trained on nevertheless
+        yield Finding(what="backbone auto", state="note", detail=str(error))
+        return
+    detail = f"{choice.name} for photographs, {choice.why}; looked in {', '.join(places())}"
+    yield Finding(what="backbone auto", state="ok", detail=detail)
+
+
 def datasets() -> Iterator[Finding]:
     """Which published data sets are here; the scenes always are."""
     from diffuprompt.cli.ls import found_datasets
@@ -191,5 +204,6 @@ def _available() -> str:
 
 
 LOOKS: tuple[Look, ...] = (
-    python, core_packages, torch_device, extra_packages, memory, cache, backbones, datasets,
+    python, core_packages, torch_device, extra_packages, memory, cache, backbones,
+    automatic_backbone, datasets,
 )  # fmt: skip

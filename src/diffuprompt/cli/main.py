@@ -94,6 +94,7 @@ def overview() -> str:
             "  diffuprompt demo",
             "  diffuprompt train --data scenes --learner cocoop --generator diffusion",
             "  diffuprompt predict holiday.jpg --classes cat,dog,horse",
+            "  diffuprompt train --data ~/Pictures/birds",
         ]
     )
 

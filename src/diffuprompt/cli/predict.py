@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,12 +17,16 @@ from diffuprompt.cli.predictions import DOUBTS, Prediction, as_rows, as_text
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.ranges import BATCH, SAMPLES, TOP
 
+if TYPE_CHECKING:
+    from diffuprompt.hub import Classifier
+
 EXAMPLES = """
-diffuprompt predict holiday.jpg
-diffuprompt predict photos/ --artifact runs/scenes-cocoop --top 3
-diffuprompt predict photos/*.jpg --classes "snow leopard,lynx,house cat" --json > names.json
+diffuprompt predict holiday.jpg --classes cat,dog,horse
+diffuprompt predict photos/ --artifact runs/birds --top 3
+diffuprompt predict photos/*.jpg --zero-shot --classes @names.txt --json > names.json
 diffuprompt predict photos/ --samples 8
 """
+SHOWN_FROM = 32  # images whose checking takes long enough to be shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,10 @@ class Args:
     image: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")] = ()
     """Image files, or folders to search for images."""
     artifact: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """A run or an artifact folder; by default the newest finished run in --runs-dir."""
+    """A run or an artifact folder; by default the newest finished run in --runs-dir, and where
+    there is none, --classes alone: zero-shot."""
+    zero_shot: Switch[bool] = False
+    """Use no run: compare with "a photo of a NAME." for each of --classes."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where to look for the newest run."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
@@ -45,7 +52,8 @@ class Args:
     json: Switch[bool] = False
     """Print one JSON list instead of text."""
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
-    """Where the backbone is, if not where it was at training; its weights must be the same."""
+    """Where the backbone is, if not where it was at training; its weights must be the same.
+    Zero-shot any CLIP will do; by default the best at hand (`diffuprompt doctor` says which)."""
     batch_size: Annotated[int, BATCH, bounded(BATCH)] = 32
     """Images at once; probabilities of other numbers agree to 1e-5."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -57,15 +65,16 @@ def run(args: Args) -> int:
     from diffuprompt.data import read_names
 
     classes = read_names(args.classes)
+    if args.zero_shot and args.artifact is not None:
+        raise ConfigError("--zero-shot uses no run: leave --artifact out, or --zero-shot")
+    if args.zero_shot and not classes:
+        raise ConfigError("--zero-shot needs the names to choose from: --classes A,B,C or @FILE")
     paths = expand(args.image)
+    folder = artifact_of(args, classes)
+    if folder is None and args.samples > 1:
+        raise ConfigError("--samples: zero-shot draws nothing; use a run that has a generator")
     check_readable(paths)
-    folder = args.artifact
-    if folder is None:
-        from diffuprompt.cli.runs import newest_trained
-
-        folder = newest_trained(args.runs_dir)
-        print(f"using the newest finished run, {folder}", file=sys.stderr)
-    found = predict(args, artifact_folder(folder), classes, paths)
+    found = predict(args, folder, classes, paths)
     if args.json:
         print(json.dumps(as_rows(paths, found, args.samples), indent=2))
     else:
@@ -73,15 +82,56 @@ def run(args: Args) -> int:
     return 0
 
 
+def artifact_of(args: Args, classes: Sequence[str]) -> Path | None:
+    """Return the folder of the artifact to use, None for zero-shot; what is used is said.
+
+    Raises:
+        DataError: what --artifact names is no artifact, or there is neither a run nor --classes.
+    """
+    if args.zero_shot:
+        return None
+    if args.artifact is not None:
+        return artifact_folder(args.artifact)
+    from diffuprompt.cli.runs import find_newest_trained
+
+    folder = find_newest_trained(args.runs_dir)
+    if folder is None and not classes:
+        raise DataError(
+            f"{args.runs_dir}: no finished run found. Name what to choose from, for example "
+            "--classes cat,dog,horse, and no run is needed; or run 'diffuprompt train' first, or "
+            "name a folder with --artifact"
+        )
+    if folder is None:
+        return None
+    print(f"using the newest finished run, {folder}", file=sys.stderr)
+    return artifact_folder(folder)
+
+
+def load(args: Args, folder: Path | None, classes: Sequence[str]) -> Classifier:
+    """Load the artifact, or for None a backbone alone."""
+    from diffuprompt.checkpoints import AUTO, BUNDLED
+    from diffuprompt.hub import Classifier
+
+    if folder is None:
+        backbone = args.backbone or AUTO
+        model = Classifier.zero_shot(list(classes), backbone=backbone, device=args.device)
+        print(f'zero-shot with {model.backbone}, "a photo of a NAME."', file=sys.stderr)
+    else:
+        model = load_classifier(folder, args.backbone, args.device)
+        model = model.with_classes(list(classes)) if classes else model
+    if model.backbone == BUNDLED:
+        hint = "" if folder is None else "; for these train on them, or use --zero-shot"
+        print(f"{BUNDLED} knows only drawn scenes, no photographs{hint}", file=sys.stderr)
+    return model
+
+
 def predict(
-    args: Args, folder: Path, classes: Sequence[str], paths: Sequence[Path]
+    args: Args, folder: Path | None, classes: Sequence[str], paths: Sequence[Path]
 ) -> list[Prediction]:
-    """Load the artifact and return the best ``args.top`` classes of each image."""
+    """Return the best ``args.top`` classes of each image; ``folder`` is None for zero-shot."""
     from diffuprompt.cli.console import console_progress
 
-    model = load_classifier(folder, args.backbone, args.device)
-    if classes:
-        model = model.with_classes(list(classes))
+    model = load(args, folder, classes)
     progress, doubts = console_progress(), [dict[str, float]() for _ in paths]
     if args.samples == 1:
         probabilities = model.predict(paths, args.batch_size, progress=progress)
@@ -139,9 +189,11 @@ def check_readable(paths: Sequence[Path]) -> None:
     """
     from diffuprompt.cli.console import console_progress
     from diffuprompt.data import load_image
+    from diffuprompt.engine import NULL
 
     problems = []
-    with console_progress().task("checking images", total=len(paths)) as task:
+    shown = console_progress() if len(paths) >= SHOWN_FROM else NULL
+    with shown.task("checking images", total=len(paths)) as task:
         for path in paths:
             try:
                 load_image(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.errors import CheckpointError
 from diffuprompt.reading import read_json
 
 
@@ -38,19 +38,11 @@ def list_runs(runs_dir: Path) -> list[Run]:
     return [_run(path) for path in sorted(runs_dir.glob("*/run.json"))]
 
 
-def newest_trained(runs_dir: Path) -> Path:
-    """Return the folder of the run that finished training last.
-
-    Raises:
-        DataError: there is none.
-    """
+def find_newest_trained(runs_dir: Path) -> Path | None:
+    """Return the folder of the run that finished training last, None where there is none."""
     trained = [run.folder for run in list_runs(runs_dir) if run.trained]
-    if not trained:
-        raise DataError(
-            f"{runs_dir}: no finished run found; run 'diffuprompt train' first, or name a folder "
-            "with --artifact"
-        )
-    return max(trained, key=lambda folder: (folder / "artifact" / "artifact.json").stat().st_mtime)
+    times = {folder: (folder / "artifact" / "artifact.json").stat().st_mtime for folder in trained}
+    return max(trained, key=times.__getitem__, default=None)
 
 
 def _run(path: Path) -> Run:

@@ -28,8 +28,9 @@ class StudyArgs:
     """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
-    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
-    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "auto"
+    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id; auto: scenes-clip
+    for the scenes, the best CLIP at hand for photographs (`diffuprompt doctor` says which)."""
     seeds: Annotated[tuple[int, ...], SEED, bounded(SEED, "N...")] = (1, 2, 3)
     """Each job is run with each of these seeds."""
     shots: Annotated[int, SHOTS, bounded(SHOTS)] = 16

@@ -43,8 +43,9 @@ class Args:
     and prediction with the prompts learned then do the same."""
     allow_outside: Switch[bool] = False
     """Read pictures outside that folder too: behind links, by ".." or as absolute paths."""
-    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
-    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "auto"
+    """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id; auto: scenes-clip
+    for the scenes, the best CLIP at hand for photographs (`diffuprompt doctor` says which)."""
     learner: Annotated[str, tyro.conf.arg(metavar="NAME")] = "coop"
     """zero-shot, coop, maple, promptsrc, ... (`diffuprompt ls learners`)."""
     generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
@@ -84,6 +85,8 @@ class Args:
     image_memory_mib: Annotated[int, IMAGE_MIB, bounded(IMAGE_MIB, "MIB")] = 1024
     """Budget of what is kept of images between epochs; the rest is read from disk. Smaller is
     slower, never different."""
+    evaluate: bool = True
+    """Whether few-shot training on your own pictures ends with the accuracy on held-out ones."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""
 
@@ -100,13 +103,13 @@ def job(args: Args) -> JobConfig:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
     values = dataclasses.asdict(args)
     overrides = values.pop("set")
-    for name in ("config", "dry_run"):
+    for name in ("config", "dry_run", "evaluate"):
         del values[name]
     return JobConfig(**values, overrides=overrides)
 
 
 def run(args: Args) -> int:
-    """Train, or print what would be trained."""
+    """Train, and score what was trained on own pictures; or print what would be trained."""
     config = job(args)
     from diffuprompt.cli.console import console_progress
     from diffuprompt.jobs import train_job
@@ -116,9 +119,40 @@ def run(args: Args) -> int:
         print(describe(config, progress))
         return 0
     folder = train_job(config, progress)
-    print(f"trained: {folder}")
-    print(f"next:    diffuprompt evaluate {folder}")
+    print(f"trained: {folder}", flush=True)
+    steps = [f"diffuprompt evaluate {folder}"]
+    if args.evaluate and is_own_few_shot(config):
+        print(score(folder, progress))
+        steps = [f"diffuprompt predict IMAGE --artifact {folder}"]
+        if config.generator != "none":  # what the generator itself contributes
+            steps.append(f"diffuprompt evaluate {folder}")
+        steps.append(f"diffuprompt report {folder.parent} --out page")
+    for i, step in enumerate(steps):
+        print(f"{'' if i else 'next:':<8} {step}")
     return 0
+
+
+def is_own_few_shot(config: JobConfig) -> bool:
+    """Whether a job trains all classes of somebody's own pictures, and no benchmark."""
+    from diffuprompt.data import names
+
+    return config.data not in names() and config.protocol in ("auto", "few-shot")
+
+
+def score(folder: Path, progress: Progress) -> str:
+    """Score a run's prompts, own and generated, on its test pictures, and say how good they are.
+
+    `diffuprompt evaluate` adds controls to the same record and scores nothing twice.
+    """
+    from diffuprompt.cli.held_out import held_out
+    from diffuprompt.jobs import Evaluation, evaluate_run, zero_shot_hits
+    from diffuprompt.learners import UNTRAINED
+    from diffuprompt.record import read_record
+
+    quick = Evaluation(controls="none", oracle=False)
+    record = read_record(evaluate_run(folder, evaluation=quick, progress=progress))
+    trained = record.job.learner != UNTRAINED
+    return held_out(record, zero_shot_hits(folder, progress) if trained else ())
 
 
 def describe(config: JobConfig, progress: Progress) -> str:

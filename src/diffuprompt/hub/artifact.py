@@ -64,9 +64,26 @@ def save_artifact(
     Nothing in it belongs to this machine: of a backbone's path only the last part is kept.
     """
     tensors = {f"learner.{k}": v for k, v in learner.state_dict().items()}
-    part = None
     if generator is not None:
         tensors |= {f"generator.{k}": v for k, v in generator.state_dict().items()}
+    description = describe(learner, classes, generator, training, checksum(tensors))
+    write_tensors(folder / TENSORS, tensors, {"format": "pt"})
+    size = sum(t.numel() for t in tensors.values())
+    write_text(folder / CARD, card(description.model_dump(), size))
+    write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
+    return description
+
+
+def describe(
+    learner: Learner,
+    classes: tuple[str, ...],
+    generator: PromptGenerator | None = None,
+    training: Mapping[str, Any] | None = None,
+    tensors_hash: str = "",
+) -> Description:
+    """Return what ``artifact.json`` says of a learner; without a hash it belongs to no file."""
+    part = None
+    if generator is not None:
         part = GeneratorPart(
             name=generator.name,
             config=dataclasses.asdict(generator.config),
@@ -76,7 +93,7 @@ def save_artifact(
             solvers=generator.fitted_for,
         )
     clip = learner.clip
-    description = Description(
+    return Description(
         backbone=portable_name(clip.name),
         backbone_hash=clip.weights_hash,
         backbone_identity=clip.identity,
@@ -87,14 +104,9 @@ def save_artifact(
         spec=learner.spec.to_json(),
         spec_hash=learner.spec.hash,
         generator=part,
-        tensors_hash=checksum(tensors),
-        training=dict(training),
+        tensors_hash=tensors_hash,
+        training=dict(training or {}),
     )
-    write_tensors(folder / TENSORS, tensors, {"format": "pt"})
-    size = sum(t.numel() for t in tensors.values())
-    write_text(folder / CARD, card(description.model_dump(), size))
-    write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
-    return description
 
 
 def load_artifact(

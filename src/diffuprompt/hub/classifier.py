@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffuprompt.checkpoints import AUTO, choose_backbone, load_clip
+from diffuprompt.clip import SINGLE
 from diffuprompt.data import ImageBatch, load_image, name_problems, to_pixels
 from diffuprompt.engine import NULL, Progress, Tally, pick
-from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.hub.artifact import Artifact, load_artifact
+from diffuprompt.errors import CheckpointError, ConfigError, DataError
+from diffuprompt.hub.artifact import Artifact, describe, load_artifact
 from diffuprompt.hub.predictive import Predictive, joined, predictive
-from diffuprompt.learners import Classes
+from diffuprompt.learners import UNTRAINED, Classes, build_learner
 
 Picture = str | Path | Image.Image
 
@@ -27,8 +29,12 @@ Picture = str | Path | Image.Image
 class Classifier:
     """Names and probabilities for pictures, by generated prompts where there is a generator."""
 
-    def __init__(self, artifact: Artifact, classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, classes: Sequence[str] | None = None, *, source: str = ""
+    ) -> None:
+        """Wrap an artifact; ``source`` is what error messages call it."""
         self._artifact = artifact
+        self._source = source or f"this {artifact.learner.name} classifier"
         names = artifact.description.classes if classes is None else classes
         self._classes = Classes(names)
         self._text: Tensor | None = None
@@ -41,7 +47,43 @@ class Classifier:
         folder = Path(folder)
         inside = folder / "artifact"  # a run folder is welcome too
         folder = inside if (inside / "artifact.json").is_file() else folder
-        return cls(load_artifact(folder, backbone=backbone, device=pick(device)))
+        artifact = load_artifact(folder, backbone=backbone, device=pick(device))
+        return cls(artifact, source=str(folder))
+
+    @classmethod
+    def zero_shot(
+        cls,
+        names: Sequence[str],
+        *,
+        backbone: str = AUTO,
+        template: str = SINGLE,
+        device: str = "auto",
+    ) -> Classifier:
+        """Return a classifier of any names with a sentence as the prompt and nothing learned.
+
+        Args:
+            names: to choose from.
+            backbone: as `load_clip` takes it; "auto" for the best CLIP at hand, see
+                `choose_backbone`.
+            template: the sentence, with {} for the name.
+            device: where it runs.
+
+        Raises:
+            DataError: no names, or names that the text tower cannot tell apart.
+            ConfigError: no {} in the template.
+            CheckpointError: there is no such backbone.
+        """
+        checked = Classes(_checked(names)).names  # before anything is loaded
+        name = choose_backbone().name if backbone == AUTO else backbone
+        clip = load_clip(name, device=pick(device))
+        learner = build_learner(UNTRAINED, clip, {"templates": [template]})
+        found = Artifact(describe(learner, checked), clip, learner.requires_grad_(False), None)
+        return cls(found, source=f"{learner.name} with {found.description.backbone}")
+
+    @property
+    def backbone(self) -> str:
+        """The name of its CLIP."""
+        return self._artifact.description.backbone
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -54,12 +96,7 @@ class Classifier:
         Raises:
             DataError: no names, or names that the text tower cannot tell apart.
         """
-        if isinstance(names, str):
-            raise DataError(f"expected a list of class names, got the text {names!r}")
-        problems = name_problems(names)
-        if problems:
-            raise DataError("\n  ".join(["class names", *problems]))
-        return Classifier(self._artifact, names)
+        return Classifier(self._artifact, _checked(names), source=self._source)
 
     def __call__(self, picture: Picture) -> dict[str, float]:
         """Return name -> probability of one picture, the most probable first."""
@@ -101,6 +138,7 @@ class Classifier:
 
         Raises:
             DataError: no pictures, or a file that cannot be read, by name.
+            CheckpointError: an answer is no finite number.
             ConfigError: ``samples`` of an artifact that has nothing to draw from.
         """
         if not pictures:
@@ -108,10 +146,12 @@ class Classifier:
         if samples is not None:
             self._check(samples)
         draws = range(samples or 1)
-        parts = []
+        parts: list[Tensor] = []
         with progress.task("predicting", total=len(pictures) * len(draws)) as task:
             for batch in self._batches(pictures, batch_size):
-                parts.append(self._probabilities(batch, draws, task))
+                found = self._probabilities(batch, draws, task)
+                self._check_finite(found, pictures, start=sum(p.shape[1] for p in parts))
+                parts.append(found)
         if samples is None:
             return torch.cat([part[0] for part in parts]).cpu()
         return joined([predictive(part) for part in parts])
@@ -130,6 +170,17 @@ class Classifier:
             raise ConfigError(
                 f"samples: the generator {generator.name!r} draws no noise, so all answers would "
                 "be equal; leave samples out, or train with --generator diffusion"
+            )
+
+    def _check_finite(self, found_MBC: Tensor, pictures: Sequence[Picture], *, start: int) -> None:
+        bad = ~found_MBC.isfinite().all(2).all(0)
+        if bad.any():
+            number = start + int(bad.nonzero()[0])
+            picture = pictures[number]
+            name = f"picture {number + 1}" if isinstance(picture, Image.Image) else str(picture)
+            raise CheckpointError(
+                f"{self._source}: answers {name} with numbers that are not finite; the artifact or "
+                f"its backbone {self.backbone!r} is damaged: copy it again, or train again"
             )
 
     def _batches(self, pictures: Sequence[Picture], size: int) -> Iterator[ImageBatch]:
@@ -164,3 +215,12 @@ class Classifier:
             rows.append(learner.logits(images, self._classes, prompts).softmax(1))
             task.advance(len(rows[0]))
         return torch.stack(rows)
+
+
+def _checked(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise DataError(f"expected a list of class names, got the text {names!r}")
+    problems = name_problems(names)
+    if problems:
+        raise DataError("\n  ".join(["class names", *problems]))
+    return tuple(names)

@@ -1,3 +1,4 @@
+from .baseline import zero_shot_hits as zero_shot_hits
 from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
 from .job import GENERATORS as GENERATORS, JobConfig as JobConfig

@@ -17,8 +17,8 @@ from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import CheckpointError, ConfigError, DataError, DiffupromptError
 from diffuprompt.hub import Artifact, load_artifact
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.long_names import refuse_long_names
 from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.long_names import refuse_long_names
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import RUN, Run, RunFolder, read_run

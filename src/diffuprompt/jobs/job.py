@@ -75,7 +75,9 @@ class JobConfig:
     data_root: Path | None = None
     exif_orientation: bool = False
     allow_outside: bool = False
-    backbone: Annotated[str, PATH] = "scenes-clip"
+    backbone: Annotated[str, PATH] = (
+        "auto"  # `checkpoints.choose_backbone`; run.json says what it was
+    )
     learner: str = DEFAULT
     generator: str = "none"
     shots: Annotated[int, SHOTS] = 16

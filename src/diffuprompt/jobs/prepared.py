@@ -6,14 +6,31 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffuprompt.checkpoints import Header, load_clip, portable_name, read_header
+from diffuprompt.checkpoints import (
+    AUTO,
+    Header,
+    choose_backbone,
+    knows_only_scenes,
+    load_clip,
+    portable_name,
+    read_header,
+)
 from diffuprompt.clip import TextPlan
-from diffuprompt.data import Manifest, doubtful_names, few_shot, find_sentences, names, open_dataset
+from diffuprompt.data import (
+    SCENE_STYLES,
+    Manifest,
+    doubtful_names,
+    few_shot,
+    find_sentences,
+    names,
+    open_dataset,
+)
 from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 from diffuprompt.jobs.long_names import long_names
+from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.learners import Classes
 from diffuprompt.protocols import Roles, Selection, roles_of
 from diffuprompt.runs import Contents, digest
@@ -37,7 +54,7 @@ class Prepared:
     """A job, resolved and checked.
 
     Attributes:
-        job: as asked.
+        job: as asked, with the backbone that ``auto`` means here in its place.
         resolved: every value that its results depend on.
         manifest: the whole data set.
         roles: which of its images train and which test.
@@ -113,8 +130,8 @@ class Prepared:
         The features are needed later and kept on disk, so this costs nothing.
         """
         store = bench.train.store
-        for selection in (self.roles.train, *self.roles.tests.values()):
-            store.warm(selection.items)
+        selections = (self.roles.train, *self.roles.tests.values())
+        store.warm(*(selection.items for selection in selections))
 
 
 class Sources:
@@ -124,6 +141,20 @@ class Sources:
         self.contents = Contents(rehash=rehash)
         self._manifests: dict[tuple[str, Path | None, bool], Manifest] = {}
         self._headers: dict[tuple[str, bool], Header] = {}
+        self._chosen: dict[str, str] = {}
+
+    def settled(self, job: JobConfig) -> JobConfig:
+        """Return a job with the backbone that ``auto`` means for its data, chosen once.
+
+        A run that is in the job's folder keeps its own, whatever has come to this machine since.
+        """
+        if job.backbone != AUTO:
+            return job
+        if job.out is not None and (job.out / "run.json").is_file():
+            return replace(job, backbone=read_run(job.out).job.backbone)
+        if job.data not in self._chosen:
+            self._chosen[job.data] = choose_backbone(job.data).name
+        return replace(job, backbone=self._chosen[job.data])
 
     def manifest(self, job: JobConfig) -> Manifest:
         """Return the data set of a job, which must have what training and scoring need."""
@@ -170,7 +201,14 @@ def prepare(
         DataError, ConfigError, CheckpointError: what is wrong, before anything is computed.
     """
     sources = sources or Sources(rehash=job.rehash)
-    contents, manifest, header = sources.contents, sources.manifest(job), sources.header(job)
+    contents, manifest = sources.contents, sources.manifest(job)
+    job = sources.settled(job)
+    header = sources.header(job)
+    if stored is None and job.data not in SCENE_STYLES and knows_only_scenes(header):
+        log.warning(
+            "backbone %s knows only the drawn scenes world; on photographs it is near chance",
+            job.backbone,
+        )
     resolved = stored or resolve(
         job,
         dataset=manifest.name,

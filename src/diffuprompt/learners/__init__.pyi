@@ -3,7 +3,12 @@ from .classes import Classes as Classes
 from .legacy_keys import LegacyKeys as LegacyKeys
 from .losses.step import Step as Step, Term as Term
 from .method import Method as Method, Preset as Preset, TrainConfig as TrainConfig
-from .methods import DEFAULT as DEFAULT, METHODS as METHODS, register as register
+from .methods import (
+    DEFAULT as DEFAULT,
+    METHODS as METHODS,
+    UNTRAINED as UNTRAINED,
+    register as register,
+)
 from .options import (
     Options as Options,
     at_least as at_least,

@@ -87,6 +87,11 @@ class Learner(nn.Module, ABC):
         return False
 
     @property
+    def start_views(self) -> int:
+        """How many random views of the training images `start` looks at, the first ones."""
+        return 0
+
+    @property
     def needs(self) -> Needs:
         """What of an image `logits` reads."""
         vision = self.spec.has_vision

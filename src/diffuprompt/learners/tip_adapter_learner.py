@@ -64,9 +64,14 @@ class TipAdapter(Learner):
         """Return "a photo of a {}." of every class."""
         return classes.sentences(self.clip, SINGLE)
 
+    @property
+    def start_views(self) -> int:
+        """As many as it averages over."""
+        return self.options.views
+
     def start(self, images: TrainingImages) -> None:
         """Fill the cache."""
-        views = [images.view(view).float() for view in range(self.options.views)]
+        views = [images.view(view).float() for view in range(self.start_views)]
         self._allocate(len(views[0]))
         with torch.no_grad():
             self.keys.copy_(normalize(torch.stack(views).mean(0)))

@@ -44,8 +44,8 @@ class Planned:
 
     @property
     def job(self) -> JobConfig:
-        """The job as asked."""
-        return self.asked.job
+        """The job as asked, on the backbone that was chosen for it."""
+        return self.prepared.job
 
     @property
     def folder(self) -> RunFolder:

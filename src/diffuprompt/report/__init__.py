@@ -25,7 +25,7 @@ from diffuprompt.report.names import METRICS, OWN, generator_name, learner_name,
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.rows import Row
-from diffuprompt.report.stats import Interval, joint_bootstrap
+from diffuprompt.report.stats import Interval, joint_bootstrap, wilson
 from diffuprompt.report.tables import Cell, Number, Table, plain
 from diffuprompt.report.views import TITLE, build_report, verdict
 
@@ -75,6 +75,7 @@ __all__ = [
     "style",
     "to_svg",
     "verdict",
+    "wilson",
     "write",
     "write_text",
 ]

@@ -8,6 +8,7 @@ Legend: B image of a batch, N image, E embedding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 
@@ -77,11 +78,15 @@ class FeatureStore:
 
     def test(self, items: Sequence[Item]) -> Tensor:
         """Return ``(N, E)`` of the deterministic test view, not normalised."""
-        return self._all(items, None)
+        with self.bar(self.missing(items)) as task:
+            return self._all(items, None, task)
 
-    def train(self, items: Sequence[Item], view: int) -> Tensor:
-        """Return ``(N, E)`` of random view ``view``, made from (seed, image, view)."""
-        return self._all(items, view)
+    def train(self, items: Sequence[Item], view: int, task: Tally | None = None) -> Tensor:
+        """Return ``(N, E)`` of random view ``view``, made from (seed, image, view).
+
+        ``task`` counts what has to be computed; without one it is a part of whatever asks for it.
+        """
+        return self._all(items, view, task)
 
     @torch.inference_mode(mode=False)  # remembered rows must also serve later backward passes
     def rows(self, items: Sequence[Item], positions: Sequence[int], view: int | None) -> Tensor:
@@ -99,10 +104,21 @@ class FeatureStore:
             found.update(zip(places, rows, strict=True))
         return sent(torch.stack([found[p] for p in positions]), self.clip.device)
 
-    def warm(self, items: Sequence[Item], view: int | None = None) -> None:
-        """Compute what is not cached yet, so that later rows are only read."""
-        for _ in self._shards(items, view):
-            pass
+    def warm(self, *groups: Sequence[Item]) -> None:
+        """Compute what is not cached yet of test views, under one bar; later rows are read."""
+        with self.bar(sum(map(self.missing, groups))) as task:
+            for items in groups:
+                for _ in self._shards(items, None, task):
+                    pass
+
+    def missing(self, items: Sequence[Item], view: int | None = None) -> int:
+        """Return how many of the items have to be computed."""
+        shards = self._split(items)
+        return sum(len(s) for s in shards if not self.cache.has(KIND, self.key(s, view)))
+
+    def bar(self, total: int, what: str = "image features") -> AbstractContextManager[Tally]:
+        """Open a piece of work of ``total`` images, which is shown where there is any."""
+        return (self.progress if total else NULL).task(what, total=total)
 
     def view_maker(self, view: int | None) -> View:
         """Return what makes a view of a decoded image: the test view for None, or random ones."""
@@ -142,18 +158,18 @@ class FeatureStore:
         return self._keys[shard, view]
 
     @torch.inference_mode(mode=False)
-    def _all(self, items: Sequence[Item], view: int | None) -> Tensor:
-        return torch.cat(list(self._shards(items, view))).to(self.clip.device)
+    def _all(self, items: Sequence[Item], view: int | None, task: Tally | None = None) -> Tensor:
+        return torch.cat(list(self._shards(items, view, task))).to(self.clip.device)
 
-    def _shards(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
-        """Yield the features of one file after the other; what has to be computed shows a bar."""
-        shards = [items[i : i + SHARD] for i in range(0, len(items), SHARD)]
-        missing = [s for s in shards if not self.cache.has(KIND, self.key(s, view))]
-        label = "image features" if view is None else f"image features, view {view}"
-        shown = self.progress if missing else NULL
-        with shown.task(label, total=sum(map(len, missing))) as task:
-            for shard in shards:
-                yield self._shard(shard, view, task)
+    def _shards(
+        self, items: Sequence[Item], view: int | None, task: Tally | None
+    ) -> Iterator[Tensor]:
+        """Yield the features of one file after the other."""
+        for shard in self._split(items):
+            yield self._shard(shard, view, task)
+
+    def _split(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        return [items[i : i + SHARD] for i in range(0, len(items), SHARD)]
 
     def _shard(self, shard: Sequence[Item], view: int | None, task: Tally | None = None) -> Tensor:
         """Return one file's features, on the CPU; the last few are remembered."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.data import ImageBatch, Item, Needs
-from diffuprompt.engine import sent
+from diffuprompt.engine import Tally, sent
 from diffuprompt.learners import Classes
 from diffuprompt.stages.features import FeatureStore
 from diffuprompt.stages.grids import GridStore
@@ -89,8 +89,15 @@ class ImageSet:
         if needs.grid and self.grids is not None:
             self.grids.fill(self.items, None)
 
-    def view(self, view: int, *, keep: bool = True) -> Tensor:
-        """Features ``(N, E)`` of one random view.
+    def warm_views(self, count: int) -> None:
+        """Compute or read the first ``count`` random views ahead of time, all under one bar."""
+        missing = sum(self.store.missing(self.items, view) for view in range(count))
+        with self.store.bar(missing, f"image features, {count} views") as task:
+            for view in range(count):
+                self.view(view, task=task)
+
+    def view(self, view: int, *, keep: bool = True, task: Tally | None = None) -> Tensor:
+        """Features ``(N, E)`` of one random view; ``task`` counts what has to be computed.
 
         They are kept while the memory budget lasts, where ``keep`` says that they will be asked
         for again, and read from disk otherwise; the two views an epoch works on are always here.
@@ -100,7 +107,7 @@ class ImageSet:
         if view in kept:
             return kept[view]
         if view not in epoch:
-            features = self.store.train(self.items, view)
+            features = self.store.train(self.items, view, task)
             if keep and self.store.budget.take(features.nbytes):
                 return kept.setdefault(view, features)
             if len(epoch) > 1:

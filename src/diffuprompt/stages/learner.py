@@ -53,6 +53,7 @@ def untrained(bench: Bench, stage: Stage) -> Learner:
 def trained(bench: Bench, store: Store, stage: Stage) -> Learner:
     """Return the trained learner, frozen; it is trained here where nobody has yet."""
     learner = untrained(bench, stage)
+    bench.train.warm_views(learner.start_views)
     learner.start(bench.train)
 
     def make(folder: StageFolder) -> Values:
@@ -70,6 +71,7 @@ def _train(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) ->
     if not config.epochs or not learner.num_trainable():
         return {}
     task = LearnerTask(learner, bench.train, config, stage.config["seed"])
+    bench.train.warm_views(task.num_feature_views)
     with task:
         result = train(
             task,

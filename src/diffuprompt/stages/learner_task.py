@@ -43,6 +43,14 @@ class LearnerTask:
         """Whole batches of an epoch; a set smaller than a batch is one step (as in Dassl)."""
         return max(1, len(self.images) // self.config.batch)
 
+    @property
+    def num_feature_views(self) -> int:
+        """How many random views' features all epochs read; 0 where each has views of its own."""
+        needs, last = self.learner.training_needs, self.config.epochs - 1
+        if not needs.features and not needs.second:
+            return 0
+        return min(self.config.views, last + 2 if needs.second else last + 1)
+
     def optimiser(self) -> Optimiser:
         """Return what the recipe asks for."""
         config = self.config

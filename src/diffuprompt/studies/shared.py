@@ -18,7 +18,7 @@ class Shared:
 
     data: str
     data_root: Path | None = None
-    backbone: str = "scenes-clip"
+    backbone: str = "auto"
     shots: int = 16
     overrides: tuple[str, ...] = ()
     runs_dir: Path = Path("runs")

@@ -36,6 +36,7 @@ _ALL = (  # in the order in which tables show them
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 DEFAULT = coop.METHOD.name  # of a job that names no learner
+UNTRAINED = zero_shot.METHOD.name  # sentences for prompts: works on any names with no training
 
 
 def register(method: Method) -> Method:
