@@ -63,6 +63,8 @@ def _differs(data: bytes, tensors: bytes) -> bool:
 
 def check(made: Material, example: Example, folder: Path) -> None:
     name, file, data = example.what
+    folder = folder / "artifact"
+    folder.mkdir()
     for inner in (DESCRIPTION, TENSORS):
         os.symlink(made.folders[name] / inner, folder / inner)
     (folder / file).unlink()

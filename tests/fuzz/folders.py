@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from tests.fuzz.group import Example, Group, Silent
 
-from diffuprompt.data import SUFFIXES, open_dataset
+from diffuprompt.data import open_dataset
 
 PIXEL = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde\0\0\0\x0cIDATx"
@@ -28,6 +28,7 @@ ODD = (
     b"x.eps", b"x.svg", b"noend", b"a\nb.png", "n\u0303.png".encode(), b".DS_Store", b"1.png.part",
 )  # fmt: skip
 SPLIT_FOLDERS = ((), (), (), (b"train", b"test"), (b"train", b"val", b"test"), (b"test",))
+SUFFIXES = (".png", ".jpg", ".jfif", ".tiff", ".gif", ".webp", ".bmp")  # of those above
 LEFT_OUT = (b".heic", b".cr2")
 
 Tree = dict[bytes, list[bytes]]  # folder -> files

@@ -89,7 +89,9 @@ def judge(group: Group, material: Any, example: Example, folder: Path) -> Verdic
         if example.names and not any(name in message for name in example.names):
             return verdict("unnamed", f"{message}\n(expected one of {example.names})")
         return verdict("refused", type(error).__name__)
-    except Exception:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic of a Rust library is no Exception
         return verdict("traceback", traceback.format_exc(limit=-8))
     if example.is_wrong:
         return verdict("silent", "known to be wrong, and taken")

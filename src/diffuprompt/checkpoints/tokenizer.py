@@ -38,7 +38,7 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer, source: str) -> None:
         backend.no_truncation()
         backend.no_padding()
-        self._backend = backend
+        self._backend, self._source = backend, source
         self.sot, self.eot = _special_ids(backend, source)
         self.pad = self.eot
 
@@ -107,7 +107,8 @@ class Tokenizer:
         As in transformers, text is NFC-normalised and lower-cased; OpenAI's further repairs (ftfy,
         HTML entities) are not applied.
         """
-        return self._backend.encode(text, add_special_tokens=False).ids
+        with _named(self._source, f"cannot split {ascii(text)[:80]}"):
+            return self._backend.encode(text, add_special_tokens=False).ids
 
     def vocabulary(self) -> dict[str, int]:
         """Return every token with its id, special ones included."""
@@ -120,7 +121,8 @@ class Tokenizer:
 
 def _special_ids(backend: tokenizers.Tokenizer, source: str) -> tuple[int, int]:
     """Ids of start and end: what the post-processor puts around an empty text, else by name."""
-    ids = backend.encode("", add_special_tokens=True).ids
+    with _named(source, "its post-processor cannot be used"):
+        ids = backend.encode("", add_special_tokens=True).ids
     if len(ids) == 2:
         return ids[0], ids[1]
     sot, eot = backend.token_to_id(SOT), backend.token_to_id(EOT)
@@ -191,12 +193,17 @@ def _byte_letters() -> list[str]:
 
 @contextmanager
 def _named(source: str, what: str) -> Iterator[None]:
-    """Turn whatever the library raises, which is often a bare Exception, into an error of ours."""
+    """Turn whatever the library raises into an error of ours.
+
+    That is often a bare Exception, and a panic of its Rust code is not even that.
+    """
     try:
         yield
     except CheckpointError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{source}: {what} ({reason})") from error
 

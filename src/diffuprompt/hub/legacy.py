@@ -81,6 +81,8 @@ def read_legacy(path: Path, method: str) -> Legacy:
     if scale is not None and (scale.numel() != 1 or not scale.is_floating_point()):
         shape = tuple(scale.shape)
         raise CheckpointError(f"{path}: logit_scale: expected one number, got {shape}")
+    if scale is not None:
+        check_finite({"logit_scale": scale}, path)
     return Legacy(
         tensors,
         None if scale is None else float(scale),
