@@ -342,3 +342,10 @@ def test_an_option_applies_the_orientation(world: Path, tmp_path: Path) -> None:
     files = [tmp_path / kind / "ant" / "01.png" for kind in ("upright", "turned")]
     one, other = model.predict(files)
     assert torch.equal(one, other)
+    long = folders(tmp_path / "long", ("ant", "x9q" * 50))
+    with pytest.raises(DataError, match="class name 'x9qx9q"):
+        evaluate_run(run, data=[str(long)])
+    (upright / "ant" / "link.png").symlink_to(long / "ant" / "01.png")
+    with pytest.raises(DataError, match="--allow-outside"):
+        evaluate_run(run, data=[str(upright)])
+    evaluate_run(run, data=[str(upright)], allow_outside=True)

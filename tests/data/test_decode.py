@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -304,6 +305,45 @@ def test_a_name_that_is_no_text_is_refused_everywhere(tmp_path: Path) -> None:
     for refuse in refusals[:2]:
         with pytest.raises(DataError, match=r"owl\\xe9.*no valid UTF-8"):
             refuse()
+
+
+def test_what_the_system_refuses_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    for name, message in (
+        ("loop.jpg", "cannot be read"),
+        ("gone.jpg", "not found"),
+        ("fifo.jpg", "empty"),
+        ("x" * 5000, "cannot be read"),
+        ("a\0.jpg", "null"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_image(tmp_path / name)
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"class 'cat' has no image"):
+        open_dataset(tmp_path / "data")
+
+    def deny(*args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "data"))
+
+    monkeypatch.setattr(os, "scandir", deny)
+    monkeypatch.setattr(Path, "iterdir", deny)
+    for read in (open_dataset, find_pictures):
+        with pytest.raises(DataError, match=r"data: cannot be read \(Permission denied\)"):
+            read(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b.jpg", "a\udcff.jpg", "gone.jpg"])
+def test_predict_names_what_is_not_there(name: str) -> None:
+    from diffuprompt.cli.predict import expand
+
+    with pytest.raises(DataError, match="no such file") as caught:
+        expand([Path(name)])
+    str(caught.value).encode()
 
 
 def test_orientation_is_read_and_not_applied(tmp_path: Path) -> None:

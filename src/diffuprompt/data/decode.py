@@ -77,15 +77,16 @@ def read_picture(path: Path) -> tuple[Image.Image, int]:
     except FileNotFoundError as error:
         fix = "restore it or correct the path"
         raise ImageError(path, "image file not found", fix) from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        what = f"cannot be read ({error.strerror})"
-        raise ImageError(path, what, "correct the path or its permissions") from error
     except UnidentifiedImageError as error:
         raise ImageError(path, _foreign(path), "convert, replace or remove it") from error
     except MemoryError as error:
         what = "not enough memory to decode this image"
         raise ImageError(path, what, "make it smaller, or free memory") from error
-    except Exception as error:  # decoders raise anything on damaged bytes, down to KeyError
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of a decoder
+            what = f"cannot be read ({error.strerror})"
+            raise ImageError(path, what, "correct the path or its permissions") from error
+        # decoders raise anything on damaged bytes, down to KeyError
         what = f"damaged image ({_line(error)})"
         raise ImageError(path, what, "replace or remove it") from error
 

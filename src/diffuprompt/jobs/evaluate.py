@@ -40,6 +40,7 @@ def evaluate_run(
     evaluation: Evaluation | None = None,
     data: Sequence[str] = (),
     data_root: Path | None = None,
+    allow_outside: bool = False,
     again: bool = False,
     rehash: bool = False,
     save_every_s: float = 30.0,
@@ -54,6 +55,7 @@ def evaluate_run(
         evaluation: what to score of generated prompts; None for everything but sweeps.
         data: further data sets to test on, see `open_test_set`; none: the run's own.
         data_root: where they are; None: as for the run's own.
+        allow_outside: read files outside that folder too.
         again: score anew what has been scored.
         rehash: read every file again, whatever is remembered of its content.
         save_every_s: seconds of work that a kill may cost.
@@ -77,6 +79,7 @@ def evaluate_run(
         evaluation=evaluation or Evaluation(),
         data=tuple(data),
         data_root=data_root or stored.job.data_root,
+        allow_outside=allow_outside or stored.job.allow_outside,
         again=again,
         rehash=rehash,
         save_every_s=save_every_s,
@@ -106,6 +109,7 @@ class _Evaluation:
     evaluation: Evaluation
     data: tuple[str, ...]
     data_root: Path | None
+    allow_outside: bool
     again: bool
     rehash: bool
     save_every_s: float
@@ -133,7 +137,7 @@ class _Evaluation:
                     else [
                         open_test_set(
                             *(spec, self.data_root, contents, progress),
-                            allow_outside=self.run.job.allow_outside,
+                            allow_outside=self.allow_outside,
                         )
                     ]
                 )
