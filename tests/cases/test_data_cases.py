@@ -99,7 +99,7 @@ def test_identifiers_as_names(
     code, lines = verified(capsys, str(root))
     assert code == 0
     assert len(lines) == 1
-    assert "no words" in lines[0]
+    assert "a text tower knows words" in lines[0]
     prepare(asked(world, data=str(root), protocol="few-shot"))
     assert lines[0].removeprefix("warning: ") in caplog.text
     caplog.clear()
@@ -108,7 +108,7 @@ def test_identifiers_as_names(
     assert verified(capsys, str(root)) == (0, [])
     found = prepare(asked(world, data=str(root), protocol="few-shot"))
     assert sorted(found.manifest.classes) == sorted(NAMES)
-    assert "no words" not in caplog.text
+    assert "a text tower knows words" not in caplog.text
 
 
 def test_unread_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

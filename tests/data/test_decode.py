@@ -162,6 +162,22 @@ def test_large_metadata_does_not_hide_the_pixels(kind: str, behind: bool, tmp_pa
     assert np.array_equal(np.asarray(load_image(tmp_path / "a.png"))[..., 0], GREY)
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP"])
+def test_damage_in_metadata_is_none_in_pixels(kind: bytes, tmp_path: Path) -> None:
+    png = saved(Image.fromarray(GREY.astype(np.uint8)), "PNG")
+    bad = chunk(kind, b"note\0\0x")[:-4] + b"\0\0\0\0"  # a wrong checksum
+    (tmp_path / "a.png").write_bytes(png[:33] + bad + png[33:])
+    assert np.array_equal(np.asarray(load_image(tmp_path / "a.png"))[..., 0], GREY)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
+def test_a_damaged_head_is_damage(kind: str, tmp_path: Path) -> None:
+    content = saved(Image.new("RGB", (9, 9)), kind)
+    (tmp_path / "a.png").write_bytes(content[:14] + bytes(20))
+    with pytest.raises(DataError, match=r"a\.png: (damaged image|too many pixels)"):
+        load_image(tmp_path / "a.png")
+
+
 def test_no_warning_of_pillow_is_printed(tmp_path: Path) -> None:
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 12000, 9000, 8, 0, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")

@@ -20,6 +20,7 @@ FILE = "classnames.txt"  # as the community has it for ImageNet
 _KINDS = {
     "numbers": re.compile(r"[-+]?\d+([.,]\d+)?"),
     "WordNet ids": re.compile(r"[nvars]\d{8}"),
+    "names behind identifiers": re.compile(r"(n\d{8}|\d{2,5})[._-]+[^\W\d].*"),
     "numbered classes": re.compile(
         r"(class|classe|cls|category|cat|label|id|idx|index|object|obj|type|group|folder|c|k|n)"
         r"[\s_.#-]*\d+",
@@ -50,8 +51,8 @@ def doubtful_names(manifest: Manifest) -> list[Problem]:
     if many < 2 or 2 * many < len(manifest.classes):
         return []
     example = next(iter(found.values()))[0]
-    what = f"{many} of {len(manifest.classes)} class names are {' and '.join(found)}, no words, "
-    what += f"e.g. {short(example)}; prompts are made of names, and no text tower knows these"
+    what = f"{many} of {len(manifest.classes)} class names are {' and '.join(found)}, "
+    what += f"e.g. {short(example)}; prompts are made of these names, and a text tower knows words"
     fix = f"write names, or put a file {FILE} beside the class folders, the CSV or the split file, "
     fix += f"with one line for each class, such as '{example} accordion'"
     return [Problem(path=str(manifest.root), what=what, fix=fix, severity="warning")]
