@@ -189,6 +189,7 @@ def test_no_warning_of_pillow_is_printed(tmp_path: Path) -> None:
         "load_image(pathlib.Path(sys.argv[2]))\n"
         "try: load_image(pathlib.Path(sys.argv[1]))\n"
         "except ImageError as error: assert 'damaged' in str(error)\n"
+        "import logging; logging.getLogger('PIL.TiffImagePlugin').error('raw')\n"
     )
     files = [str(tmp_path / "large.png"), str(tmp_path / "p.png")]
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)

@@ -131,6 +131,12 @@ def test_a_names_file_is_the_way_out(
     assert not caplog.records
 
 
+def test_identifiers_may_hold_spaces(tmp_path: Path) -> None:
+    root = folders(tmp_path / "d", ("class 1", "class 10", "class"))
+    (root / FILE).write_text("class 10 owl\nclass 1 snow leopard\nclass school class\n")
+    assert open_dataset(root).classes == ("school class", "snow leopard", "owl")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

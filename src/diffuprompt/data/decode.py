@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -38,6 +39,7 @@ _KNOWN = (
 
 # what pillow warns of is refused here by name, or harms no pixel; a library user sees no raw text
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageError(DataError):

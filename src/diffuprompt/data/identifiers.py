@@ -72,8 +72,7 @@ def with_names(manifest: Manifest, folder: Path) -> Manifest:
         return manifest
     problems, names = [], dict[str, str]()
     for number, line in _lines(file):
-        separator = "\t" if "\t" in line else " "
-        identifier, _, name = (part.strip() for part in line.partition(separator))
+        identifier, name = _cut(line, manifest.classes)
         if not name:
             problems.append(f"line {number}: expected an identifier and a name, got {short(line)}")
         elif identifier in names:
@@ -86,6 +85,17 @@ def with_names(manifest: Manifest, folder: Path) -> Manifest:
         lines = "\n  ".join([*problems[:MAX_SHOWN], *more])
         raise DataError(f"{file}: {len(problems)} problem(s)\n  {lines}")
     return replace(manifest, classes=tuple(names[name] for name in manifest.classes))
+
+
+def _cut(line: str, classes: Sequence[str]) -> tuple[str, str]:
+    """Return identifier and name; a space may stand in an identifier that is a class of today."""
+    known = [name for name in classes if line.startswith(f"{name} ")]
+    length = max(map(len, known), default=0)
+    if "\t" in line or not length:
+        first, _, rest = line.partition("\t" if "\t" in line else " ")
+    else:
+        first, rest = line[:length], line[length:]
+    return first.strip(), rest.strip()
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
