@@ -142,6 +142,15 @@ def test_pixels_are_bounded_from_the_header(width: int, height: int, tmp_path: P
         load_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("verb", [["train"], ["predict"], ["data", "verify"]])
+def test_the_bound_is_said_in_the_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from diffuprompt.cli.main import main
+
+    assert main([*verb, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"up to {decode.MAX_PIXELS // 10**6} million pixels" in shown
+
+
 TEXT = zlib.compress(b"x" * 3_000_000)
 METADATA = {
     "text": chunk(b"zTXt", b"note\0\0" + TEXT),

@@ -29,7 +29,7 @@ class Args:
     """Name what is in images."""
 
     image: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")] = ()
-    """Image files, or folders to search for images."""
+    """Image files, or folders to search for images; up to 128 million pixels each."""
     artifact: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A run or an artifact folder; by default the newest finished run in --runs-dir."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
