@@ -99,7 +99,7 @@ def test_identifiers_as_names(
     code, lines = verified(capsys, str(root))
     assert code == 0
     assert len(lines) == 1
-    assert "no words" in lines[0]
+    assert "a text tower knows words" in lines[0]
     prepare(asked(world, data=str(root), protocol="few-shot"))
     assert lines[0].removeprefix("warning: ") in caplog.text
     caplog.clear()
@@ -108,7 +108,7 @@ def test_identifiers_as_names(
     assert verified(capsys, str(root)) == (0, [])
     found = prepare(asked(world, data=str(root), protocol="few-shot"))
     assert sorted(found.manifest.classes) == sorted(NAMES)
-    assert "no words" not in caplog.text
+    assert "a text tower knows words" not in caplog.text
 
 
 def test_unread_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,3 +342,10 @@ def test_an_option_applies_the_orientation(world: Path, tmp_path: Path) -> None:
     files = [tmp_path / kind / "ant" / "01.png" for kind in ("upright", "turned")]
     one, other = model.predict(files)
     assert torch.equal(one, other)
+    long = folders(tmp_path / "long", ("ant", "x9q" * 50))
+    with pytest.raises(DataError, match="class name 'x9qx9q"):
+        evaluate_run(run, data=[str(long)])
+    (upright / "ant" / "link.png").symlink_to(long / "ant" / "01.png")
+    with pytest.raises(DataError, match="--allow-outside"):
+        evaluate_run(run, data=[str(upright)])
+    evaluate_run(run, data=[str(upright)], allow_outside=True)

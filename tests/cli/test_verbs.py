@@ -66,6 +66,7 @@ def test_evaluate_prints_base_new_and_h(
     runs = [make_run(tmp_path / name) for name in ("one", "two")]
     assert main(["evaluate", *map(str, runs), "--no-oracle"]) == 0
     rest: dict[str, Any] = {"data": (), "data_root": None, "again": False, "rehash": False}
+    rest["allow_outside"] = False
     assert asked == [(run, {"evaluation": Evaluation(oracle=False), **rest}) for run in runs]
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["Base", "New", "H"] in rows

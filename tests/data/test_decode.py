@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -141,13 +142,20 @@ def test_pixels_are_bounded_from_the_header(width: int, height: int, tmp_path: P
         load_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("verb", [["train"], ["predict"], ["data", "verify"]])
+def test_the_bound_is_said_in_the_help(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    from diffuprompt.cli.main import main
+
+    assert main([*verb, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"up to {decode.MAX_PIXELS // 10**6} million pixels" in shown
+
+
 TEXT = zlib.compress(b"x" * 3_000_000)
 METADATA = {
     "text": chunk(b"zTXt", b"note\0\0" + TEXT),
     "international": chunk(b"iTXt", b"note\0\1\0\0\0" + TEXT),
-    "many": b"".join(
-        chunk(b"zTXt", b"note%d\0\0" % i + zlib.compress(b"x" * 1_000_000)) for i in range(70)
-    ),
+    "many": 70 * chunk(b"zTXt", b"note\0\0" + zlib.compress(b"x" * 1_000_000)),
     "profile": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(3_000_000))),
 }
 
@@ -161,6 +169,22 @@ def test_large_metadata_does_not_hide_the_pixels(kind: str, behind: bool, tmp_pa
     assert np.array_equal(np.asarray(load_image(tmp_path / "a.png"))[..., 0], GREY)
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP"])
+def test_damage_in_metadata_is_none_in_pixels(kind: bytes, tmp_path: Path) -> None:
+    png = saved(Image.fromarray(GREY.astype(np.uint8)), "PNG")
+    bad = chunk(kind, b"note\0\0x")[:-4] + b"\0\0\0\0"  # a wrong checksum
+    (tmp_path / "a.png").write_bytes(png[:33] + bad + png[33:])
+    assert np.array_equal(np.asarray(load_image(tmp_path / "a.png"))[..., 0], GREY)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
+def test_a_damaged_head_is_damage(kind: str, tmp_path: Path) -> None:
+    content = saved(Image.new("RGB", (9, 9)), kind)
+    (tmp_path / "a.png").write_bytes(content[:14] + bytes(20))
+    with pytest.raises(DataError, match=r"a\.png: (damaged image|too many pixels)"):
+        load_image(tmp_path / "a.png")
+
+
 def test_no_warning_of_pillow_is_printed(tmp_path: Path) -> None:
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 12000, 9000, 8, 0, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
@@ -172,6 +196,7 @@ def test_no_warning_of_pillow_is_printed(tmp_path: Path) -> None:
         "load_image(pathlib.Path(sys.argv[2]))\n"
         "try: load_image(pathlib.Path(sys.argv[1]))\n"
         "except ImageError as error: assert 'damaged' in str(error)\n"
+        "import logging; logging.getLogger('PIL.TiffImagePlugin').error('raw')\n"
     )
     files = [str(tmp_path / "large.png"), str(tmp_path / "p.png")]
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
@@ -304,6 +329,45 @@ def test_a_name_that_is_no_text_is_refused_everywhere(tmp_path: Path) -> None:
     for refuse in refusals[:2]:
         with pytest.raises(DataError, match=r"owl\\xe9.*no valid UTF-8"):
             refuse()
+
+
+def test_what_the_system_refuses_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    for name, message in (
+        ("loop.jpg", "cannot be read"),
+        ("gone.jpg", "not found"),
+        ("fifo.jpg", "empty"),
+        ("x" * 5000, "cannot be read"),
+        ("a\0.jpg", "null"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_image(tmp_path / name)
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"class 'cat' has no image"):
+        open_dataset(tmp_path / "data")
+
+    def deny(*args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "data"))
+
+    monkeypatch.setattr(os, "scandir", deny)
+    monkeypatch.setattr(Path, "iterdir", deny)
+    for read in (open_dataset, find_pictures):
+        with pytest.raises(DataError, match=r"data: cannot be read \(Permission denied\)"):
+            read(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b.jpg", "a\udcff.jpg", "gone.jpg"])
+def test_predict_names_what_is_not_there(name: str) -> None:
+    from diffuprompt.cli.predict import expand
+
+    with pytest.raises(DataError, match="no such file") as caught:
+        expand([Path(name)])
+    str(caught.value).encode()
 
 
 def test_orientation_is_read_and_not_applied(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ IDENTIFIERS = (
     ("Q144", "Q146", "Q726"),
     ("550e8400-e29b-41d4-a716-446655440000", "7", "n02672831"),
     ("0", "1", "other"),
+    ("001.Black_footed_Albatross", "002.Laysan_Albatross"),  # as in CUB-200
+    ("n02085620-Chihuahua", "n02085782-Japanese_spaniel"),  # as in Stanford Dogs
 )
 
 
@@ -80,7 +82,9 @@ def test_identifiers_are_warned_of(
     spec = form(tmp_path / "d", names)
     with caplog.at_level(logging.WARNING):
         open_dataset(spec)
-    warnings = [p for p in verify(open_dataset(spec, check=False)) if "no words" in p.what]
+    warnings = [
+        p for p in verify(open_dataset(spec, check=False)) if "a text tower knows words" in p.what
+    ]
     assert [problem.severity for problem in warnings] == ["warning"]
     assert str(warnings[0]) in caplog.text  # the same words
     assert FILE in warnings[0].fix
@@ -99,7 +103,7 @@ def test_identifiers_are_warned_of(
 )
 def test_names_in_words_are_not(names: tuple[str, ...], tmp_path: Path) -> None:
     found = verify(open_dataset(folders(tmp_path / "d", names), check=False))
-    assert not [problem for problem in found if "no words" in problem.what]
+    assert not [problem for problem in found if "a text tower knows words" in problem.what]
 
 
 def test_kinds() -> None:
@@ -125,6 +129,12 @@ def test_a_names_file_is_the_way_out(
     assert found.classes == ("accordion", unicodedata.normalize("NFC", "Anker, groß"))
     assert found.splits == before.splits
     assert not caplog.records
+
+
+def test_identifiers_may_hold_spaces(tmp_path: Path) -> None:
+    root = folders(tmp_path / "d", ("class 1", "class 10", "class"))
+    (root / FILE).write_text("class 10 owl\nclass 1 snow leopard\nclass school class\n")
+    assert open_dataset(root).classes == ("school class", "snow leopard", "owl")
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,12 @@ diffuprompt data verify ~/Pictures/birds --backbone photo-clip-lite
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Read every image of a data set and list all problems: what training would refuse, and more.
-
-    Images are read in every raster format that pillow decodes by itself, of at most 128 million
-    pixels, and with no side longer than 100 times the other.
-    """
+    """Read every image of a data set and list all problems."""
 
     data: Annotated[Positional[str], tyro.conf.arg(metavar="NAME|PATH")]
-    """Catalog name, a folder per class, a folder with train/val/test, a CSV or a split JSON."""
+    """Catalog name, a folder per class, a folder with train/val/test, a CSV or a split JSON. Read
+    are all raster formats that pillow decodes by itself, up to 128 million pixels an image and one
+    side 100 times as long as the other."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
     allow_outside: Switch[bool] = False

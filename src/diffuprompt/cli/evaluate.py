@@ -41,6 +41,8 @@ class Args:
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of their images, where a data set does not say it; without --data, where the run's
     own images are now."""
+    allow_outside: Switch[bool] = False
+    """Read pictures outside that folder too: behind links, by ".." or as absolute paths."""
     again: Switch[bool] = False
     """Score anew what has been scored."""
     rehash: Switch[bool] = False
@@ -73,6 +75,7 @@ def run(args: Args) -> int:
             evaluation=evaluation,
             data=args.data,
             data_root=args.data_root,
+            allow_outside=args.allow_outside,
             again=args.again,
             rehash=args.rehash,
             progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Args:
     """Name what is in images."""
 
     image: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")] = ()
-    """Image files, or folders to search for images."""
+    """Image files, or folders to search for images; up to 128 million pixels each."""
     artifact: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """A run or an artifact folder; by default the newest finished run in --runs-dir, and where
     there is none, --classes alone: zero-shot."""
@@ -165,7 +166,7 @@ def expand(images: Sequence[Path]) -> list[Path]:
     problems: list[str] = []
     for path in images:
         inside = [path]
-        if path.is_dir():
+        if os.path.isdir(path):
             there = find_pictures(path)
             inside = list(there.pictures)
             skipped = left_out([*there.meant, *there.others])
@@ -173,8 +174,9 @@ def expand(images: Sequence[Path]) -> list[Path]:
                 problems.append(f"{path}: no images in this folder" + (skipped and f"; {skipped}"))
             elif skipped:
                 print(f"{path}: {skipped}", file=sys.stderr)
-        elif not path.exists():
-            problems.append(f"{path}: no such file")
+        elif not os.path.exists(path):  # which also answers for what can be no path
+            shown = str(path).encode("utf-8", "backslashreplace").decode()[:300]
+            problems.append(f"{shown}: no such file")
         found += inside
     if problems:
         raise DataError("\n  ".join(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -26,9 +27,19 @@ _FOREIGN = (
     (4, b"ftyphei", "a HEIC file"),
     (4, b"ftypmif1", "a HEIF file"),
 )
+_KNOWN = (
+    (0, _PNG, "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (4, b"ftypavif", "AVIF"),
+)
 
 # what pillow warns of is refused here by name, or harms no pixel; a library user sees no raw text
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageError(DataError):
@@ -77,15 +88,16 @@ def read_picture(path: Path) -> tuple[Image.Image, int]:
     except FileNotFoundError as error:
         fix = "restore it or correct the path"
         raise ImageError(path, "image file not found", fix) from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        what = f"cannot be read ({error.strerror})"
-        raise ImageError(path, what, "correct the path or its permissions") from error
     except UnidentifiedImageError as error:
         raise ImageError(path, _foreign(path), "convert, replace or remove it") from error
     except MemoryError as error:
         what = "not enough memory to decode this image"
         raise ImageError(path, what, "make it smaller, or free memory") from error
-    except Exception as error:  # decoders raise anything on damaged bytes, down to KeyError
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of a decoder
+            what = f"cannot be read ({error.strerror})"
+            raise ImageError(path, what, "correct the path or its permissions") from error
+        # decoders raise anything on damaged bytes, down to KeyError
         what = f"damaged image ({_line(error)})"
         raise ImageError(path, what, "replace or remove it") from error
 
@@ -109,14 +121,17 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
         return _decode_from(path)
     except Image.DecompressionBombError as error:
         raise _RefusalError(*_too_many()) from error
-    except ValueError as error:
-        if "MAX_TEXT" not in str(error):
+    except (UnidentifiedImageError, ValueError) as error:
+        large = "MAX_TEXT" in str(error)
+        if not large and not isinstance(error, UnidentifiedImageError):
             raise
         content = path.read_bytes()
-        if not content.startswith(_PNG):
+        if content.startswith(_PNG):  # damage in what no pixel needs is no damage
+            return _decode_from(_without_metadata(content))
+        if large:
             what = "its texts or its colour profile are too large"
             raise _RefusalError(what, "save it without metadata") from error
-        return _decode_from(_without_metadata(content))
+        raise
 
 
 def _decode_from(source: Path | io.BytesIO) -> tuple[Image.Image, int]:
@@ -171,6 +186,9 @@ def _foreign(path: Path) -> str:
     for start, mark, what in _FOREIGN:
         if head[start:].startswith(mark):
             return f"this is {what}"
+    for start, mark, kind in _KNOWN:
+        if head[start:].startswith(mark):
+            return f"damaged image (or a {kind} of a kind that pillow does not read)"
     return f"not an image of a known kind ({', '.join(formats())})"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,8 +130,15 @@ def _unit(path: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not is_hidden(path.name)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
 def _sub_folders(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))
+    found = sorted(p for p in _inside(folder) if os.path.isdir(p))
     broken = [undecodable(path) for path in found if not is_text_path(path.name)]
     if broken:
         raise DataError("\n  ".join(broken[:MAX_SHOWN]))
@@ -164,7 +172,7 @@ def _scan(places: Places, root: Path, folders: Sequence[str]) -> list[list[str]]
 
 
 def _reject_loose_images(folder: Path) -> None:
-    files = [p for p in folder.iterdir() if p.is_file() and not is_hidden(p.name)]
+    files = [p for p in _inside(folder) if os.path.isfile(p)]
     loose = sorted(p.name for p in files if p.suffix.lower() in suffixes() or is_meant(p))
     if loose:
         raise DataError(

@@ -20,6 +20,7 @@ FILE = "classnames.txt"  # as the community has it for ImageNet
 _KINDS = {
     "numbers": re.compile(r"[-+]?\d+([.,]\d+)?"),
     "WordNet ids": re.compile(r"[nvars]\d{8}"),
+    "names behind identifiers": re.compile(r"(n\d{8}|\d{2,5})[._-]+[^\W\d].*"),
     "numbered classes": re.compile(
         r"(class|classe|cls|category|cat|label|id|idx|index|object|obj|type|group|folder|c|k|n)"
         r"[\s_.#-]*\d+",
@@ -50,8 +51,8 @@ def doubtful_names(manifest: Manifest) -> list[Problem]:
     if many < 2 or 2 * many < len(manifest.classes):
         return []
     example = next(iter(found.values()))[0]
-    what = f"{many} of {len(manifest.classes)} class names are {' and '.join(found)}, no words, "
-    what += f"e.g. {short(example)}; prompts are made of names, and no text tower knows these"
+    what = f"{many} of {len(manifest.classes)} class names are {' and '.join(found)}, "
+    what += f"e.g. {short(example)}; prompts are made of these names, and a text tower knows words"
     fix = f"write names, or put a file {FILE} beside the class folders, the CSV or the split file, "
     fix += f"with one line for each class, such as '{example} accordion'"
     return [Problem(path=str(manifest.root), what=what, fix=fix, severity="warning")]
@@ -71,8 +72,7 @@ def with_names(manifest: Manifest, folder: Path) -> Manifest:
         return manifest
     problems, names = [], dict[str, str]()
     for number, line in _lines(file):
-        separator = "\t" if "\t" in line else " "
-        identifier, _, name = (part.strip() for part in line.partition(separator))
+        identifier, name = _cut(line, manifest.classes)
         if not name:
             problems.append(f"line {number}: expected an identifier and a name, got {short(line)}")
         elif identifier in names:
@@ -85,6 +85,17 @@ def with_names(manifest: Manifest, folder: Path) -> Manifest:
         lines = "\n  ".join([*problems[:MAX_SHOWN], *more])
         raise DataError(f"{file}: {len(problems)} problem(s)\n  {lines}")
     return replace(manifest, classes=tuple(names[name] for name in manifest.classes))
+
+
+def _cut(line: str, classes: Sequence[str]) -> tuple[str, str]:
+    """Return identifier and name; a space may stand in an identifier that is a class of today."""
+    known = [name for name in classes if line.startswith(f"{name} ")]
+    length = max(map(len, known), default=0)
+    if "\t" in line or not length:
+        first, _, rest = line.partition("\t" if "\t" in line else " ")
+    else:
+        first, rest = line[:length], line[length:]
+    return first.strip(), rest.strip()
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

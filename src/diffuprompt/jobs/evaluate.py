@@ -42,6 +42,7 @@ def evaluate_run(
     evaluation: Evaluation | None = None,
     data: Sequence[str] = (),
     data_root: Path | None = None,
+    allow_outside: bool = False,
     again: bool = False,
     rehash: bool = False,
     save_every_s: float = 30.0,
@@ -57,6 +58,7 @@ def evaluate_run(
         data: further data sets to test on, see `open_test_set`; none: the run's own.
         data_root: where they are; None: as for the run's own. Without ``data``, where the run's
             own images are now.
+        allow_outside: read files outside that folder too.
         again: score anew what has been scored.
         rehash: read every file again, whatever is remembered of its content.
         save_every_s: seconds of work that a kill may cost.
@@ -81,6 +83,7 @@ def evaluate_run(
         data=tuple(data),
         data_root=data_root or stored.job.data_root,
         root=data_root,
+        allow_outside=allow_outside or stored.job.allow_outside,
         again=again,
         rehash=rehash,
         save_every_s=save_every_s,
@@ -111,6 +114,7 @@ class _Evaluation:
     data: tuple[str, ...]
     data_root: Path | None
     root: Path | None  # as asked now, whatever the run says
+    allow_outside: bool
     again: bool
     rehash: bool
     save_every_s: float
@@ -143,7 +147,7 @@ class _Evaluation:
                     else [
                         open_test_set(
                             *(spec, self.data_root, contents, progress),
-                            allow_outside=self.run.job.allow_outside,
+                            allow_outside=self.allow_outside,
                         )
                     ]
                 )

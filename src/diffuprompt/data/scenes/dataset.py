@@ -20,7 +20,6 @@ from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.data.scenes.attributes import STYLES, Look, Style, check
 from diffuprompt.data.scenes.camera import snapshot
 from diffuprompt.data.scenes.world import single
-from diffuprompt.runs import cache_root
 
 VERSION = "scenes-v1"
 SIZE = 64
@@ -55,6 +54,8 @@ CLASSES: tuple[str, ...] = _BASE + _NEW
 
 def cache_folder(style: Style) -> Path:
     """Where the pictures of one style live when no folder is given."""
+    from diffuprompt.runs import cache_root  # loads torch, which drawing does not need
+
     return cache_root() / f"{VERSION}-{style}"
 
 
