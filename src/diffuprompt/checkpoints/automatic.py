@@ -110,7 +110,7 @@ def _photographs(download: bool) -> Choice:
         return Choice(name=hub.best, why="in the hub's cache", left_out=left_out)
     if not has_hub():
         first = "pip install huggingface_hub, then the same command again"
-        raise CheckpointError(_none(f"{first}; without a network: {_by_hand()}", left_out))
+        raise CheckpointError(_none(f"{first}; or {_by_hand()}", left_out))
     if not download:
         why = f"from the hub at first use, {MEGABYTES} MB"
         return Choice(name=FROM_HUB, why=why, left_out=left_out)
