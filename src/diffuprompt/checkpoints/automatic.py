@@ -143,6 +143,11 @@ def _by_hand() -> str:
 
 def _in_folders() -> _Found:
     found = _Found()
+    found.left_out += [
+        f"{root}: a model itself; set DIFFUPROMPT_MODELS to the folder above it"
+        for root in roots()
+        if (root / "config.json").is_file()
+    ]
     for name, root in model_folders():
         folder = root / name
         try:
