@@ -116,6 +116,14 @@ def test_one_without_weights_is_left_out(models: Path) -> None:
     assert choose_backbone().name == "whole"
 
 
+def test_a_model_in_the_place_of_a_folder_of_models_is_told(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFUPROMPT_MODELS", str(put(models / "clip")))
+    with pytest.raises(CheckpointError, match="clip: a model itself; set DIFFUPROMPT_MODELS to"):
+        choose_backbone()
+
+
 def test_what_was_chosen_is_said_in_one_line(
     models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,6 +32,19 @@ def test_lines_are_rare_by_default(caplog):
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "most"), [(60, 11), (600, 22), (6000, 112)]
+)  # the ends of a geometric series, then one a minute
+def test_the_longer_it_takes_the_rarer_they_become(caplog, monkeypatch, seconds, most):
+    caplog.set_level(logging.INFO, "diffuprompt")
+    clock = iter(range(10**6))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    with progress.LogProgress().task("work", total=seconds) as task:
+        for _ in range(seconds):
+            task.advance()
+    assert seconds / 60 <= len(caplog.messages) <= most
+
+
 def test_an_error_is_not_shown_as_an_end(caplog):
     caplog.set_level(logging.INFO, "diffuprompt")
 

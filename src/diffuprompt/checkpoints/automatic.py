@@ -110,7 +110,7 @@ def _photographs(download: bool) -> Choice:
         return Choice(name=hub.best, why="in the hub's cache", left_out=left_out)
     if not has_hub():
         first = "pip install huggingface_hub, then the same command again"
-        raise CheckpointError(_none(f"{first}; without a network: {_by_hand()}", left_out))
+        raise CheckpointError(_none(f"{first}; or {_by_hand()}", left_out))
     if not download:
         why = f"from the hub at first use, {MEGABYTES} MB"
         return Choice(name=FROM_HUB, why=why, left_out=left_out)
@@ -143,6 +143,11 @@ def _by_hand() -> str:
 
 def _in_folders() -> _Found:
     found = _Found()
+    found.left_out += [
+        f"{root}: a model itself; set DIFFUPROMPT_MODELS to the folder above it"
+        for root in roots()
+        if (root / "config.json").is_file()
+    ]
     for name, root in model_folders():
         folder = root / name
         try:

@@ -176,7 +176,8 @@ def automatic_backbone() -> Iterator[Finding]:
     try:
         choice = choose_backbone(download=False)
     except CheckpointError as error:  # scenes can be trained on nevertheless
-        yield Finding(what="backbone auto", state="note", detail=str(error))
+        detail = str(error).removeprefix("backbone auto: ")
+        yield Finding(what="backbone auto", state="note", detail=detail)
         return
     detail = f"{choice.name} for photographs, {choice.why}; looked in {', '.join(places())}"
     yield Finding(what="backbone auto", state="ok", detail=detail)

@@ -23,6 +23,7 @@ else:
     Protocol = Literal[("auto", *PROTOCOLS)]  # the command line refuses all others
 
 EXAMPLES = """
+diffuprompt train --data ~/Pictures/birds
 diffuprompt train --data scenes --learner cocoop --generator diffusion
 diffuprompt train --data caltech101 --backbone photo-clip-lite --learner cocoop
 diffuprompt train --data ~/Pictures/birds --learner cocoop --shots 4 --set lr=0.01 --set epochs=20

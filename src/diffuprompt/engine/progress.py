@@ -43,8 +43,14 @@ class _Silent:
 NULL: Progress = _Silent()
 
 
+RARE_S = 60.0
+
+
 class LogProgress:
-    """Plain lines through `logging`: at most one every ``every_s`` seconds, and one at the end."""
+    """Plain lines through `logging`: at most one every ``every_s`` seconds, and one at the end.
+
+    The longer a piece of work takes, the rarer they become, down to one a minute.
+    """
 
     def __init__(self, logger: logging.Logger | None = None, *, every_s: float = 5.0) -> None:
         self._logger = logger or logging.getLogger("diffuprompt")
@@ -77,7 +83,8 @@ class _LoggedTask:
         self._done += n
         self._stats.update(stats)
         now = time.monotonic()
-        if now - self._shown >= self._every_s and self._done < self._total:
+        wait = max(self._every_s, min(RARE_S, (now - self._start) / 4))
+        if now - self._shown >= wait and self._done < self._total:
             self._shown = now
             left = (now - self._start) / max(self._done, 1) * (self._total - self._done)
             self._write("", f", {format_seconds(left)} left")
