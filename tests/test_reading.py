@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,34 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         read_text(tmp_path / "nothing", error=DataError)
     with pytest.raises(DataError, match="cannot be read"):
         read_text(tmp_path, error=DataError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 100_000) + " = 1",
+        "[" + ".".join("a" * 100_000) + "]",
+        "[[ " + " . ".join("a" * 100_000) + "]]",
+        "set = {" + ".".join("a" * 100_000) + " = 1}",
+        ".".join(['"a"'] * 50_000) + " = 1",
+        "# a comment\n" + ".".join(["'a b'"] * 50_000) + " = 1",
+        "a = " + "[" * 100_000 + "]" * 100_000,
+        "a = " + "{a=" * 100_000 + "1" + "}" * 100_000,
+        "# " + "x" * 2**20,
+    ],
+)
+def test_a_toml_file_of_any_depth_or_size_is_answered_at_once(text: str, tmp_path: Path) -> None:
+    """A key of 100,000 parts took tomllib more than two minutes."""
+    path = tmp_path / "file.toml"
+    path.write_text(text)
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=r"file\.toml: ") as raised:
+        read_toml(path, error=ConfigError)
+    assert time.monotonic() - start < 5
+    assert len(str(raised.value)) < 300
+
+
+def test_dots_in_a_toml_text_are_no_depth(tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text(f'a.b.c = "{"x." * 200}"\n[d."e.f"]\ng = [{"1.5, " * 200}]\n')
+    assert read_toml(path)["a"]["b"]["c"] == "x." * 200

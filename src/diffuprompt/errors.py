@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+from pathlib import Path
+
 LONGEST = 200  # characters of a word that may be a slip; comparing longer ones takes seconds
 
 
@@ -45,6 +49,55 @@ class StorageError(DiffupromptError):
     """A file cannot be written: the disk is full, or the folder is not ours to write in."""
 
     exit_code = 5
+
+    @classmethod
+    def of(cls, path: object, cause: OSError, wanted: int | None = None) -> StorageError:
+        """Return the error for a file that could not be written, with what to do about it.
+
+        ``wanted`` are the bytes that were to be written, where they are known.
+        """
+        reason = cause.strerror or str(cause)
+        size = f" ({_size(wanted)} to write{_free(path)})" if wanted is not None else ""
+        return cls(f"{path}: cannot be written: {reason}{size}; {_advice(cause.errno)}")
+
+    @staticmethod
+    def is_about(cause: OSError) -> bool:
+        """Whether what the system said can only be of writing: there is no room, or no right."""
+        return cause.errno in (*_FULL, errno.EROFS)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_AGAIN = "then give the same command again: it goes on where it stopped"
+
+
+def _advice(code: int | None) -> str:
+    if code in _FULL:
+        return (
+            "make room, or lead large files elsewhere (runs: --runs-dir; what is kept between "
+            "runs: the folder DIFFUPROMPT_CACHE, at most DIFFUPROMPT_CACHE_GIB), " + _AGAIN
+        )
+    if code in _CLOSED:
+        return "make the folder writable for you, or name another one"
+    if code in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "a file stands where a folder is needed, or a folder where a file is; name another"
+    if code == errno.ENAMETOOLONG:
+        return "give it a shorter name"
+    return f"look after that place, {_AGAIN}"
+
+
+def _free(path: object) -> str:
+    """Return how much room is left where ``path`` would be, nothing where nobody can say."""
+    for folder in Path(str(path)).absolute().parents:
+        try:
+            return f", {_size(shutil.disk_usage(folder).free)} free"
+        except OSError:  # not made yet
+            continue
+    return ""
+
+
+def _size(count: int) -> str:
+    return f"{count} bytes" if count < 2**20 else f"{count / 2**20:.0f} MiB"
 
 
 def near_miss(wrong: str, known: list[str] | tuple[str, ...]) -> str:

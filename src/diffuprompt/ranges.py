@@ -79,10 +79,12 @@ TEXT_MIB = Range(1, 16 * 2**20)
 IMAGE_MIB = Range(0, 16 * 2**20)
 NFE = Range(1, 1000)
 SAMPLES = Range(1, 1000)
-STEPS = Range(0, 10_000)  # of overfitting
+TOP = Range(1, 1_000_000)  # names shown
+OVERFIT_STEPS = Range(0, 10_000)  # of overfitting
 EPOCHS = Range(0, 100_000)
 BATCH = Range(1, 65_536)
 SETTING = Range(0, 200)
+OVERRIDES = Annotated[tuple[Annotated[str, Range(0, 100_000)], ...], Range(0, 1000)]
 DEVICE_NAMES = "auto, cpu, cuda, cuda:N or mps"
 DEVICES = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?|mps")
 

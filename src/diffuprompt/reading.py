@@ -17,6 +17,9 @@ from typing import Any
 from diffuprompt.errors import CheckpointError, DiffupromptError
 
 MAX_DEPTH = 64
+MAX_TOML = 2**20  # characters; longer files are no settings, and take minutes to parse
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""  # of a dotted key
+_LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?:{_PART}\.[ \t]*+){{{MAX_DEPTH}}}", re.MULTILINE)
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: cannot be written as UTF-8
 Kind = type[DiffupromptError]
 
@@ -53,8 +56,19 @@ def parse_json(text: str, where: object, *, error: Kind = CheckpointError) -> An
 
 
 def read_toml(path: Path, *, error: Kind = CheckpointError) -> dict[str, Any]:
-    """Return the content of a TOML file; raises ``error`` as `read_json` does."""
+    """Return the content of a TOML file; raises ``error`` as `read_json` does.
+
+    A file is at most 1,048,576 characters long, and a dotted key has at most 64 parts.
+    """
     text = read_text(path, error=error)
+    if len(text) > MAX_TOML:
+        raise error(f"{path}: {len(text)} characters, at most {MAX_TOML} are read")
+    long = _LONG_KEY.search(text)
+    if long:  # tomllib takes the square of their number
+        line = text.count("\n", 0, long.start()) + 1
+        raise error(
+            f"{path}: nested too deeply, a key in line {line} has more than {MAX_DEPTH} parts"
+        )
     found: dict[str, Any] = _checked(lambda: tomllib.loads(text), "TOML", path, error)
     return found
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from diffuprompt.engine import LogProgress, Progress
+from diffuprompt.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars, TaskID
@@ -44,7 +45,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
 class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        stderr().print(level + self.format(record), markup=False, soft_wrap=True)
+        stderr().print(printable(level + self.format(record)), markup=False, soft_wrap=True)
 
 
 class BarProgress:
@@ -62,7 +63,7 @@ class BarProgress:
         if self._open == 0:
             bars.start()
         self._open += 1
-        bar = bars.add_task(escape(label), total=total, stats="")
+        bar = bars.add_task(escape(printable(label)), total=total, stats="")
         try:
             yield BarTask(bars, bar)
         finally:
@@ -127,4 +128,4 @@ def _is_numeric(column: Sequence[object]) -> bool:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import Positional, Switch
+from diffuprompt.cli.parse import Positional, Switch, bounded
 from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.ranges import NFE, SAMPLES
 
 EXAMPLES = """
 diffuprompt evaluate runs/scenes-cocoop
@@ -32,7 +33,7 @@ class Args:
     noise, nearest, mean and the oracle too."""
     oracle: bool = True
     """Whether "all" holds the oracle, by far the slowest: it overfits prompts for test images."""
-    nfe: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
+    nfe: Annotated[tuple[int, ...], NFE, bounded(NFE, "N...")] = ()
     """Also sample with these numbers of evaluations; an evaluated run is only added to."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
     """Test on these data sets, and add the scores; without it on the run's own. Answers are
@@ -43,7 +44,7 @@ class Args:
     """Score anew what has been scored."""
     rehash: Switch[bool] = False
     """Read every picture again, whatever is remembered of its content."""
-    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    samples: Annotated[int, SAMPLES, bounded(SAMPLES)] = 1
     """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
 
 

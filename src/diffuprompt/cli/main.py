@@ -3,21 +3,28 @@
 Only the chosen verb's module is imported, and a verb module imports only the standard library and
 tyro until `run`, so that help answers at once.
 
-Exit codes: 0 ok, 2 usage, 3 data, 4 failed check or unusable file, 130 Ctrl-C, 143 SIGTERM.
+Whatever is printed goes through `printable`: names from files cannot move or colour a terminal.
+
+Exit codes: 0 ok, 1 what the system refuses, 2 usage, 3 data, 4 failed check or unusable file, 5 no
+room on the disk or in memory, 70 a fault of ours, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
-from diffuprompt.errors import ConfigError, DiffupromptError, near_miss
+from diffuprompt.cli.failures import explained
+from diffuprompt.cli.printable import Printable
+from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.printable import printable
 
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Learn prompts from a few labelled images; resumes if interrupted."),
@@ -41,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("DIFFUPROMPT_DEBUG", "0") not in ("", "0")
     words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without "±" is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _sigterm_exits():
             return _dispatch(words)
@@ -52,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (DiffupromptError, OSError) as error:
+    except Exception as error:
+        text, code = explained(error, words)
         if debug:
             import traceback
 
-            traceback.print_exc()
-        else:
-            print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+            text = traceback.format_exc()
+        print(printable(text), file=sys.stderr)
+        return code
 
 
 def overview() -> str:
@@ -104,7 +114,7 @@ def split_verb(words: Sequence[str]) -> tuple[str, list[str]]:
     kind = "option" if words[0].startswith("-") else "verb"
     known = ["--help", "--version", "--debug"] if kind == "option" else list(VERBS)
     hint = near_miss(words[0], known) or f" Expected one of: {', '.join(known)}."
-    raise ConfigError(f"Unknown {kind} {words[0]}.{hint}".replace("'", ""))
+    raise ConfigError(f"Unknown {kind} {words[0][:80]}.{hint}".replace("'", ""))
 
 
 def _dispatch(words: list[str]) -> int:
@@ -127,14 +137,15 @@ def _dispatch(words: list[str]) -> int:
     from diffuprompt.cli.console import set_up_logging
 
     set_up_logging()
-    code: int = module.run(args)
+    with redirect_stdout(cast(TextIO, Printable(sys.stdout))):
+        code: int = module.run(args)
     return code
 
 
 def _exit_code(stop: SystemExit) -> int:
     if stop.code is None or isinstance(stop.code, int):
         return stop.code or 0
-    print(stop.code, file=sys.stderr)
+    print(printable(str(stop.code)), file=sys.stderr)
     return 1
 
 

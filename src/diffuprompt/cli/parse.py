@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import (
@@ -15,10 +15,18 @@ from tyro.conf import (
 )
 
 from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.ranges import Range, clean, fit, shown
 
-__all__ = ["Positional", "Repeated", "Switch", "options", "parse"]
+__all__ = ["Positional", "Repeated", "Switch", "bounded", "options", "parse"]
 
 T = TypeVar("T")
+
+
+def bounded(limit: Range, metavar: str = "N") -> Any:
+    """Return what makes the help of an option say ``limit``, which stands beside it in its type."""
+    return tyro.conf.arg(
+        metavar=metavar, help_behavior_hint=lambda default: f"({limit}; default: {default})"
+    )
 
 
 def options(args_type: type) -> dict[str, tuple[str, ...]]:
@@ -45,7 +53,8 @@ def parse(
     A ``--config FILE.toml`` option gives defaults that the command line overrides.
 
     Raises:
-        ConfigError: unknown options or choices, all of them at once, each with its near miss.
+        ConfigError: unknown options or choices, numbers out of the range that stands in their type,
+            texts that cannot be written, one ``--set`` key with two values; all of them at once.
         SystemExit: 0 after help was shown, 2 for a missing or malformed value.
     """
     problems = list(_problems(options(args_type), words))
@@ -58,6 +67,7 @@ def parse(
 
     try:
         args = read()
+        _refuse(_misfits(args))
         config: Path | None = getattr(args, "config", None)
         if config is not None:
             from diffuprompt.cli.config_file import read_config
@@ -68,6 +78,45 @@ def parse(
             print("examples:\n  " + "\n  ".join(examples.strip().splitlines()))
         raise
     return args
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _misfits(args: Any) -> list[str]:
+    """Name every option whose value is none, by the name that was typed."""
+    problems = []
+    wanted = get_type_hints(type(args), include_extras=True)
+    for field in dataclasses.fields(args):
+        value, extra = getattr(args, field.name), getattr(wanted[field.name], "__metadata__", ())
+        name = field.name if _marker(Positional) in extra else f"--{field.name.replace('_', '-')}"
+        limit = next((item for item in extra if isinstance(item, Range)), None)
+        for item in value if isinstance(value, tuple) else (value,):
+            if (isinstance(item, str) and not clean(item)) or "\0" in str(item):
+                problems.append(
+                    f"{name}: expected text without control characters, got {shown(item)}"
+                )
+            elif limit is not None:
+                try:
+                    fit(Annotated[type(item), limit], item)
+                except ConfigError as error:
+                    problems.append(f"{name}: got {shown(item)}, {error}")
+    return problems + _given_twice(getattr(args, "set", ()))
+
+
+def _given_twice(overrides: Sequence[str]) -> list[str]:
+    """Name every key of ``--set`` that has two values; "lr" and "train.lr" are one."""
+    given: dict[str, str] = {}
+    problems = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        key = key.removeprefix("train.")
+        if given.setdefault(key, value) != value:
+            both = f"{shown(given[key])} and {shown(value)}"
+            problems.append(f"--set {shown(key)[1:-1]}: given twice, as {both}; give it once")
+    return problems
 
 
 def _problems(known: dict[str, tuple[str, ...]], words: Sequence[str]) -> list[str]:
@@ -81,7 +130,8 @@ def _problems(known: dict[str, tuple[str, ...]], words: Sequence[str]) -> list[s
         name, equals, value = word.partition("=")
         name = name.replace("_", "-")
         if name not in known:
-            problems.append(f"Unknown option {name}.{near_miss(name, tuple(known))}")
+            wrong = shown(name)[1:-1]
+            problems.append(f"Unknown option {wrong}.{near_miss(name, tuple(known))}")
             problems[-1] = problems[-1].replace("'", "")
             continue
         if not equals:
@@ -89,7 +139,7 @@ def _problems(known: dict[str, tuple[str, ...]], words: Sequence[str]) -> list[s
         if known[name] and value not in known[name]:
             expected = ", ".join(known[name])
             hint = near_miss(value, known[name])
-            problems.append(f"{name}: expected one of {expected}; got {value!r}.{hint}")
+            problems.append(f"{name}: expected one of {expected}; got {shown(value)}.{hint}")
     return problems
 
 

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import tyro
 
-from diffuprompt.cli.parse import Positional, Switch
+from diffuprompt.cli.parse import Positional, Switch, bounded
 from diffuprompt.cli.predictions import DOUBTS, Prediction, as_rows, as_text
 from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.ranges import BATCH, SAMPLES, TOP
 
 EXAMPLES = """
 diffuprompt predict holiday.jpg
@@ -35,16 +36,16 @@ class Args:
     """Where to look for the newest run."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
     """Names to choose from, or one name a line in @FILE; by default those it was trained on."""
-    top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    top: Annotated[int, TOP, bounded(TOP)] = 5
     """How many names to show for each image."""
-    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    samples: Annotated[int, SAMPLES, bounded(SAMPLES)] = 1
     """Draws of a generator's prompts for each image; from 2 on, probabilities are means over the
     draws, with three measures of how far these disagree. Time grows with N."""
     json: Switch[bool] = False
     """Print one JSON list instead of text."""
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
     """Where the backbone is, if not where it was at training; its weights must be the same."""
-    batch_size: Annotated[int, tyro.conf.arg(metavar="N")] = 32
+    batch_size: Annotated[int, BATCH, bounded(BATCH)] = 32
     """Images at once."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
@@ -55,8 +56,6 @@ def run(args: Args) -> int:
     from diffuprompt.data import read_names
 
     classes = read_names(args.classes)
-    if args.top < 1 or args.batch_size < 1 or args.samples < 1:
-        raise ConfigError("--top, --batch-size and --samples must be at least 1")
     paths = expand(args.image)
     check_readable(paths)
     folder = args.artifact

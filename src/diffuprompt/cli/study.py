@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import Repeated, Switch
+from diffuprompt.cli.parse import Repeated, Switch, bounded
 from diffuprompt.errors import ConfigError
+from diffuprompt.ranges import JOBS, SEED, SHOTS, THREADS
 
 if TYPE_CHECKING:
     from diffuprompt.matrix import MatrixJob
@@ -29,9 +30,9 @@ class StudyArgs:
     """Folder of the images, where the data set does not say it."""
     backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "scenes-clip"
     """A known backbone (`diffuprompt ls backbones`), a CLIP folder or a hub id."""
-    seeds: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = (1, 2, 3)
+    seeds: Annotated[tuple[int, ...], SEED, bounded(SEED, "N...")] = (1, 2, 3)
     """Each job is run with each of these seeds."""
-    shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    shots: Annotated[int, SHOTS, bounded(SHOTS)] = 16
     """Labelled images per class."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe of every job, as in `diffuprompt train`."""
@@ -39,9 +40,9 @@ class StudyArgs:
     """As in `diffuprompt train`."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    jobs: Annotated[int, JOBS, bounded(JOBS)] = 0
     """Jobs at a time, each in a process of its own; 0: as many as cores and --threads allow."""
-    threads: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    threads: Annotated[int, THREADS, bounded(THREADS)] = 1
     """Processor threads of one job."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where runs are kept; a run that is there already is used."""
@@ -57,15 +58,8 @@ def shared(args: StudyArgs) -> Shared:
 
     if not args.data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
-    problems = [
-        f"--{name}: expected at least {least}, got {value}"
-        for name, value, least in (("jobs", args.jobs, 0), ("threads", args.threads, 1))
-        if value < least
-    ]
     if not args.seeds:
-        problems.append("--seeds: expected at least one")
-    if problems:
-        raise ConfigError("\n  ".join(problems))
+        raise ConfigError("--seeds: expected at least one")
     return Shared(
         data=args.data,
         data_root=args.data_root,

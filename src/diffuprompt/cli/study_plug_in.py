@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from diffuprompt.cli.parse import bounded
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
+from diffuprompt.ranges import OVERFIT_STEPS
 from diffuprompt.studies import FOCUS, LEARNERS, STEPS
 
 EXAMPLES = """
@@ -36,7 +38,7 @@ class Args(StudyArgs):
     """Learners for which the generators besides diffusion are trained; may be empty."""
     sweep_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = FOCUS
     """Learners for which evaluations (1 to 100) and overfitting iterations (0 to 10) vary."""
-    steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N...")] = ()
+    steps: Annotated[tuple[int, ...], OVERFIT_STEPS, bounded(OVERFIT_STEPS, "N...")] = ()
     """Overfitting iterations of the sweep; without it 1 to 10."""
     controls: Literal["all", "basic"] = "all"
     """basic: the two controls that decide, regression and shuffled pi."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import Repeated, Switch
+from diffuprompt.cli.parse import Repeated, Switch, bounded
 from diffuprompt.errors import ConfigError
 from diffuprompt.protocols import PROTOCOLS
+from diffuprompt.ranges import IMAGE_MIB, SEED, SHOTS, TEXT_MIB, WORKERS
 
 if TYPE_CHECKING:
     from diffuprompt.engine import Progress
@@ -43,9 +44,9 @@ class Args:
     """zero-shot, coop, maple, promptsrc, ... (`diffuprompt ls learners`)."""
     generator: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
     """none: the learner's own prompts; diffusion: prompts generated for each image."""
-    shots: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    shots: Annotated[int, SHOTS, bounded(SHOTS)] = 16
     """Labelled images per class."""
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    seed: Annotated[int, SEED, bounded(SEED)] = 1
     """The one seed that everything random is derived from."""
     protocol: Protocol = "auto"
     """base-to-new: train on half of the classes, score both halves; few-shot: all classes;
@@ -68,13 +69,13 @@ class Args:
     processor knows bfloat16, logits move by a hundredth."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    workers: Annotated[int, WORKERS, bounded(WORKERS)] = 2
     """Threads that read images."""
     rehash: Switch[bool] = False
     """Read every picture again, whatever is remembered of its content."""
-    text_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
+    text_memory_mib: Annotated[int, TEXT_MIB, bounded(TEXT_MIB, "MIB")] = 1024
     """Budget of the text tower's activations; smaller is slower, never different."""
-    image_memory_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 1024
+    image_memory_mib: Annotated[int, IMAGE_MIB, bounded(IMAGE_MIB, "MIB")] = 1024
     """Budget of what is kept of images between epochs; the rest is read from disk; as above."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""

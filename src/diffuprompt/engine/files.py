@@ -13,7 +13,7 @@ import pickle  # only for the name of the error that torch.load raises
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,32 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from diffuprompt.errors import CheckpointError
+from diffuprompt.errors import CheckpointError, StorageError
 
 SHOWN = 12  # problems that a message lists
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` atomically; missing parent folders are made."""
+    """Replace ``path`` by ``data`` atomically; missing parent folders are made.
+
+    Raises `StorageError` naming the file, what it would take and what to do; the old file stays.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            with suppress(OSError):  # the error above tells more
+                part.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as cause:
+        raise StorageError.of(path, cause, len(data)) from cause
 
 
 def remove_parts(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.noise_levels import first_step, smallest_sigma
-from diffuprompt.ranges import BATCH, EPOCHS, NFE, RATE, STEPS, WEIGHT, Range, misfits
+from diffuprompt.ranges import BATCH, EPOCHS, NFE, OVERFIT_STEPS, RATE, WEIGHT, Range, misfits
 
 Sampler = Literal[
     "ddpm", "ddpm_large", "ddim", "euler", "heun", "dpm_solver_2", "dpmpp_2s", "dpmpp_2m",
@@ -40,7 +40,7 @@ class OverfitConfig:
             CLIP confuses with it most. 0, or too many, for all.
     """
 
-    steps: Annotated[int, STEPS] = 5
+    steps: Annotated[int, OVERFIT_STEPS] = 5
     optimiser: Literal["sgd", "adam"] = "sgd"
     lr: Annotated[float, Range(0, RATE.high)] = 0.0
     target_drop: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators import KINDS
+from diffuprompt.ranges import NFE, SAMPLES, Range, misfits
 from diffuprompt.record import Variant
 
 REGRESSION, ORACLE = "regression", "oracle"
@@ -31,16 +32,13 @@ class Evaluation:
 
     controls: Literal["all", "basic", "none"] = "all"
     oracle: bool = True
-    nfe: tuple[int, ...] = ()
-    samples: int = 1
+    nfe: Annotated[tuple[Annotated[int, NFE], ...], Range(0, 100)] = ()
+    samples: Annotated[int, SAMPLES] = 1
 
     def __post_init__(self) -> None:
-        counts = (*self.nfe, self.samples)
-        if self.controls not in ("all", "basic", "none") or any(n < 1 for n in counts):
-            raise ConfigError(
-                "evaluation: expected controls all, basic or none, and samples and every nfe at "
-                f"least 1; got {self}"
-            )
+        problems = misfits(self, "evaluation")
+        if problems:
+            raise ConfigError("\n  ".join(problems))
 
     def variants(self, generator: str) -> tuple[Variant, ...]:
         """Return all that is scored of a run with this generator ("none": the learner's)."""

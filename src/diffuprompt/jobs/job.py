@@ -33,13 +33,13 @@ from diffuprompt.ranges import (
     DEVICE_NAMES,
     DEVICES,
     IMAGE_MIB,
+    OVERRIDES,
     PATH,
     SEED,
     SETTING,
     SHOTS,
     TEXT_MIB,
     WORKERS,
-    Range,
     misfits,
     shown,
 )
@@ -57,7 +57,6 @@ _ONLY_HERE = (
     "text_memory_mib",
     "image_memory_mib",
 )
-Overrides = Annotated[tuple[Annotated[str, Range(0, 100_000)], ...], Range(0, 1000)]
 LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
 
 
@@ -79,7 +78,7 @@ class JobConfig:
     seed: Annotated[int, SEED] = 1
     protocol: str = "auto"
     preset: str = "auto"
-    overrides: Overrides = ()
+    overrides: OVERRIDES = ()
     setting: Annotated[str, SETTING] = ""
     out: Path | None = None
     runs_dir: Path = Path("runs")

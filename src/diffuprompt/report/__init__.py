@@ -17,6 +17,7 @@ from diffuprompt.report.cost_table import number
 from diffuprompt.report.costs import Costs
 from diffuprompt.report.extension import Appendix, Extras, SectionPart, Study
 from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
+from diffuprompt.report.files import write_text
 from diffuprompt.report.html_parts import Example
 from diffuprompt.report.load import Source, find_records, load_records
 from diffuprompt.report.markdown import check, read_notes, write
@@ -75,4 +76,5 @@ __all__ = [
     "to_svg",
     "verdict",
     "write",
+    "write_text",
 ]

@@ -40,7 +40,7 @@ class Section:
 
     ``sweeps`` are rows of generators that were sampled in another way than configured, and
     ``ablations`` rows of jobs with another configuration, their controls among them; neither is a
-    row of the main tables.
+    row of the main tables. Where there is nothing but ablations, they are the rows.
     """
 
     setting: Setting
@@ -128,12 +128,13 @@ def _section(setting: Setting, sources: Sequence[Source]) -> Section:
     keys = sorted(grouped, key=lambda k: (order[k], k.generator != "none", k.setting))
     rows = {key: make_row(*key, grouped[key]) for key in keys if _is_used(key)}
     main = [r for k, r in rows.items() if not k.setting and not k.variant.is_resampled]
+    ablations = tuple(r for k, r in rows.items() if k.setting)
     return Section(
         setting=setting,
-        rows=_merge_own(main),
+        rows=_merge_own(main) if main else ablations,
         sources=tuple(sources),
         sweeps=tuple(r for k, r in rows.items() if k.variant.is_resampled),
-        ablations=tuple(r for k, r in rows.items() if k.setting),
+        ablations=ablations if main else (),
     )
 
 

@@ -8,7 +8,7 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+  overflow-wrap: anywhere; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 70rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
 h1 { font-size: 2.1rem; line-height: 1.15; letter-spacing: -0.02em; margin: 0 0 .6rem;
   text-wrap: balance; }
@@ -19,11 +19,12 @@ p { margin: .5rem 0; max-width: 46rem; }
 a { color: inherit; }
 .lead { color: var(--soft); font-size: 1.05rem; margin-bottom: 1.4rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .2rem 2.4rem; margin: 1.2rem 0 0; padding: 0; }
-.facts div { min-width: 5rem; }
+.facts div { min-width: 5rem; max-width: 100%; }
 .facts dt { color: var(--soft); font-size: .78rem; }
 .facts dd { margin: 0; font-weight: 600; }
 .verdict { border-left: 3px solid var(--accent); margin: 1.2rem 0; padding: .1rem 0 .1rem 1rem;
   max-width: 52rem; list-style: none; } .verdict li { margin: .15rem 0; }
+h1, h2, h3, h4, p, li, dt, dd, th, td, span, code { unicode-bidi: isolate; }
 .scroll { overflow-x: auto; margin: 1rem 0 .2rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
@@ -31,6 +32,7 @@ th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: basel
   white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; font-size: .82rem; white-space: normal;
   vertical-align: bottom; border-bottom-color: var(--soft); }
+td:not(.n) { white-space: normal; min-width: 9rem; }
 th.n, td.n { text-align: right; padding: .42rem 0 .42rem .9rem; }
 td.n + td, th.n + th { padding-left: 1.6rem; }
 td.n + td.n, th.n + th.n { padding-left: .9rem; }
@@ -43,7 +45,7 @@ tr.main td { background: var(--tint); }
 figure { margin: 1.6rem 0 .6rem; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .84rem; max-width: 50rem; margin-top: .3rem; }
-pre { background: var(--tint); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto;
+pre { background: var(--tint); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto; white-space: pre-wrap;
   font: .82rem/1.5 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; }
 details { border-bottom: 1px solid var(--line); }
 summary { cursor: pointer; padding: .5rem 0; }

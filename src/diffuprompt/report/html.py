@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from diffuprompt.report.css import CSS
 from diffuprompt.report.figures import accuracy_bars, difference_forest
-from diffuprompt.report.html_parts import Example, facts, gallery, job_details, table_html
+from diffuprompt.report.html_parts import Example, escape, facts, gallery, job_details, table_html
 from diffuprompt.report.names import OWN, is_control, needs_images
 from diffuprompt.report.other_sets import OTHER_SETS
 from diffuprompt.report.views import Report, SectionView

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
+from diffuprompt.printable import printable
 from diffuprompt.record import Record, Score
 from diffuprompt.report.names import OWN, main_variant, metric_name, row_name
 from diffuprompt.report.stats import wilson
@@ -28,6 +29,11 @@ class Example:
     png: bytes
     title: str
     guesses: tuple[tuple[str, float], ...]
+
+
+def escape(text: str) -> str:
+    """Return a text as a page shows it: no markup, and nothing that turns the text around it."""
+    return html.escape(printable(text))
 
 
 def table_html(table: Table, *, row_classes: Sequence[str] = ()) -> str:

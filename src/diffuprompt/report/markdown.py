@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from diffuprompt.errors import DataError
+from diffuprompt.printable import printable
 from diffuprompt.report.extension import Figure, Study
 from diffuprompt.report.figure_file import file_text, is_current
+from diffuprompt.report.files import write_text
 from diffuprompt.report.load import load_records
 from diffuprompt.report.other_sets import OTHER_SETS
 from diffuprompt.report.summaries import summary_texts
@@ -38,12 +41,19 @@ def render_markdown(report: Report, *, notes: str = "", figures: str = FIGURES) 
         lines = [f"- {markdown_escape(k)}: {markdown_escape(v)}" for k, v in report.environment]
         parts.append("Environment of the records:\n\n" + "\n".join(lines))
     if report.commands:
-        parts.append("## Commands\n\n```sh\n" + "\n".join(report.commands) + "\n```")
+        parts.append("## Commands\n\n" + _fenced(report.commands))
     parts.append(
         "## How the numbers are made\n\n"
         + "\n".join(f"- {markdown_escape(note)}" for note in report.notes)
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _fenced(lines: Sequence[str]) -> str:
+    """Return a block of shell lines, fenced by more backticks than stand in it."""
+    text = "\n".join(printable(line) for line in lines)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}sh\n{text}\n{fence}"
 
 
 def _section(view: SectionView, figures: str) -> str:
@@ -103,8 +113,7 @@ def write(
     text = render_markdown(report, notes=read_notes(paths), figures=_link(folder, results_md))
     files = {results_md: text, **drawn, **summary_texts(paths, studies)}
     for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
     return tuple(files)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.report.figure_file import file_text
+from diffuprompt.report.files import write_text
 from diffuprompt.report.html_parts import Example
 from diffuprompt.report.markdown import FIGURES, render_markdown
 from diffuprompt.report.tables import Table, stack, to_csv, to_latex
 from diffuprompt.report.views import Report
 
 Format = Literal["md", "csv", "tex", "html"]
+LONGEST = 150  # characters of a file's name
 FORMATS: tuple[Format, ...] = get_args(Format)
 LABELS = ("dataset", "backbone", "protocol", "shots")  # of a section, in tables over all
 
@@ -58,10 +61,8 @@ def publish(
         from diffuprompt.report.html import render_page
 
         files["report.html"] = render_page(report, examples=examples)
-    out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (out / name).parent.mkdir(exist_ok=True)
-        (out / name).write_text(text, encoding="utf-8")
+        write_text(out / name, text)
     return tuple(out / name for name in files)
 
 
@@ -86,8 +87,15 @@ def all_tables(report: Report) -> dict[str, Table]:
     for view in views:
         for part in view.parts:
             name = f"{view.section.setting.title} {part.heading}".lower()
-            tables["-".join(re.findall(r"[a-z0-9]+", name))] = part.table
+            slug = "-".join(re.findall(r"[a-z0-9]+", name))[:LONGEST]
+            tables[_free(slug, tables)] = part.table
     return tables | {"cost": report.cost}
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: what differs may be longer than files are called."""
+    numbered = (f"{name}-{count}" for count in itertools.count(2))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
 
 
 def _latex(report: Report) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffuprompt.errors import DataError
+from diffuprompt.printable import printable
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -79,7 +80,7 @@ def plain(cell: Cell) -> str:
 
 def markdown_escape(text: str) -> str:
     r"""Escape what Markdown would read as markup or as a table's border."""
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", printable(" ".join(text.split())))
 
 
 def to_markdown(table: Table) -> str:
@@ -99,14 +100,23 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return CSV with full-precision numbers; spreads and intervals get columns of their own."""
+    """Return CSV with full-precision numbers; spreads and intervals get columns of their own.
+
+    A text that a spreadsheet would take for a formula is led by an apostrophe.
+    """
     parts = [_csv_parts(table, i) for i in range(len(table.columns))]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([name for names, _ in parts for name in names])
+    writer.writerow([_no_formula(name) for names, _ in parts for name in names])
     for r in range(len(table.rows)):
         writer.writerow([value for _, columns in parts for value in columns[r]])
     return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """Return what spreadsheets show and do not compute (CWE-1236)."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip(" \n").startswith(("=", "+", "-", "@", "\t")) else shown
 
 
 def _csv_parts(table: Table, i: int) -> tuple[list[str], list[list[str]]]:
@@ -124,7 +134,7 @@ def _csv_parts(table: Table, i: int) -> tuple[list[str], list[list[str]]]:
             ends = cell.interval or (None, None)
             row += ["" if e is None else repr(float(e)) for e in ends] if interval else []
         else:
-            row = [cell or "", *[""] * (len(names) - 1)]
+            row = [_no_formula(cell or ""), *[""] * (len(names) - 1)]
         columns.append(row)
     return names, columns
 
@@ -139,7 +149,7 @@ _LATEX = {
 
 def latex_escape(text: str) -> str:
     """Escape LaTeX's special characters; one pass, so nothing is escaped twice."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(_LATEX.get(c, c) for c in printable(" ".join(text.split())))
 
 
 def to_latex(table: Table) -> str:

@@ -18,6 +18,7 @@ from diffuprompt.report import (
     default_comparisons,
     find_records,
     load_records,
+    write_text,
 )
 from diffuprompt.studies.plug_in.design import DECIDING
 from diffuprompt.studies.plug_in.gains import Gain, Gains, find_gains
@@ -47,7 +48,7 @@ def write_summary(paths: Sequence[Path], target: Path) -> None:
             f"{target}: a summary lies in the folder of the records that it is made of; give that "
             f"folder alone: diffuprompt report {target.parent} --summary {target}"
         )
-    target.write_text(summary_text(paths), encoding="utf-8")
+    write_text(target, summary_text(paths))
 
 
 def update_summary(folder: Path) -> bool:

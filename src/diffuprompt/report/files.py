@@ -1,0 +1,20 @@
+"""Writing a report's files; loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffuprompt.errors import StorageError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in UTF-8; missing parent folders are made.
+
+    Raises `StorageError` naming the file and what to do.
+    """
+    data = text.encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as cause:
+        raise StorageError.of(path, cause, len(data)) from cause
