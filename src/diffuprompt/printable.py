@@ -12,8 +12,8 @@ _CONTROL = re.compile(
 
 
 def printable(text: str) -> str:
-    """Return a text that only shows.
+    r"""Return a text that only shows.
 
-    What would move or colour a terminal, or turn the text around it, is written out ("\\x1b").
+    What would move or colour a terminal, or turn the text around it, is written out ("\x1b").
     """
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import ConfigError, DataError, StorageError
 from diffuprompt.report import html
 from diffuprompt.report.load import load_records
 from diffuprompt.report.markdown import check, make_results
@@ -180,3 +180,88 @@ def test_verb_writes_checks_and_prints(
     assert "is above CoCoOp's own prompts" in out
     with pytest.raises(ConfigError, match="at least one folder"):
         run(Args())
+
+
+@pytest.mark.parametrize("generator", ["none", "diffusion"])
+@pytest.mark.parametrize("format", ["md,csv,tex,html", "html", "md"])
+def test_nothing_but_ablations_is_a_report_too(generator: str, format: str, tmp_path: Path) -> None:
+    """`train --setting x` alone, evaluated and reported, ended in a traceback."""
+    from diffuprompt.cli.report import Args, run
+    from diffuprompt.cli.summary import summary
+
+    records = [
+        factory.record(generator=generator, seed=seed, setting=setting)
+        for seed in (1, 2)
+        for setting in ("x", "overfit.steps=3")
+    ]
+    results = factory.write(tmp_path, records)
+    assert run(Args(paths=(results,), out=tmp_path / "p", format=format)) == 0
+    assert run(Args(paths=(results,))) == 0
+    shown = summary(load_records([results]))
+    assert "· x" in shown
+    assert "· overfit.steps=3" in shown
+    report = build_report(load_records([results]), studies=STUDIES)
+    (view,) = report.sections
+    assert not any("on average over" in verdict for verdict in view.verdicts)
+    for comparison in view.comparisons:
+        assert comparison.a.setting == comparison.b.setting
+
+
+REORDERING = "safe\u202egpj.exe\u202c\u2066x\u2069"
+
+
+def test_texts_of_records_cannot_reorder_or_widen_the_page(tmp_path: Path) -> None:
+    long = "n" * 3000
+    records = [factory.record(dataset=REORDERING, backbone=long, setting="", command=REORDERING)]
+    (tmp_path / "x.json").write_text(records[0].model_dump_json())
+    report = build_report(load_records([tmp_path]), studies=STUDIES, title=REORDERING)
+    example = html.Example(png=b"", title=REORDERING, guesses=((REORDERING, 1.0),))
+    page = html.render_page(report, examples=[example])
+    assert not set(page) & set("\u202e\u202c\u2066\u2069")
+    assert r"safe\u202egpj.exe" in page
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert re.search(r"body \{[^}]*overflow-wrap: anywhere", style)
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto", style)
+    assert re.search(r"pre \{[^}]*white-space: pre-wrap", style)
+    assert "unicode-bidi: isolate" in style
+    tables = page.count("<table>")
+    assert tables == page.count('<div class="scroll"><table>') > 0
+    for path in publish(report, tmp_path / "out", formats=parse_formats("md,csv,tex,html")):
+        text = path.read_text(encoding="utf-8")
+        assert not set(text) & set("\u202e\u202c\u2066\u2069")
+
+
+def test_a_command_cannot_leave_its_block(tmp_path: Path) -> None:
+    hostile = "echo\n```\n# <script>alert(1)</script>\n````"
+    (tmp_path / "x.json").write_text(factory.record(command=hostile).model_dump_json())
+    text = make_results([tmp_path])
+    block = text.partition("## Commands")[2]
+    fence = block.split()[0].removesuffix("sh")
+    assert len(fence) > max(map(len, re.findall("`+", hostile)))
+    assert block.count(fence) == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "closed", "long", "full"])
+def test_a_report_that_cannot_be_written_names_the_file(
+    kind: str, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("")
+    elif kind == "closed":
+        monkeypatch.setattr(Path, "mkdir", failing(PermissionError(13, "Permission denied")))
+    elif kind == "long":
+        out = tmp_path / ("o" * 300)
+    else:
+        monkeypatch.setattr(Path, "write_bytes", failing(OSError(28, "No space left on device")))
+    with pytest.raises(StorageError) as caught:
+        publish(report, out, formats=parse_formats("md"))
+    assert str(out / "report.md") in str(caught.value)
+    assert ";" in str(caught.value)
+
+
+def failing(error: OSError) -> object:
+    def fail(*args: object, **more: object) -> None:
+        raise error
+
+    return fail

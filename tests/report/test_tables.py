@@ -97,3 +97,29 @@ def test_commands_lose_seeds_and_machine_paths() -> None:
         "say 'unbalanced",
         "diffuprompt evaluate runs/*",
     )
+
+
+FORMULAS = ("=1+1", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "=")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_csv_cells_are_never_formulas(text: str) -> None:
+    table = Table(columns=(text, "n"), rows=((text, Number(value=-1.5)),), caption="")
+    header, row = csv.reader(io.StringIO(to_csv(table)))
+    for cell in (header[0], row[0]):
+        assert cell.lstrip()[0] not in "=+-@"
+        assert cell[0] not in "=+-@\t\r"
+    assert row[1] == "-1.5"
+
+
+def test_csv_leaves_numbers_and_counts_alone() -> None:
+    cells = ("+12 −3", "-4", "CoCoOp", "", "2 / 1 / 0")
+    table = Table(columns=tuple("abcde"), rows=(cells,), caption="")
+    assert tuple(list(csv.reader(io.StringIO(to_csv(table))))[1]) == cells
+
+
+@pytest.mark.parametrize("text", ["a\u202eb", "a\x1b[31mb", "a\x9b31mb", "\u2067a", "a\0b", "\x7f"])
+def test_no_notation_carries_control_characters(text: str) -> None:
+    table = Table(columns=(text,), rows=((text,),), caption="")
+    for made in (to_markdown(table), to_csv(table), to_latex(table)):
+        assert not any(c in made for c in "\u202e\u2067\x1b\x9b\0\x7f")

@@ -50,6 +50,11 @@ class Section:
     ablations: tuple[Row, ...] = ()
 
     @property
+    def main(self) -> tuple[Row, ...]:
+        """The rows that are no ablations: those a study may speak of."""
+        return tuple(row for row in self.rows if not row.setting)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The measures that at least one trained method (or, without any, any row) has."""
         found = [measure for row in self._trained for measure in row.per_seed]

@@ -114,12 +114,13 @@ def default_comparisons(section: Section) -> tuple[Comparison, ...]:
 
 
 def _rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """Own prompts, then the controls; never those of a learner at another precision.
+    """Own prompts, then the controls; never those at another precision or of another ablation.
 
     Own prompts are those of the same job where they differ from the plain job's. After joint
     training, which moves the learner, they are the plain job's wherever there is one.
     """
-    same = [r for r in rows if r.learner == row.learner and r.precision == row.precision]
+    kind = (row.learner, row.precision, row.setting)
+    same = [r for r in rows if (r.learner, r.precision, r.setting) == kind]
     own = [r for r in same if r.variant == OWN]
     own.sort(key=lambda r: r.generator != row.generator)
     if row.is_joint:

@@ -7,8 +7,8 @@ CSS = """
   --line: #30363d; --tint: #1d2227; --accent: #ff9d57; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  overflow-wrap: anywhere; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 70rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
 h1 { font-size: 2.1rem; line-height: 1.15; letter-spacing: -0.02em; margin: 0 0 .6rem;
   text-wrap: balance; }
@@ -45,7 +45,8 @@ tr.main td { background: var(--tint); }
 figure { margin: 1.6rem 0 .6rem; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .84rem; max-width: 50rem; margin-top: .3rem; }
-pre { background: var(--tint); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto; white-space: pre-wrap;
+pre { background: var(--tint); padding: .8rem 1rem; border-radius: 6px;
+  overflow-x: auto; white-space: pre-wrap;
   font: .82rem/1.5 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; }
 details { border-bottom: 1px solid var(--line); }
 summary { cursor: pointer; padding: .5rem 0; }

@@ -114,9 +114,10 @@ def to_csv(table: Table) -> str:
 
 
 def _no_formula(text: str) -> str:
-    """Return what spreadsheets show and do not compute (CWE-1236)."""
+    """Return what spreadsheets show and do not compute (CWE-1236); signed numbers stay."""
     shown = printable(text)
-    return f"'{shown}" if shown.lstrip(" \n").startswith(("=", "+", "-", "@", "\t")) else shown
+    is_one = shown.lstrip(" \n").startswith(("=", "+", "-", "@", "\t"))
+    return f"'{shown}" if is_one and not _COUNTS.fullmatch(shown) else shown
 
 
 def _csv_parts(table: Table, i: int) -> tuple[list[str], list[list[str]]]:
@@ -139,6 +140,7 @@ def _csv_parts(table: Table, i: int) -> tuple[list[str], list[list[str]]]:
     return names, columns
 
 
+_COUNTS = re.compile(r"[+-]?[0-9., %−/]+")
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -81,7 +81,7 @@ def find_gains(section: Section, comparisons: Sequence[Comparison]) -> Gains | N
     images for all learners, since all of them scored the same images.
     """
     gains = []
-    for row in section.rows:
+    for row in section.main:
         if row.variant != GENERATED:
             continue
         mine = [c for c in comparisons if c.a is row and decides(c)]

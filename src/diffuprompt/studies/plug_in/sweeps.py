@@ -48,7 +48,7 @@ class Sweep:
 def find_sweeps(section: Section) -> tuple[Sweep, ...]:
     """Return both sweeps of every learner that has them, over the seeds that all points share."""
     found = []
-    for row in section.rows:
+    for row in section.main:
         if row.variant != GENERATED:
             continue
         for what, points in (
@@ -88,7 +88,7 @@ def _iterations(section: Section, row: Row) -> Points:
     if not points:
         return {}
     points[int(row.config["overfit"]["steps"])] = row
-    own = [r for r in section.rows if (r.learner, r.variant) == (row.learner, OWN)]
+    own = [r for r in section.main if (r.learner, r.variant) == (row.learner, OWN)]
     return {0: own[0], **points} if own else points
 
 

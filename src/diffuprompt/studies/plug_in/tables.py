@@ -37,7 +37,7 @@ def gains_parts(section: Section, gains: Gains) -> tuple[SectionPart, ...]:
     """Return the table of learners, and one of rivals for each learner that has some."""
     parts = [SectionPart(heading="Diffusion plugged into each learner", table=gains_table(gains))]
     for gain in gains.each:
-        rivals = [r for r in section.rows if _is_rival(r, gain.learner)]
+        rivals = [r for r in section.main if _is_rival(r, gain.learner)]
         if rivals:
             heading = f"Diffusion and its rivals ({learner_name(gain.learner)})"
             parts.append(SectionPart(heading=heading, table=rivals_table(gain, rivals)))
