@@ -56,7 +56,7 @@ def newest_trained(runs_dir: Path) -> Path:
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     resolved = config.get("resolved") if isinstance(config, dict) else None
     return resolved if isinstance(resolved, dict) else {}

@@ -4,13 +4,7 @@ from .legacy_keys import LegacyKeys as LegacyKeys
 from .losses.step import Step as Step, Term as Term
 from .method import Method as Method, Preset as Preset, TrainConfig as TrainConfig
 from .methods import DEFAULT as DEFAULT, METHODS as METHODS, register as register
-from .options import (
-    Options as Options,
-    at_least as at_least,
-    changed as changed,
-    refuse as refuse,
-    settable as settable,
-)
+from .options import Options as Options, changed as changed, settable as settable
 from .presets import (
     all_presets as all_presets,
     automatic_preset as automatic_preset,
