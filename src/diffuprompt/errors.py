@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST = 200  # characters of a word that may be a slip; comparing longer ones takes seconds
@@ -98,6 +100,15 @@ def _free(path: object) -> str:
 
 def _size(count: int) -> str:
     return f"{count} bytes" if count < 2**20 else f"{count / 2**20:.0f} MiB"
+
+
+@contextmanager
+def writing(path: object, wanted: int | None = None) -> Iterator[None]:
+    """Turn what the system refuses inside the block into a `StorageError` about ``path``."""
+    try:
+        yield
+    except OSError as cause:
+        raise StorageError.of(path, cause, wanted) from cause
 
 
 def near_miss(wrong: str, known: list[str] | tuple[str, ...]) -> str:

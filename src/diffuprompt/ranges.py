@@ -175,6 +175,12 @@ def limits(kind: type) -> dict[str, str]:
     return {name: allowed(want) for name, want in hints(kind).items()}
 
 
+def range_of(want: Any) -> Range | None:
+    """Return the range of a field of the type ``want``, None where it is no number."""
+    kind, limit, _ = _split(want)
+    return limit if kind in (int, float) else None
+
+
 _NULL: dict[Any, str] = {int: " to follow another option", str: " for none"}
 _DEFAULT: dict[Any, Range] = {int: COUNT, str: TEXT, Path: PATH}
 

@@ -164,10 +164,120 @@ def test_debug_shows_the_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    raising(monkeypatch, ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        front.main(["train"])
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("told you"), KeyError("told you"), RecursionError("told you"),
+     UnicodeDecodeError("utf-8", b"", 0, 1, "told you"), AssertionError("told you"),
+     ExceptionGroup("told you", [ValueError()]), RuntimeError("told you" * 1000)],
+)  # fmt: skip
+def test_a_fault_of_ours_says_so_and_how_to_report_it(
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    raising(monkeypatch, error)
+    assert front.main(["train"]) == 70
+    shown = capsys.readouterr().err
+    assert "Traceback" not in shown
+    assert f"a fault of diffuprompt, not of yours ({type(error).__name__}: " in shown
+    assert "told you" in shown
+    assert len(shown) < 1500
+    (file,) = tmp_path.iterdir()
+    assert str(file) in shown
+    kept = file.read_text()
+    assert "Traceback" in kept
+    assert "command: diffuprompt ['train']" in kept
+    assert front.main(["train", "--debug"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_without_a_temporary_folder_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/none/such")
+    raising(monkeypatch, ZeroDivisionError("told you"))
+    assert front.main(["train"]) == 70
+    assert "ZeroDivisionError: told you" in capsys.readouterr().err
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch calls it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "parts"),
+    [
+        (MemoryError(), 5, ["memory is not enough", "--text-memory-mib", "--batch-size"]),
+        (OutOfMemoryError("CUDA out of memory"), 5, ["memory is not enough", "CUDA out of memory"]),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            5,
+            ["memory is not enough"],
+        ),
+        (OSError(28, "No space left on device", "a/b"), 5, ["a/b", "No space left", "make room"]),
+        (OSError(122, "Disk quota exceeded", "a/b"), 5, ["a/b", "DIFFUPROMPT_CACHE_GIB"]),
+        (OSError(30, "Read-only file system", "a/b"), 5, ["a/b", "writable"]),
+        (PermissionError(13, "Permission denied", "a/b"), 1, ["a/b: Permission denied"]),
+        (NotADirectoryError(20, "Not a directory", b"a/\xff"), 1, ["a/\\xff: Not a directory"]),
+    ],
+)
+def test_what_the_system_refuses_names_the_place(
+    error: Exception,
+    code: int,
+    parts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raising(monkeypatch, error)
+    assert front.main(["train"]) == code
+    shown = capsys.readouterr().err
+    assert all(part in shown for part in parts), shown
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07name\x9b31m\u202egpj.exe\u2066\r\udcff\0"
+
+
+@pytest.mark.parametrize("stream", ["out", "err", "log", "table"])
+def test_a_terminal_obeys_no_name(
+    stream: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import logging
+
+    from diffuprompt.cli.console import table
+
+    module = importlib.import_module("diffuprompt.cli.train")
+
+    def run(args: object) -> int:
+        if stream == "out":
+            print(HOSTILE)
+        elif stream == "log":
+            logging.getLogger("diffuprompt").warning("%s", HOSTILE)
+        elif stream == "table":
+            print(table(["a", "b"], [[HOSTILE, "c"], ["d", "e"]]))
+        else:
+            raise DataError(HOSTILE)
+        return 0
+
+    monkeypatch.setattr(module, "run", run)
+    assert front.main(["train"]) == (3 if stream == "err" else 0)
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\u2066\r\udcff\0")
+    assert r"\x1b[2J" in shown
+    assert r"\u202egpj.exe" in shown
+
+
+def test_what_a_terminal_cannot_show_stops_nothing() -> None:
+    """Names in other scripts, "±" and bars ended in a UnicodeEncodeError under LC_ALL=C."""
+    code = (
+        "import diffuprompt.cli.train as t; t.run = lambda args: print('█ ± 猫 \\udcff') or 0;"
+        "from diffuprompt.cli.main import main; raise SystemExit(main(['train']))"
+    )
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_sigterm_unwinds_and_exits_143(monkeypatch: pytest.MonkeyPatch) -> None:

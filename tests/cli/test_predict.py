@@ -128,7 +128,7 @@ def test_samples_add_how_far_draws_disagree(
 
 def test_no_samples_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "a.png", "--samples", "0"]) == 2
-    assert "--samples must be at least 1" in capsys.readouterr().err
+    assert "--samples: got 0, expected a whole number from 1 to 1000" in capsys.readouterr().err
 
 
 def test_all_unreadable_images_are_named_before_anything_is_predicted(

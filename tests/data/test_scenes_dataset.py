@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from diffuprompt.data.scenes import CLASSES, dataset, held_out, materialise
+from diffuprompt.errors import StorageError
 
 
 def test_classes_are_distinct_and_each_half_mixes_seen_and_held_out() -> None:
@@ -69,3 +71,15 @@ def test_a_cache_of_an_older_generator_is_replaced(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(first)
     materialise(tmp_path / "scenes")
     assert first.read_bytes() == today
+
+
+def test_scenes_on_a_full_disk_name_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    with pytest.raises(StorageError, match=r"scenes-x: cannot be written: No space.*make room"):
+        materialise(tmp_path / "scenes-x")
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,10 @@
 """Files are whole or refused; states are plain and come back equal."""
 
+import errno
 import json
 import os
+import resource
+import signal
 import stat
 
 import pytest
@@ -9,7 +12,7 @@ import torch
 from torch import nn
 
 from diffuprompt.engine import files
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.errors import CheckpointError, DataError, StorageError
 from diffuprompt.reading import read_json
 
 STATE = {
@@ -114,7 +117,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         files.write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
@@ -139,3 +142,76 @@ def test_values_that_are_no_numbers_are_refused_by_file_and_tensor(tmp_path):
     files.write_tensors(path, {"good": torch.ones(3), "bad": torch.tensor([1, float("nan")])})
     with pytest.raises(CheckpointError, match=r"x\.safetensors.*\n.*bad: 1 of 2 values are NaN"):
         files.read_tensors(path)
+
+
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+CLOSED = [errno.EROFS, errno.EACCES, errno.EPERM]
+
+
+@pytest.mark.parametrize("code", [*FULL, *CLOSED, errno.EIO])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_disk_that_takes_no_more_is_named_and_the_old_file_stays(
+    tmp_path, monkeypatch, code, step
+):
+    path = tmp_path / "folder" / "state.json"
+    files.write_text(path, "old")
+
+    def fail(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(StorageError) as caught:
+        files.write_text(path, "new" * 1000)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: cannot be written: {os.strerror(code)}")
+    assert "3000 bytes to write" in said
+    assert "free" in said
+    assert (("DIFFUPROMPT_CACHE" in said) and ("same command" in said)) == (code in FULL)
+    assert ("writable" in said) == (code in CLOSED)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: files.write_json(path, {"a": "b" * 10**6}),
+        lambda path: files.write_tensors(path, {"a": torch.zeros(10**6)}),
+        lambda path: files.save_state(path, {"a": torch.zeros(10**6)}),
+        lambda path: files.write_text(path, "c" * 10**6),
+    ],
+)
+def test_every_writer_meets_a_real_limit(tmp_path, write):
+    """The system's own limit on files stands for a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(StorageError, match=r"file\.x: cannot be written.*make room"):
+            write(tmp_path / "file.x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file/x", "file/deep/x", "folder", "n" * 300, "n" * 300 + "/x"])
+def test_a_place_that_cannot_be_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError) as caught:
+        files.write_text(tmp_path / place, "text")
+    assert str(tmp_path / place) in str(caught.value)
+    assert "shorter" in str(caught.value) or "a folder is needed" in str(caught.value)
+
+
+def test_metrics_on_a_full_disk_are_named(tmp_path):
+    from diffuprompt.engine.metrics import MetricsFile
+
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path, keep=0)
+    metrics._file.close()
+    metrics._file = open("/dev/full", "w")
+    metrics.write(0, loss=1.0)
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: cannot be written"):
+        metrics.flush()

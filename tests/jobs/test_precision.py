@@ -43,7 +43,9 @@ def test_bf16_is_another_run_and_comes_back() -> None:
     assert Resolved.from_json(json.loads(json.dumps(mixed.to_json()))) == mixed
     assert "--precision bf16" in command(JobConfig(data="scenes", precision="bf16"))
     assert "precision" not in command(JobConfig(data="scenes"))
-    with pytest.raises(ConfigError, match=r"precision: expected one of .*Did you mean 'bf16'"):
+    with pytest.raises(
+        ConfigError, match=r"precision: got .* expected one of .*Did you mean 'bf16'"
+    ):
         JobConfig(data="scenes", precision="bf61")  # type: ignore[arg-type]
 
 

@@ -265,3 +265,15 @@ def failing(error: OSError) -> object:
         raise error
 
     return fail
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["L" * 3000, "a\x0cb\u202ec\x01", "x<&>$y$"])
+def test_names_of_any_kind_are_drawn(name: str, tmp_path: Path) -> None:
+    record = factory.record(learner=name, setting="")
+    (tmp_path / "x.json").write_text(record.model_dump_json())
+    page = html.render_page(build_report(load_records([tmp_path]), studies=STUDIES))
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ET.fromstring(svg)
+        assert "L" * 100 not in svg
+    assert not set(page) & set("\x0c\u202e\x01")

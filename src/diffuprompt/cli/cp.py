@@ -11,7 +11,7 @@ import tyro
 
 from diffuprompt.cli.parse import Positional
 from diffuprompt.cli.show import find, recipe
-from diffuprompt.errors import ConfigError
+from diffuprompt.errors import ConfigError, StorageError
 
 EXAMPLES = """
 diffuprompt cp presets promptsrc/base-to-new
@@ -38,6 +38,8 @@ def run(args: Args) -> int:
             file.write(recipe(preset))
     except FileExistsError as error:
         raise ConfigError(f"{path}: exists already; give another name after the preset") from error
+    except OSError as error:
+        raise StorageError.of(path, error) from error
     print(f"written: {path}")
     print(f"next:    diffuprompt train --config {quote(str(path))} --data NAME")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -55,10 +55,22 @@ def learners(args: Args) -> Listing:
     from diffuprompt.learners import METHODS, settable
 
     rows: list[list[object]] = [
-        [name, method.about, ", ".join(settable(method.options))]
+        [name, method.about, _keys(type(method.options), list(settable(method.options)))]
         for name, method in METHODS.items()
     ]
     return ["learner", "what it is", "keys for --set"], rows
+
+
+def _keys(config: type, names: Sequence[str], section: str = "") -> str:
+    """Return keys, and behind those of numbers the range of what they take."""
+    from diffuprompt.ranges import hints, range_of
+
+    found = []
+    for name in names:
+        limit = range_of(hints(config)[name])
+        key = f"{section}.{name}" if section else name
+        found.append(key if limit is None else f"{key} ({limit})")
+    return ", ".join(found)
 
 
 def generators(args: Args) -> Listing:
@@ -68,8 +80,8 @@ def generators(args: Args) -> Listing:
     rows: list[list[object]] = [["none", "the learner's own prompts", ""]]
     for name, kind in KINDS.items():
         shared = {"overfit": OverfitConfig, "fit": FitConfig}
-        keys = [f"{s}.{f.name}" for s, config in shared.items() for f in fields(config)]
-        keys += [f"{kind.section}.{key}" for key in kind.reads]
+        keys = [_keys(config, [f.name for f in fields(config)], s) for s, config in shared.items()]
+        keys.append(_keys(kind.config, kind.reads, kind.section))
         rows.append([name, kind.about, ", ".join(keys)])
     for named in NAMED_SETTINGS:
         values = ", ".join(f"{key}={value}" for key, value in named.settings.items())

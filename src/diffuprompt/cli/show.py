@@ -53,9 +53,11 @@ def find(name: str) -> Preset:
 def recipe(preset: Preset) -> str:
     """Return the preset as TOML for ``train --config``, which resolves to the same job.
 
+    Behind each value stands which others there may be.
     Values that TOML cannot say (null) are words, as they are after ``--set KEY=``.
     """
-    from diffuprompt.learners import find_method, settable
+    from diffuprompt.learners import TrainConfig, find_method, settable
+    from diffuprompt.ranges import limits
 
     method = find_method(preset.learner)
     numbers = ", ".join(
@@ -78,9 +80,12 @@ def recipe(preset: Preset) -> str:
             cases = [f"{fewer} below {shots} shots" for shots, fewer in sorted(preset.fewer_epochs)]
             lines.append(f'# "train.epochs" = {value}  # {", ".join(cases)}: left to the preset')
         else:
-            lines.append(f'"train.{key}" = {_toml(value)}')
+            lines.append(f'"train.{key}" = {_toml(value)}  # {limits(TrainConfig)[key]}')
     options = {**settable(method.options), **preset.options}
-    lines += [f'"learner.{key}" = {_toml(value)}' for key, value in options.items()]
+    wanted = limits(type(method.options))
+    lines += [
+        f'"learner.{key}" = {_toml(value)}  # {wanted[key]}' for key, value in options.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from diffuprompt.errors import CheckpointError, StorageError
+from diffuprompt.errors import CheckpointError, writing
 
 SHOWN = 12  # problems that a message lists
 
@@ -34,7 +34,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
+    with writing(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:
@@ -46,8 +46,6 @@ def write_bytes(path: Path, data: bytes) -> None:
             with suppress(OSError):  # the error above tells more
                 part.unlink(missing_ok=True)
         _sync_folder(path.parent)
-    except OSError as cause:
-        raise StorageError.of(path, cause, len(data)) from cause
 
 
 def remove_parts(path: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from diffuprompt.engine.files import write_text
-from diffuprompt.errors import CheckpointError, StorageError
+from diffuprompt.errors import CheckpointError, writing
 from diffuprompt.reading import parse_json, read_text
 
 MIN_GAP_S = 0.1  # between two lines
@@ -28,7 +26,7 @@ class MetricsFile:
         self._file = None
         self._path = path
         if path is not None:
-            with _written(path):
+            with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _cut(path, keep)
                 self._file = path.open("a", encoding="utf-8")
@@ -38,7 +36,7 @@ class MetricsFile:
 
     def __exit__(self, *error: object) -> None:
         if self._file is not None and self._path is not None:
-            with _written(self._path):
+            with writing(self._path):
                 self._file.close()
 
     def write(self, at: int, **values: float) -> None:
@@ -46,23 +44,14 @@ class MetricsFile:
         now = time.monotonic()
         if self._file is not None and self._path and now - self._last >= MIN_GAP_S:
             self._last = now
-            with _written(self._path):
+            with writing(self._path):
                 self._file.write(json.dumps({"at": at, **values}) + "\n")
 
     def flush(self) -> None:
         """Hand the lines to the system, so that a state saved after this is not ahead of them."""
         if self._file is not None and self._path is not None:
-            with _written(self._path):
+            with writing(self._path):
                 self._file.flush()
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn what the system says of a full disk into the error that names the file."""
-    try:
-        yield
-    except OSError as cause:
-        raise StorageError.of(path, cause) from cause
 
 
 def _cut(path: Path, keep: int) -> None:

@@ -149,15 +149,6 @@ def too_long(num_ctx: int, config: ClipConfig) -> list[str]:
     ]
 
 
-def at_least(options: Options, **least: float) -> list[str]:
-    """Return a problem for every named option below its least value."""
-    return [
-        f"learner.{name}: expected at least {low}, got {getattr(options, name)}"
-        for name, low in least.items()
-        if not getattr(options, name) >= low
-    ]
-
-
 def refuse(problems: list[str]) -> None:
     """Raise a `ConfigError` with all problems, where there are any."""
     if problems:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffuprompt.errors import ConfigError
+from diffuprompt.printable import printable
 from diffuprompt.report.aggregate import Section
 from diffuprompt.report.compare import Comparison
 from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, needs_images
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LONGEST = 60  # characters of a label
 INK = "#010203"  # replaced by currentColor
 FAINT = "#8a8f98"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#9aa0a8"
@@ -79,6 +81,12 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
+def label(name: str) -> str:
+    """Return a name of a record as it fits beside an axis; tables and pages show it in full."""
+    shown = printable(name)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+
+
 def to_svg(figure: Figure) -> str:
     """Return an ``<svg>`` element without date, XML header, fixed fonts or clashing group ids."""
     buffer = io.StringIO()
@@ -89,7 +97,7 @@ def to_svg(figure: Figure) -> str:
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = text.replace("'DejaVu Sans'", SVG_FONTS).replace(INK, "currentColor")
-    return text.rstrip() + "\n"
+    return printable(text.rstrip()) + "\n"
 
 
 def _panels(count: int, num_rows: int) -> tuple[Figure, list[Axes]]:
@@ -116,7 +124,7 @@ def accuracy_bars(section: Section) -> str:
         for axis, metric in zip(axes, metrics, strict=True):
             for y, row in enumerate(rows):
                 _bar(axis, y, row, metric)
-            axis.set_title(metric_name(metric))
+            axis.set_title(label(metric_name(metric)))
             axis.set_xlim(0, 100)
             axis.set_xlabel("per cent")
         _rows_down(axes[0], [row.name for row in rows])
@@ -159,7 +167,7 @@ def _bar(axis: Axes, y: int, row: Row, metric: str) -> None:
 
 
 def _rows_down(axis: Axes, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), [label(name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffuprompt.errors import StorageError
+from diffuprompt.errors import writing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -13,8 +13,6 @@ def write_text(path: Path, text: str) -> None:
     Raises `StorageError` naming the file and what to do.
     """
     data = text.encode()
-    try:
+    with writing(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    except OSError as cause:
-        raise StorageError.of(path, cause, len(data)) from cause

@@ -20,6 +20,7 @@ from diffuprompt.data.manifest import Item, Manifest, Split
 from diffuprompt.data.scenes.attributes import STYLES, Look, Style, check
 from diffuprompt.data.scenes.camera import snapshot
 from diffuprompt.data.scenes.world import single
+from diffuprompt.errors import writing
 
 VERSION = "scenes-v1"
 SIZE = 64
@@ -141,8 +142,9 @@ def materialise(cache: Path | None = None, style: Style = "clean") -> Manifest:
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
         fresh = Path(temporary) / "fresh"
-        fresh.mkdir()
-        _write(fresh, style)
+        with writing(root):
+            fresh.mkdir()
+            _write(fresh, style)
         if root.exists():
             os.replace(root, Path(temporary) / "stale")
         try:
