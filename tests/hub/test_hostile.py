@@ -135,6 +135,42 @@ def test_tensors_that_are_no_numbers(coop: Path, clip: Clip, value: float) -> No
     assert "learner.ctx" in text
 
 
+def changed_bytes(good: bytes, rng: random.Random, first: int) -> bytes:
+    data = bytearray(good)
+    where = rng.choice((rng.randrange(len(data)), rng.randrange(first)))
+    kind = rng.randrange(3)
+    if kind == 0:
+        data[where] = rng.randrange(256)
+    elif kind == 1:
+        del data[where : where + rng.randrange(1, 30)]
+    else:
+        data = data[:where]
+    return bytes(data)
+
+
+def test_mutated_bytes_of_tensors(coop: Path, clip: Clip) -> None:
+    rng, good = random.Random(0), (coop / TENSORS).read_bytes()
+    for _ in range(150):
+        (coop / TENSORS).write_bytes(changed_bytes(good, rng, 100))
+        assert str(coop) in outcome(coop, clip)
+    (coop / TENSORS).write_bytes(b"\xff" * 8 + good)
+    assert "not a readable safetensors file" in outcome(coop, clip)
+
+
+def test_mutated_bytes_of_an_import(tmp_path: Path, tiny_clip: Clip) -> None:
+    path = legacy.write(tmp_path / "model", legacy.learned("coop", tiny_clip))
+    rng, good = random.Random(0), path.read_bytes()
+    for _ in range(150):
+        path.write_bytes(changed_bytes(good, rng, 3000))
+        try:
+            read_legacy(path, "coop")
+        except CheckpointError as error:
+            text = str(error)
+        else:
+            text = str(path)
+        assert str(path) in text
+
+
 def test_folders_in_the_place_of_files(coop: Path, clip: Clip) -> None:
     for name in (TENSORS, DESCRIPTION):
         (coop / name).unlink()
