@@ -17,7 +17,7 @@ from tests.checkpoints.states import described, open_clip_fields, openai_state
 from tests.clip import tiny
 from torch import Tensor
 
-from diffuprompt.checkpoints import openai_archive
+from diffuprompt.checkpoints import hub, openai_archive
 from diffuprompt.checkpoints.header import read_header
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.data.transforms import Preprocess
@@ -258,7 +258,9 @@ def test_the_identity_covers_what_stands_beside_the_weights(
     assert after.identity == load_clip(folder).identity
 
 
-def test_folders_of_transformers_5_are_read(tmp_path: Path) -> None:
+def test_folders_of_transformers_5_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     transformers = pytest.importorskip("transformers")
     folder = tiny.write_folder(tiny.oracle(), tmp_path / "clip")
     before = load_clip(folder)
@@ -273,6 +275,10 @@ def test_folders_of_transformers_5_are_read(tmp_path: Path) -> None:
     assert "image_processor" in told
     (folder / "processor_config.json").write_text(json.dumps(told))
     assert load_clip(folder).identity == before.identity == read_header(str(folder)).identity
+    library = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(library, "snapshot_download", lambda repo, **_: str(folder))
+    assert hub.cached("some/clip") == folder
+    assert "processor_config.json" in hub.SMALL  # is fetched where there is no copy yet
     del told["image_processor"]
     (folder / "processor_config.json").write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match=r"processor_config\.json: image_processor"):

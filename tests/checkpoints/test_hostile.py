@@ -22,14 +22,17 @@ from tests.checkpoints.mutations import mutated
 from tests.checkpoints.states import described, openai_state
 from tests.clip import tiny
 
+from diffuprompt.checkpoints import tokenizer
 from diffuprompt.checkpoints.header import read_header
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.checkpoints.pickles import read_pickle
 from diffuprompt.checkpoints.tokenizer import BPE_FILE
-from diffuprompt.checkpoints.torchscript import read_torchscript
+from diffuprompt.checkpoints.torchscript import computes, read_torchscript
 from diffuprompt.errors import CheckpointError
 
 pytest.importorskip("transformers")
+
+MOST_S = 30  # milliseconds alone; machines of tests are busy
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +68,14 @@ def refused(name: Path) -> str:
         read_header(str(name))
     with pytest.raises(CheckpointError) as caught:
         load_clip(name)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < MOST_S
     assert str(name.parent) in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("file", "count"),
-    [("config.json", 70), ("preprocessor_config.json", 70), ("tokenizer.json", 40)],
+    [("config.json", 25), ("preprocessor_config.json", 25), ("tokenizer.json", 15)],
 )
 def test_mutated_files_of_a_folder(folder: Path, file: str, count: int) -> None:
     rng, path = random.Random(0), folder / file
@@ -83,7 +86,7 @@ def test_mutated_files_of_a_folder(folder: Path, file: str, count: int) -> None:
         start = time.monotonic()
         for read in (read_header, load_clip):
             assert str(folder) in outcome(read, folder), what
-        assert time.monotonic() - start < 5, what
+        assert time.monotonic() - start < MOST_S, what
 
 
 @pytest.mark.parametrize(
@@ -146,9 +149,10 @@ def test_a_folder_where_a_file_should_be(folder: Path, name: str) -> None:
         load_clip(folder)
 
 
-def test_a_bomb_of_merges(state_file: Path) -> None:
+def test_a_bomb_of_merges(state_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "MOST_BYTES", 2**20)
     torch.save(openai_state(), state_file)
-    (state_file.parent / BPE_FILE).write_bytes(gzip.compress(b"a b\n" * 2**25 * 2))
+    (state_file.parent / BPE_FILE).write_bytes(gzip.compress(b"a b\n" * 2**19))
     assert "bytes of merges" in refused(state_file)
 
 
@@ -343,7 +347,7 @@ def test_many_views_of_one_storage(state_file: Path) -> None:
 
 
 def test_compressed_pickles_are_not_unpacked(state_file: Path) -> None:
-    zipped(b"N" * 2**28 + b".", state_file, compression=zipfile.ZIP_DEFLATED)
+    zipped(b"N" * 2**25 + b".", state_file, compression=zipfile.ZIP_DEFLATED)
     assert state_file.stat().st_size < 2**20
     assert "data.pkl is compressed" in refused(state_file)
 
@@ -366,7 +370,7 @@ def test_modules_that_share_modules(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(CheckpointError, match="at most 100000 modules"):
         read_torchscript(path)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < MOST_S
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -375,7 +379,7 @@ def test_mutated_bytes_of_a_state_dict(state_file: Path, old: bool) -> None:
     torch.save(openai_state(), state_file, _use_new_zipfile_serialization=not old)
     good = state_file.read_bytes()
     first = max(good.find(b"\x80\x02"), 0)
-    for _ in range(100):
+    for _ in range(40):
         data = bytearray(good)
         where = rng.choice((rng.randrange(len(data)), first + rng.randrange(6000)))
         kind = rng.randrange(3)
@@ -387,6 +391,29 @@ def test_mutated_bytes_of_a_state_dict(state_file: Path, old: bool) -> None:
             data = data[:where]
         state_file.write_bytes(data)
         assert str(state_file) in outcome(load_clip, state_file)
+
+
+def test_mutated_bytes_of_an_archive(tmp_path: Path) -> None:
+    rng, path = random.Random(0), tmp_path / "m.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
+    good = path.read_bytes()
+    for _ in range(80):
+        data = bytearray(good)
+        data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data if rng.randrange(4) else data[: rng.randrange(len(data))])
+        for read in (read_torchscript, lambda p: computes(p, "gelu")):
+            assert str(path) in outcome(lambda p, read=read: read(Path(p)), path)
+
+
+def test_mutated_indices_of_shards(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.rename(folder / "model-1.safetensors")
+    weights = {"a": "model-1.safetensors", "b": "model-1.safetensors"}
+    index, rng = folder / "model.safetensors.index.json", random.Random(0)
+    for _ in range(40):
+        changed, what = mutated({"metadata": {"total_size": 3}, "weight_map": weights}, rng)
+        index.write_text(json.dumps(changed))
+        assert str(folder) in outcome(read_header, folder), what
 
 
 # Paths

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.shared_fixtures import own_cache
 from tests.world import make_clip, make_pictures
 
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job
+
+__all__ = ["own_cache"]
 
 
 @pytest.fixture(scope="session")

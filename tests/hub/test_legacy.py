@@ -11,8 +11,10 @@ import torch
 from tests.contract import direct
 from tests.contract.towers import NAMES, pictures, tower
 from tests.hub import legacy
+from tests.world import command
 from torch import Tensor
 
+from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.model import Clip
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.hub.artifact import load_artifact
@@ -176,3 +178,22 @@ def test_methods_without_checkpoints_and_near_misses(tmp_path: Path) -> None:
         read_legacy(tmp_path, "tip-adapter")
     with pytest.raises(ConfigError, match="Did you mean 'maple'"):
         read_legacy(tmp_path, "mapel")
+
+
+def test_the_command_writes_a_new_folder_only(place: Path, tmp_path: Path) -> None:
+    clip = load_clip(place / "clip")
+    path = legacy.write(tmp_path / "model.pth.tar-5", legacy.learned("coop", clip))
+    words = ("import", path, "--backbone", place / "clip", "--classes", "cat,dog")
+    for learner in ("", "zero-shot", "x"):
+        done = command(*words, "--learner", learner, "--out", tmp_path / "out")
+        assert done.code == ConfigError.exit_code
+        assert "--learner: " in done.err
+        assert "coprompt" in done.err
+    out = ("--learner", "coop", "--out", tmp_path / "out")
+    assert command(*words, *out).code == 0
+    again = command(*words, *out)
+    assert again.code == ConfigError.exit_code
+    assert "holds files already" in again.err
+    twice = command(*words[:-1], "cat,Cat", "--learner", "coop", "--out", tmp_path / "new")
+    assert twice.code == ConfigError.exit_code
+    assert not (tmp_path / "new").exists()

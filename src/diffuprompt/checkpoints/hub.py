@@ -62,7 +62,7 @@ def cached(repo: str) -> Path | None:
         return None
     try:
         folder = Path(snapshot_download(repo, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
     return folder if _complete(folder) else None
 

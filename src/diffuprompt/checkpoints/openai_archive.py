@@ -58,8 +58,9 @@ def load_openai(
     """
     script = is_torchscript(path)
     tensors = _plain_names(read_torchscript(path) if script else read_torch(path), path)
+    check_described(tensors, path, script=script)
     tokenizer = find_vocabulary(path, vocabulary)
-    config, preprocess = describe(tensors, tokenizer, path, script=script)
+    config, preprocess = describe(tensors, tokenizer, path)
     with torch.device("meta"):
         clip = Clip(
             config,
@@ -83,26 +84,46 @@ def peek_openai(path: Path) -> tuple[ClipConfig, Tokenizer, Preprocess, float] |
     if found is None:
         return None
     tensors = _plain_names(found, path)
+    check_described(tensors, path, script=script)
     tokenizer = find_vocabulary(path)
-    config, preprocess = describe(tensors, tokenizer, path, script=script)
+    config, preprocess = describe(tensors, tokenizer, path)
     scale = tensors.get("logit_scale")
     if scale is None or scale.is_meta or scale.numel() != 1:
         return None
     return config, tokenizer, preprocess, float(scale)
 
 
-def describe(
-    tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path, *, script: bool
-) -> tuple[ClipConfig, Preprocess]:
-    """Return the configuration and the preprocessing of a ``.pt`` file.
+def check_described(tensors: Mapping[str, Tensor], path: Path, *, script: bool) -> None:
+    """Make sure that something says what the weights do not.
 
-    The weights fit any number of heads, either activation and any mean of pixels. So they are
-    taken from what stands beside the file: ``open_clip_config.json``, or a Hugging Face
-    ``config.json`` with its ``preprocessor_config.json``. Without these, an archive (``script``)
-    with the shapes of one of OpenAI's models, as only OpenAI distributes them, is known; a state
-    dict is not, for open_clip's have the same names and shapes.
+    They fit any number of heads, either activation and any mean of pixels. So these are taken from
+    what stands beside the file: ``open_clip_config.json``, or a Hugging Face ``config.json`` with
+    its ``preprocessor_config.json``. Without these, an archive (``script``) with the shapes of one
+    of OpenAI's models, as only OpenAI distributes them, is known; a state dict is not, for
+    open_clip's have the same names and shapes.
 
     Raises `CheckpointError` that says what is missing.
+    """
+    if any((path.parent / name).is_file() for name in (OPEN_CLIP, "config.json")):
+        return
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    if script and _outline(shapes) in OPENAI and not computes(path, "gelu"):
+        return
+    raise CheckpointError(
+        f"{path}: these weights fit networks that compute different things, and the file does "
+        "not say which is meant: how many attention heads, which activation (quick_gelu or "
+        "gelu), which mean and standard deviation of pixels. Put the model's own "
+        f"{OPEN_CLIP} (open_clip), or its config.json and preprocessor_config.json (Hugging "
+        f"Face; for weights of OpenAI's ViT-B/16 those of {HUB_IDS[0]}), into {path.parent}"
+    )
+
+
+def describe(
+    tensors: Mapping[str, Tensor], tokenizer: Tokenizer, path: Path
+) -> tuple[ClipConfig, Preprocess]:
+    """Return the configuration and the preprocessing of a ``.pt`` file; see `check_described`.
+
+    Raises `CheckpointError` for a vocabulary of another size, or as the description's reader does.
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     folder, beside = path.parent, path.parent / "config.json"
@@ -111,17 +132,9 @@ def describe(
     elif beside.is_file():
         config = parse_config(read_fields(beside), tokenizer, beside)
         preprocess = read_preprocess(folder, config)
-    elif script and _outline(shapes) in OPENAI and not computes(path, "gelu"):
+    else:
         config = _of_openai(shapes, tokenizer)
         preprocess = Preprocess.for_size(config.vision.image_size)
-    else:
-        raise CheckpointError(
-            f"{path}: these weights fit networks that compute different things, and the file does "
-            "not say which is meant: how many attention heads, which activation (quick_gelu or "
-            "gelu), which mean and standard deviation of pixels. Put the model's own "
-            f"{OPEN_CLIP} (open_clip), or its config.json and preprocessor_config.json (Hugging "
-            f"Face; for weights of OpenAI's ViT-B/16 those of {HUB_IDS[0]}), into {folder}"
-        )
     vocab_size = shapes["token_embedding.weight"][0]
     if tokenizer.vocab_size != vocab_size:
         raise CheckpointError(

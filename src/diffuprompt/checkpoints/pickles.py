@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffuprompt.checkpoints.unpickler import Reader
+from diffuprompt.checkpoints.unpickler import MOST_TENSORS, Reader
 from diffuprompt.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch's older format
@@ -149,6 +149,7 @@ class _Stream(_Storages):
         self._file = file
         self._places: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
+        self._total = 0
 
     def load(self, passive: tuple[str, ...]) -> Any:
         if self._next() != MAGIC or self._next() != VERSION:
@@ -184,8 +185,10 @@ class _Stream(_Storages):
 
     def _first_storage(self, pid: Any) -> Tensor:
         dtype, key, count = _told(pid)
-        self._bytes[key] = count * dtype.itemsize
-        if sum(self._bytes.values()) > self.size:
+        if key not in self._bytes:
+            self._bytes[key] = count * dtype.itemsize
+            self._total += self._bytes[key]
+        if self._total > self.size or len(self._bytes) > MOST_TENSORS:
             raise pickle.UnpicklingError(f"storage {key} is larger than the file")
         return torch.empty(count, dtype=dtype, device="meta")
 
@@ -219,8 +222,10 @@ class _Bounded:
 
 
 def _told(pid: Any) -> tuple[torch.dtype, str, int]:
-    kind, dtype, key, _device, count, *_view = pid
+    kind, dtype, key, _device, count, *view = pid
     good = isinstance(dtype, torch.dtype) and isinstance(key, str) and type(count) is int
+    if any(part is not None for part in view):  # of torch before 0.4
+        raise pickle.UnpicklingError("a storage that is part of another one")
     if kind != "storage" or not good or count < 0:
         raise pickle.UnpicklingError(f"unknown reference {ascii(kind)[:80]}")
     return dtype, key, count

@@ -146,8 +146,9 @@ def hash_files(files: Sequence[Path]) -> str:
 def _shards(index: Path) -> list[Path]:
     fields = read_json(index)
     weight_map = fields.get("weight_map") if isinstance(fields, dict) else None
-    names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
-    if not names or not all(isinstance(n, str) and n == Path(n).name for n in names):
+    values = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    names = sorted(set(values)) if all(isinstance(n, str) for n in values) else []
+    if not names or not all(n == Path(n).name and "\0" not in n for n in names):
         raise CheckpointError(f"{index}: expected a weight_map that names files of this folder")
     files = [index.parent / name for name in names]
     missing = [path.name for path in files if not path.is_file()]
