@@ -130,7 +130,7 @@ def test_one_flipped_bit_in_what_a_run_resumes_from_is_seen(
             train_job(asked, save_every_s=0.0)
     files = sorted(path for path in place.glob("runs/.stages/*/*/work/**/*") if path.is_file())
     assert files
-    check_every_bit(place, files, lambda: trained_anew(asked), 2)
+    check_every_bit(place, files, lambda: trained_anew(asked), 1 if stage == "overfit" else 2)
 
 
 WRONG: tuple[Any, ...] = (None, [], {}, "x", -1, 1e308, True, "deep", "\x1b[2J", 10**400, "..")
