@@ -42,19 +42,16 @@ def test_what_is_no_run_is_told_what_it_is(run: Path, tmp_path: Path) -> None:
         assert f"{path}: not a run folder ({said}" in done.err
 
 
-@pytest.mark.parametrize("place", ["file", "file/run", "folder/run", "read-only/run"])
+@pytest.mark.parametrize("place", ["file", "file/run", "folder/run"])
 def test_a_run_that_has_no_place_is_told_by_name(
     run: Path, world: Path, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / ".stages").write_text("x")
-    (tmp_path / "read-only").mkdir(mode=0o500)
     words = ["--data", tmp_path / "colours", "--backbone", world / "clip", "--shots", "2"]
     words += ["--device", "cpu", "--workers", "0", "--set", "epochs=1"]
     done = command("train", *words, "--out", tmp_path / place)
-    if place == "read-only/run" and done.code == 0:
-        pytest.skip("the superuser may write anywhere")
     assert done.code == 3
     assert str(tmp_path / place.partition("/")[0]) in done.err
     assert "--runs-dir" in done.err
