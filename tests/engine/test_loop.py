@@ -12,7 +12,9 @@ from tests.engine.task import Regression
 from torch import nn
 
 from diffuprompt.engine import loop
+from diffuprompt.engine.files import load_state, save_state
 from diffuprompt.engine.loop import train
+from diffuprompt.engine.metrics import MetricsFile
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import CheckpointError, TrainingError
@@ -289,3 +291,32 @@ def test_on_an_accelerator_numbers_are_shown_ten_times_a_second(monkeypatch):
         run(Far(hook=lambda *_: now.append(now.pop() + 0.04)), progress=Recorder())
     assert len(shown) == 10
     assert [at for at, names in enumerate(shown) if names] == [2, 5, 8, 9]  # the last one too
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]", b"null", b"{}", b'{"at": null}', b'{"at": "x"}', b'{"at": 1e999}', b"[" * 100_000,
+        b'{"at": []}', b"\xff", b'{"at": 1, "at": 1}', b"{",
+    ],
+)  # fmt: skip
+def test_a_log_of_any_other_kind_is_refused_by_name(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
+        MetricsFile(path, keep=5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": None}, {"step": "x"}, {"sums": 3}, {"counted": []}, {"seconds": {}}, {"task": 1},
+        {"task": {}}, {"optimizer": 1}, {"plan": 1},
+    ],
+)  # fmt: skip
+def test_a_state_of_any_other_kind_is_refused_by_name(tmp_path, change):
+    run(Regression(), folder=tmp_path)
+    path = tmp_path / "state.pt"
+    save_state(path, {**load_state(path), **change})
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        run(Regression(), folder=tmp_path)

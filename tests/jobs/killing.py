@@ -1,8 +1,8 @@
 """Jobs in processes of their own that can be killed at any moment.
 
 A process runs what a user's command runs; only two things differ: state is saved after every step
-or batch instead of every 30 s, and each write is followed by a short sleep, so that kills land
-everywhere.
+or batch (`ALWAYS`) instead of every 30 s (`AS_USUAL`), and each write is followed by a short sleep,
+so that kills land everywhere.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from diffuprompt.stages import score
 
 PAUSE_S = 0.03
 LONGEST_S = 1.2  # that a process lives before it is killed
+ALWAYS, AS_USUAL = 0.0, 30.0  # seconds between savings; the second is the command line's
 
 
 def slow_writes(pause_s: float) -> None:
@@ -50,21 +51,23 @@ def small_networks() -> None:
     AmedFit.__init__.__kwdefaults__.update(interval_steps=10, end_steps=20)
 
 
-def train(job: JobConfig, cache: Path, pause_s: float) -> None:
-    """Train as ``diffuprompt train`` does, saving always and slowly."""
+def train(job: JobConfig, cache: Path, save_every_s: float, pause_s: float) -> None:
+    """Train as ``diffuprompt train`` does, saving slowly."""
     os.environ["DIFFUPROMPT_CACHE"] = str(cache)
     slow_writes(pause_s)
     small_networks()
-    train_job(job, save_every_s=0.0)
+    train_job(job, save_every_s=save_every_s)
 
 
-def evaluate(run: Path, evaluation: Evaluation, cache: Path, pause_s: float) -> None:
+def evaluate(
+    run: Path, evaluation: Evaluation, cache: Path, save_every_s: float, pause_s: float
+) -> None:
     """Evaluate as ``diffuprompt evaluate`` does, in batches of three images."""
     os.environ["DIFFUPROMPT_CACHE"] = str(cache)
     slow_writes(pause_s)
     small_networks()
     score.BATCH = 3
-    evaluate_run(run, evaluation=evaluation, save_every_s=0.0)
+    evaluate_run(run, evaluation=evaluation, save_every_s=save_every_s)
 
 
 def start(work: Callable[..., None], *args: object) -> BaseProcess:

@@ -42,6 +42,32 @@ def test_what_is_no_run_is_told_what_it_is(run: Path, tmp_path: Path) -> None:
         assert f"{path}: not a run folder ({said}" in done.err
 
 
+@pytest.mark.parametrize("place", ["file", "file/run", "folder/run"])
+def test_a_run_that_has_no_place_is_told_by_name(
+    run: Path, world: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".stages").write_text("x")
+    words = ["--data", tmp_path / "colours", "--backbone", world / "clip", "--shots", "2"]
+    words += ["--device", "cpu", "--workers", "0", "--set", "epochs=1"]
+    done = command("train", *words, "--out", tmp_path / place)
+    assert done.code == 3
+    assert str(tmp_path / place.partition("/")[0]) in done.err
+    assert "--runs-dir" in done.err
+
+
+@pytest.mark.parametrize("setting", ["a\nb", "\x1b[2J", " ", "x" * 2000])
+def test_a_name_that_no_record_can_hold_is_refused_before_anything_is_trained(
+    run: Path, world: Path, tmp_path: Path, setting: str
+) -> None:
+    words = ["--data", tmp_path / "colours", "--backbone", world / "clip", "--shots", "2"]
+    done = command("train", *words, "--setting", setting, "--out", tmp_path / "named")
+    assert done.code == 2
+    assert "setting: " in done.err
+    assert not (tmp_path / "named").exists()
+
+
 def test_pictures_that_have_moved_are_found_by_data_root(run: Path, tmp_path: Path) -> None:
     assert command("evaluate", run).code == 0
     before = read_record(run / "record.json")

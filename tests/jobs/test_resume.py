@@ -13,7 +13,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.jobs.killing import PAUSE_S, start, train
+from tests.jobs.killing import ALWAYS, PAUSE_S, start, train
 from tests.world import small_job
 
 import diffuprompt
@@ -73,7 +73,7 @@ def test_killed_in_every_stage_gives_the_same_bytes(
     store = Store(out.parent / ".stages")
     reached: dict[str, list[int]] = {}
     for name, count in KILLS:
-        process = start(train, asked, tmp_path / "cut-cache", PAUSE_S)
+        process = start(train, asked, tmp_path / "cut-cache", ALWAYS, PAUSE_S)
         folder = out / name if name == "artifact" else store.folder(stages[name]).path
         assert kill_after(process, folder, count), f"in {name}"
         assert not (out / "artifact" / "artifact.json").exists()
@@ -84,7 +84,7 @@ def test_killed_in_every_stage_gives_the_same_bytes(
         assert steps[0] > 0, name
         assert steps == sorted(set(steps)), name
     done = {name: saves(store.folder(stage).path) for name, stage in stages.items()}
-    last = start(train, asked, tmp_path / "cut-cache", 0.0)
+    last = start(train, asked, tmp_path / "cut-cache", ALWAYS, 0.0)
     last.join(60)
     assert last.exitcode == 0
     # finished stages were only loaded

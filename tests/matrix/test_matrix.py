@@ -272,6 +272,23 @@ def test_a_record_of_the_same_job_under_other_settings_gives_way(
     assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
 
 
+def test_other_files_among_the_records_are_left_alone(
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the study's own summary; a broken record is for the report to say."""
+    stand_in(tmp_path, monkeypatch)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    others = {"summary.json": '{"schema_name": "some-summary/1"}', "broken.json": "[" * 100_000}
+    for name, text in others.items():
+        (folder / name).write_text(text)
+    job = planned("cocoop", "none", 1, None)
+    assert not run_matrix([job], results=folder, parallel=1, threads=1)
+    for name, text in others.items():
+        assert (folder / name).read_text() == text
+    assert (folder / "cocoop-none-1.json").is_file()
+
+
 def test_a_copied_record_has_the_setting_that_this_study_asks(
     tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
 from diffuprompt.engine.seeds import python_stream
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.runs.cache import Cache, cache_budget, cache_root
 from diffuprompt.runs.contents import Contents
 from diffuprompt.stages import features as module
@@ -242,6 +242,34 @@ def test_missing_and_damaged_pictures_are_named(clip: Clip, pictures: Path) -> N
         made.test(ITEMS)  # which has hashed it before
     with pytest.raises(DataError, match=r"red/1\.png: cannot be read .* restore the file"):
         store(clip, pictures).test(ITEMS)
+    assert not files(pictures)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("view", [None, 0])
+def test_features_that_are_not_finite_are_refused_and_not_kept(
+    clip: Clip, pictures: Path, bad: float, view: int | None
+) -> None:
+    items = ITEMS[:4]
+
+    def spoil(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        output[2, 5] = bad
+        return output
+
+    handle = clip.vision.register_forward_hook(spoil)
+    try:
+        for ask in (
+            lambda: store(clip, pictures)._all(items, view),
+            lambda: store(clip, pictures).warm(items, view),
+            lambda: store(clip, pictures).rows(items, [0], view),
+        ):
+            with pytest.raises(CheckpointError, match="not finite") as caught:
+                ask()
+            assert str(pictures / items[2].path) in str(caught.value)
+            assert repr(clip.name) in str(caught.value)
+    finally:
+        handle.remove()
     assert not files(pictures)
 
 

@@ -14,7 +14,7 @@ from tests.contract.towers import tiny
 
 from diffuprompt.data.decode import load_image
 from diffuprompt.data.manifest import Item
-from diffuprompt.errors import DataError
+from diffuprompt.errors import CheckpointError, DataError
 from diffuprompt.learners.classes import Classes
 from diffuprompt.runs.cache import Cache
 from diffuprompt.runs.contents import Contents
@@ -215,6 +215,32 @@ def test_a_damaged_file_is_named_and_computed_again(
     assert torch.equal(grids(tmp_path, budget=0).get(items, [0, 3], None), before)
     assert path.read_bytes() == whole
     assert f"{path}: damaged" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["stem-vit", "plain-vit"])
+def test_grids_that_are_not_finite_are_refused_and_not_kept(
+    items, tmp_path, monkeypatch, kind
+) -> None:
+    """By the picture's and the backbone's name, whether the stem or the pixels are at fault."""
+    store = grids(tmp_path, kind=kind)
+    if kind == "plain-vit":
+        make = store.store.view_maker
+        monkeypatch.setattr(
+            store.store,
+            "view_maker",
+            lambda v: lambda image, item: make(v)(image, item) * torch.nan,
+        )
+    else:
+        stem = store.store.clip.vision.stem
+        stem.register_forward_hook(lambda module, inputs, output: output / 0)
+    for ask in (
+        lambda: store.get(items, [3], None),
+        lambda: store.get(items, [3], 0, keep=False),
+        lambda: store.fill(items, None),
+    ):
+        with pytest.raises(CheckpointError, match=r"\d\.png: .*not finite"):
+            ask()
+    assert not files(store)
 
 
 def test_two_roots_with_equal_paths_never_share_a_grid(items, tmp_path) -> None:

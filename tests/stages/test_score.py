@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.data.images import ImageBatch, Needs
+from diffuprompt.engine.files import read_tensors, write_tensors
 from diffuprompt.engine.progress import NULL
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.jobs.evaluation import Evaluation
@@ -169,6 +170,37 @@ def test_a_score_that_was_cut_off_goes_on_behind_the_last_saved_batch(
     assert learner.batches == list(range(16 * cut, 100, 16))
     assert found.metrics == expected(one)[1]
     assert not Store(tmp_path).folder(stage(Variant.generated("x"))).work.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.5, 0.9, "cut", "unsealed"])
+def test_answers_that_were_damaged_are_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any, share: float | str
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 16)
+    one = draws()[0]
+
+    def dies(ask: Ask) -> Tensor:
+        if int(ask.index[0]) == 48:
+            raise KeyboardInterrupt
+        return one[ask.index]
+
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path, Variant.generated("x"), [dies], save_every_s=0)
+    path = Store(tmp_path).folder(stage(Variant.generated("x"))).work / module.ANSWERS
+    data = bytearray(path.read_bytes())
+    if share == "cut":
+        data = data[:-3]
+    elif share == "unsealed":  # as earlier versions wrote them
+        write_tensors(path, read_tensors(path)[0], {"done": "48", "seconds": "1 1"})
+        data = bytearray(path.read_bytes())
+    else:
+        data[int(float(share) * len(data))] ^= 1
+    path.write_bytes(data)
+    learner = Learner()
+    found = score(tmp_path, Variant.generated("x"), makers(one), learner)
+    assert learner.batches == list(range(0, 100, 16))
+    assert found.metrics == expected(one)[1]
+    assert str(path) in caplog.text
 
 
 @pytest.mark.parametrize("size", [25, 30])  # the last batch is whole, or not

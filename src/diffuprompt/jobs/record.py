@@ -11,7 +11,7 @@ from diffuprompt.hub import Artifact
 from diffuprompt.jobs.job import command
 from diffuprompt.jobs.prepared import Prepared
 from diffuprompt.jobs.run_folder import Run, RunFolder
-from diffuprompt.record import Job, Record, Score, Variant
+from diffuprompt.record import Record, Score, Variant
 from diffuprompt.stages import Bench
 
 MEASURED = ("overfit_", "normaliser_", "generated_", "amed_")
@@ -37,16 +37,7 @@ def make_record(
     device = bench.clip.device
     peak = max([peak_memory_mib(device), *(of.get(PEAK, 0.0) for of in values.values())])
     return Record(
-        job=Job(
-            dataset=resolved.dataset,
-            backbone=resolved.backbone.rstrip("/").split("/")[-1],
-            learner=resolved.learner,
-            generator=resolved.generator,
-            protocol=resolved.protocol,
-            shots=resolved.shots,
-            seed=resolved.seed,
-            setting=run.job.setting,
-        ),
+        job=run.record_job,
         scores=tuple(scores),
         trainable_parameters=_size(learner) + (_size(generator) if generator else 0),
         seconds={**_seconds(values, resolved.generator), "evaluate": seconds},

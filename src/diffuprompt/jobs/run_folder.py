@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from diffuprompt.checkpoints import as_path
 from diffuprompt.data import names
 from diffuprompt.engine import write_json
@@ -23,6 +25,7 @@ from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
 from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.reading import read_json
+from diffuprompt.record import Job
 from diffuprompt.runs import StageFolder, Store, digest, locked
 
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
@@ -51,6 +54,32 @@ class Run:
     inputs: dict[str, str]
     keys: dict[str, str] = field(default_factory=dict)
     old_inputs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _ = self.record_job  # before anything is computed, not after everything is scored
+
+    @property
+    def record_job(self) -> Job:
+        """What its record will say that was run.
+
+        Raises:
+            ConfigError: a name in it is none that a record can hold.
+        """
+        resolved = self.resolved
+        try:
+            return Job(
+                dataset=resolved.dataset,
+                backbone=resolved.backbone.rstrip("/").split("/")[-1],
+                learner=resolved.learner,
+                generator=resolved.generator,
+                protocol=resolved.protocol,
+                shots=resolved.shots,
+                seed=resolved.seed,
+                setting=self.job.setting,
+            )
+        except ValidationError as error:
+            lines = [f"{e['loc'][0]}: {e['msg']}" for e in error.errors(include_url=False)]
+            raise ConfigError("\n  ".join(lines)) from error
 
     @property
     def is_old(self) -> bool:

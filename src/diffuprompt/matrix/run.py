@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from diffuprompt.engine import format_seconds, write_bytes
+from diffuprompt.errors import DataError
 from diffuprompt.jobs import job_to_json
 from diffuprompt.matrix.planning import Planned
 from diffuprompt.matrix.worker import ERROR
-from diffuprompt.record import read_record
+from diffuprompt.record import Job, read_record
 
 POLL_S = 0.1
 STOP_S = 60.0  # how long a job may take to save what it has when it is asked to stop
@@ -176,7 +177,7 @@ class _Matrix:
             record = record.model_copy(update={"job": job})
             data = (record.model_dump_json(indent=1) + "\n").encode()
         for other in sorted(self.results.glob("*.json")):
-            if other != target and read_record(other).job == job:
+            if other != target and _job_of(other) == job:
                 log.info("%s gives way to %s: the same job under other settings", other, target)
                 other.unlink()
         if not target.exists() or target.read_bytes() != data:
@@ -194,6 +195,14 @@ class _Matrix:
                 r.process.kill()
                 r.process.wait()
             _pipe(r.process).close()
+
+
+def _job_of(path: Path) -> Job | None:
+    """Return the job of a record; None for other files, such as a study's summary."""
+    try:
+        return read_record(path).job
+    except DataError:
+        return None
 
 
 def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:

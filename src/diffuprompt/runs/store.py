@@ -180,14 +180,22 @@ def locked(folder: Path, meaning: str) -> Iterator[None]:
 
     The lock is the operating system's where it has one for files, so that a process that is killed
     sets it free. It must not be taken twice by one process.
+
+    Raises:
+        DataError: the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         log.warning("%s: %s; waiting for it to end", folder, meaning)
         lock.acquire()
+    except OSError as cause:
+        raise DataError(
+            f"{folder}: no folder that can be written to ({cause.strerror or cause}); name another "
+            "with --out or --runs-dir, or free its place"
+        ) from cause
     try:
         yield
     finally:

@@ -89,6 +89,7 @@ class GridStore:
         for batch in iterate(items, store.root, maker, 1, store.workers, order=positions):
             assert batch.pixels is not None
             if not self.on_disk:  # the pixels themselves: no way to the device and back
+                store.check_finite(batch.pixels, [items[int(batch.index[0])]])
                 yield int(batch.index[0]), batch.pixels[0]
                 continue
             with torch.no_grad():
