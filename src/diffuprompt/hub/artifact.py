@@ -26,6 +26,7 @@ from diffuprompt.hub.description import (
     Description,
     GeneratorPart,
     read_description,
+    sealed,
     typed,
 )
 from diffuprompt.hub.places import load_backbone
@@ -66,7 +67,7 @@ def save_artifact(
     tensors = {f"learner.{k}": v for k, v in learner.state_dict().items()}
     if generator is not None:
         tensors |= {f"generator.{k}": v for k, v in generator.state_dict().items()}
-    description = describe(learner, classes, generator, training, checksum(tensors))
+    description = sealed(describe(learner, classes, generator, training, checksum(tensors)))
     write_tensors(folder / TENSORS, tensors, {"format": "pt"})
     size = sum(t.numel() for t in tensors.values())
     write_text(folder / CARD, card(description.model_dump(), size))

@@ -37,6 +37,8 @@ class Classifier:
         self._source = source or f"this {artifact.learner.name} classifier"
         names = artifact.description.classes if classes is None else classes
         self._classes = Classes(names)
+        if classes is not None:
+            artifact.learner.tokens(self._classes)  # names too long are told before any picture
         self._text: Tensor | None = None
 
     @classmethod

@@ -24,6 +24,7 @@ from diffuprompt.diffusion import NEEDS_FIT
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators import KINDS
 from diffuprompt.reading import read_json
+from diffuprompt.runs import digest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -76,6 +77,7 @@ class Description(_Model):
     generator: GeneratorPart | None
     tensors_hash: StrictStr
     training: dict[str, Any]
+    checksum: StrictStr = ""  # of all the rest, see `sealed`; empty in artifacts of before it
 
     @field_validator("classes")
     @classmethod
@@ -86,8 +88,23 @@ class Description(_Model):
         return classes
 
 
+def sealed(description: Description) -> Description:
+    """Return a description with the checksum of what it says."""
+    return description.model_copy(
+        update={"checksum": _checksum(description.model_dump(mode="json"))}
+    )
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return digest({key: value for key, value in data.items() if key != "checksum"})
+
+
 def read_description(folder: Path) -> Description:
-    """Read and validate ``artifact.json``; all problems at once."""
+    """Read and validate ``artifact.json``; all problems at once.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or altered, or of a later version.
+    """
     path = Path(folder) / DESCRIPTION
     data = read_json(path)
     found = data.get("schema_name") if isinstance(data, dict) else None
@@ -95,6 +112,11 @@ def read_description(folder: Path) -> Description:
         raise CheckpointError(
             f"{path}: expected schema {SCHEMA!r} or {OLD_SCHEMA!r}, got {ascii(found)[:80]}; an "
             "artifact of a later version needs that version: pip install --upgrade diffuprompt"
+        )
+    if data.get("checksum", "") not in ("", _checksum(data)):
+        raise CheckpointError(
+            f"{path}: its checksum differs, so something in it was altered; copy the whole "
+            "artifact folder again, or give other class names with --classes"
         )
     try:
         return Description.model_validate(_upgraded(data) if found == OLD_SCHEMA else data)

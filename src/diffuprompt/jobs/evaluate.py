@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from diffuprompt.checkpoints import is_at_hand
 from diffuprompt.data import names
 from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import CheckpointError, ConfigError, DataError, DiffupromptError
@@ -126,10 +127,17 @@ class _Evaluation:
         job = replace(self.run.job, rehash=self.rehash)
         if self.root is not None and not self.data:
             job = _moved(job, self.root)
+        if not is_at_hand(job.backbone):  # a run from elsewhere must not make us download
+            raise CheckpointError(
+                f"{self.folder.path / RUN}: job.backbone is {job.backbone!r}, which is not on this "
+                "machine; download it first, for example with 'hf download', or name a folder there"
+            )
         try:
             prepared = prepare(job, self.progress, stored=self.run.resolved)
         except DiffupromptError as error:
-            raise type(error)(f"{self.folder.path / RUN}: {error}{_way_out(job, error)}") from error
+            kinds = (ConfigError, DataError, CheckpointError, DiffupromptError)
+            kind = next(k for k in kinds if isinstance(error, k))
+            raise kind(f"{self.folder.path / RUN}: {error}{_way_out(job, error)}") from error
         _check_inputs(self.folder, self.run, prepared)
         return prepared
 
