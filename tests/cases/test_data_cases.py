@@ -32,7 +32,6 @@ from diffuprompt.jobs import evaluate_run, prepared as preparing
 from diffuprompt.jobs.job import command
 from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.train import train_job
-from diffuprompt.runs import Contents
 
 NAMES = ("accordion", "anchor", "ant")
 
@@ -153,7 +152,7 @@ def test_strips(
     assert code == 3
     assert trained(world, tmp_path / "data", shots=4) == lines[0].removeprefix("error: ")
     assert lines[0].startswith(f"error: {strip}: {size[0]} x {size[1]} pixels: one side")
-    assert main(["predict", str(strip)]) == 3
+    assert main(["predict", str(strip), "--classes", "a,b"]) == 3
     assert lines[0].removeprefix("error: ") in capsys.readouterr().err
 
 
@@ -230,8 +229,8 @@ def test_long_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = folders(tmp_path / "data", ("accordion", "anchor", "x9q" * 50))
-    monkeypatch.setattr(Contents, "hash_all", lambda *args: pytest.fail("pictures were read"))
-    monkeypatch.setattr(preparing, "load_clip", lambda *args: pytest.fail("weights were read"))
+    monkeypatch.setattr(preparing, "picture_hashes", lambda *args: pytest.fail("pictures read"))
+    monkeypatch.setattr(preparing, "load_clip", lambda *args: pytest.fail("weights read"))
     said = trained(world, root, learner=learner)
     assert "class name 'x9qx9q" in said
     monkeypatch.undo()

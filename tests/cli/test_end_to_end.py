@@ -369,7 +369,9 @@ def test_predict_names_other_classes(world: Path, runs: dict[str, Path]) -> None
     assert "Snow_leopard" in done.err
 
 
-def test_a_backbone_that_moved_is_asked_for(world: Path, tmp_path: Path) -> None:
+def test_a_backbone_that_moved_is_asked_for(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(world / "clip", tmp_path / "models" / "my-clip")
     words = ("--backbone", tmp_path / "models" / "my-clip", "--out", tmp_path / "run")
     run = folder_of(train(*words))
@@ -378,12 +380,14 @@ def test_a_backbone_that_moved_is_asked_for(world: Path, tmp_path: Path) -> None
     shutil.copytree(run / "artifact", tmp_path / "sent")  # without the run, only the name is known
     (tmp_path / "models").rename(tmp_path / "moved")
     for folder in (run, run / "artifact", tmp_path / "sent"):
+        monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / f"of {folder.name}"))  # remembers
         done = command("predict", image, "--artifact", folder)
         assert done.code == 4
         assert "'my-clip'" in done.err
         assert "--backbone" in done.err
         words = ("--artifact", folder, "--backbone", tmp_path / "moved" / "my-clip")
         assert command("predict", image, *words).code == 0
+        assert command("predict", image, *words[:2]).code == 0  # it is remembered
     other = make_clip(tmp_path / "other", seed=1)
     done = command("predict", image, "--artifact", run, "--backbone", other)
     assert done.code == 4

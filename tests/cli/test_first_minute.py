@@ -115,9 +115,12 @@ def test_progress_is_one_line_a_stage(first: Done) -> None:
     assert [s.split(" (")[0].lower() for s in stages] == [e.lower() for e in expected]
 
 
-@pytest.mark.parametrize("recipe", ["views=0", "epochs=1"])
-def test_however_many_views_there_are(recipe: str) -> None:
-    done = train("--set", recipe, "--no-evaluate", "--shots", 1)
+@pytest.mark.parametrize("recipe", [("views=0", "epochs=3"), ("views=3", "epochs=1")])
+def test_however_many_views_there_are(recipe: tuple[str, str]) -> None:
+    words = [word for value in recipe for word in ("--set", value)]
+    done = command(
+        "train", "--data", "colours", *words, "--workers", 0, "--no-evaluate", "--shots", 1
+    )
     lines = [line for line in done.err.splitlines() if ", took " in line]
     assert sum(line.startswith("image features") for line in lines) <= 2
     assert not (folder_of(done) / "record.json").exists()

@@ -270,6 +270,7 @@ def test_an_artifact_of_0_1_gives_equal_logits(tmp_path: Path, specific: bool) -
     data = json.loads((tmp_path / DESCRIPTION).read_text())
     assert data["learner_config"].pop("num_classes") == (len(NAMES) if specific else 0)
     data["learner_config"]["class_specific"] = len(NAMES) if specific else 0
+    del data["checksum"]
     (tmp_path / DESCRIPTION).write_text(json.dumps(data))
     loaded = load_artifact(tmp_path, clip=tiny).learner
     assert loaded.options == options
@@ -277,3 +278,21 @@ def test_an_artifact_of_0_1_gives_equal_logits(tmp_path: Path, specific: bool) -
     with torch.no_grad():
         want = learner.logits(images, classes)
         assert torch.equal(loaded.logits(images, classes), want)
+
+
+@pytest.mark.parametrize("change", ["name", "backbone", "training"])
+def test_one_letter_of_the_description_is_told(coop: Path, place: Path, change: str) -> None:
+    """What nothing else contradicts: a class is called otherwise, or was trained otherwise."""
+    text = (coop / DESCRIPTION).read_text()
+    data = json.loads(text)
+    if change == "name":
+        data["classes"][0] += "s"
+    elif change == "training":
+        data["training"]["seed"] += 1
+    else:
+        data["backbone"] += "x"
+    (coop / DESCRIPTION).write_text(json.dumps(data))
+    with pytest.raises(CheckpointError, match=r"artifact\.json: its checksum differs"):
+        load_artifact(coop, backbone=str(place / "clip"))
+    (coop / DESCRIPTION).write_text(text)
+    load_artifact(coop, backbone=str(place / "clip"))

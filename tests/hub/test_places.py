@@ -36,6 +36,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wish(folder: Path, name: str) -> None:
     data = json.loads((folder / DESCRIPTION).read_text())
+    data.pop("checksum", None)
     (folder / DESCRIPTION).write_text(json.dumps({**data, "backbone": name}))
 
 

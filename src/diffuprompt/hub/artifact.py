@@ -25,6 +25,7 @@ from diffuprompt.hub.description import (
     DESCRIPTION,
     Description,
     GeneratorPart,
+    check_seal,
     read_description,
     sealed,
     typed,
@@ -153,6 +154,7 @@ def load_artifact(
     left = [k for k in tensors if not k.startswith(("learner.", "generator."))]
     if left or (generator is None and any(k.startswith("generator.") for k in tensors)):
         raise CheckpointError(f"{folder / TENSORS}: unexpected tensors {left or 'of a generator'}")
+    check_seal(description, folder / DESCRIPTION)
     return Artifact(description, clip, learner.to(clip.device).requires_grad_(False), generator)
 
 

@@ -95,6 +95,15 @@ def sealed(description: Description) -> Description:
     )
 
 
+def check_seal(description: Description, path: Path) -> None:
+    """Raise `CheckpointError` where something was altered that nothing else contradicts."""
+    if description.checksum not in ("", sealed(description).checksum):
+        raise CheckpointError(
+            f"{path}: its checksum differs, so something in it was altered; copy the whole "
+            "artifact folder again, or give other class names with --classes"
+        )
+
+
 def _checksum(data: Mapping[str, Any]) -> str:
     return digest({key: value for key, value in data.items() if key != "checksum"})
 
@@ -103,7 +112,7 @@ def read_description(folder: Path) -> Description:
     """Read and validate ``artifact.json``; all problems at once.
 
     Raises:
-        CheckpointError: the file is missing, damaged or altered, or of a later version.
+        CheckpointError: the file is missing, damaged, or of a later version.
     """
     path = Path(folder) / DESCRIPTION
     data = read_json(path)
@@ -112,11 +121,6 @@ def read_description(folder: Path) -> Description:
         raise CheckpointError(
             f"{path}: expected schema {SCHEMA!r} or {OLD_SCHEMA!r}, got {ascii(found)[:80]}; an "
             "artifact of a later version needs that version: pip install --upgrade diffuprompt"
-        )
-    if data.get("checksum", "") not in ("", _checksum(data)):
-        raise CheckpointError(
-            f"{path}: its checksum differs, so something in it was altered; copy the whole "
-            "artifact folder again, or give other class names with --classes"
         )
     try:
         return Description.model_validate(_upgraded(data) if found == OLD_SCHEMA else data)
