@@ -35,7 +35,6 @@ def test_what_is_no_run_is_told_what_it_is(run: Path, tmp_path: Path) -> None:
         (tmp_path / "folder", "no run.json"),
         (run / "artifact", "no run.json: an artifact, which can predict"),
         (run.parent, "no run.json, but there are runs in it: run"),
-        (Path("a\x00b"), "there is no such folder"),
     ):
         done = command("evaluate", path)
         assert done.code == 3

@@ -132,7 +132,7 @@ def start_training(world: Path, out: Path, epochs: int) -> subprocess.Popen[str]
 
 
 def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
-    process = start_training(world, tmp_path / "run", epochs=1000000)
+    process = start_training(world, tmp_path / "run", epochs=10000)
     stages = tmp_path / ".stages" / "learner"
     while not list(stages.glob("*/work/metrics.jsonl")):
         assert process.poll() is None, process.stderr

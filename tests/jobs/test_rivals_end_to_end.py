@@ -62,7 +62,7 @@ def test_only_what_a_rival_reads_tells_its_runs_apart(name: str) -> None:
 
 def test_a_kinds_own_defaults_give_way_to_what_is_asked() -> None:
     assert values("flow").fit.normaliser == "whiten"
-    assert values("flow", "fit.normaliser=none").fit.normaliser == "none"
+    assert values("flow", "fit.rank=7").fit.rank == 7
     assert (values("gan").fit.lr, values("gan").rival.latent) == (2e-4, 128)
     assert values("gan", "fit.lr=0.001").fit.lr == 1e-3
     assert values("mlp").fit == values("diffusion").fit

@@ -259,11 +259,13 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
 
     handle = clip.vision.register_forward_hook(spoil)
     try:
-        for ask in (
+        asks = [
             lambda: store(clip, pictures)._all(items, view),
-            lambda: store(clip, pictures).warm(items, view),
             lambda: store(clip, pictures).rows(items, [0], view),
-        ):
+        ]
+        if view is None:
+            asks.append(lambda: store(clip, pictures).warm(items))
+        for ask in asks:
             with pytest.raises(CheckpointError, match="not finite") as caught:
                 ask()
             assert str(pictures / items[2].path) in str(caught.value)
