@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.world import make_pictures
 
 from diffuprompt.cli import main as front
 from diffuprompt.learners import find_method, find_preset
@@ -175,7 +176,9 @@ def test_a_file_in_the_place_of_a_folder_is_named(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "taken").write_text("")
-    said = refused(["train", "--data", "scenes", option, "taken", "--set", "epochs=0"], capsys)
+    make_pictures(tmp_path / "colours", splits=("train", "test"))
+    words = ["train", "--data", "colours", "--backbone", "scenes-clip", "--shots", "1"]
+    said = refused([*words, option, "taken", "--set", "epochs=0"], capsys)
     assert "taken" in said
 
 
