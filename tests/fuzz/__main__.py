@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-CHUNK = 250
+CHUNK = 500
 GROUPS = (
     "runs", "artifacts", "backbones", "legacy", "settings", "toml", "csv", "splits", "folders",
     "pictures", "records",
