@@ -19,6 +19,7 @@ from PIL import Image
 from tests.shared_fixtures import own_cache, world  # noqa: F401
 from tests.world import asked
 
+from diffuprompt.checkpoints import load as places
 from diffuprompt.cli.main import main
 from diffuprompt.cli.predict import expand
 from diffuprompt.data.images import iterate
@@ -240,6 +241,11 @@ def test_long_name(
     assert "class name 'x9qx9q" in lines[0]
     if learner == "coop":
         assert lines[0].removeprefix("error: ") in said
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "clip").symlink_to(world / "clip")
+        monkeypatch.setenv("DIFFUPROMPT_MODELS", str(tmp_path / "models"))
+        monkeypatch.setattr(places, "CHECKOUT", Path("nowhere"))
+        assert verified(capsys, str(root)) == (code, lines)  # with the backbone of training
 
 
 def test_an_orientation_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

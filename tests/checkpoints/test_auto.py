@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from diffuprompt.checkpoints import automatic, hub, load as door
-from diffuprompt.checkpoints.automatic import FROM_HUB, choose_backbone
+from diffuprompt.checkpoints.automatic import FROM_HUB, choose_backbone, find_backbone
 from diffuprompt.data.catalog import SCENE_STYLES
 from diffuprompt.errors import CheckpointError
 
@@ -43,7 +43,14 @@ def put(folder: Path, config: Any = None, **vision: Any) -> Path:
 @pytest.mark.parametrize("style", SCENE_STYLES)
 def test_the_scenes_have_their_own(models: Path, style: str) -> None:
     put(models / "photographs")
-    assert choose_backbone(style).name == "scenes-clip"
+    assert choose_backbone(style).name == find_backbone(style) == "scenes-clip"
+
+
+def test_what_is_not_here_yet_is_not_found(models: Path) -> None:
+    """Whoever only looks neither downloads nor fails."""
+    assert find_backbone("birds") is None
+    put(models / "photographs")
+    assert find_backbone("birds") == choose_backbone("birds").name == "photographs"
 
 
 @pytest.mark.parametrize("data", ["", "caltech101", "~/Pictures/birds", "./scenes", "birds.csv"])

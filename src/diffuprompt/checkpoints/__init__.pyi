@@ -1,6 +1,7 @@
 from .automatic import (
     AUTO as AUTO,
     choose_backbone as choose_backbone,
+    find_backbone as find_backbone,
     knows_only_scenes as knows_only_scenes,
     places as places,
 )

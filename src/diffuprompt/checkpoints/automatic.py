@@ -78,6 +78,14 @@ def choose_backbone(data: str = "", *, download: bool = True) -> Choice:
     return choice
 
 
+def find_backbone(data: str = "") -> str | None:
+    """Return the name that `choose_backbone` would, None where it is not on this machine yet."""
+    if data in SCENE_STYLES:
+        return _scenes().name
+    local, hub = _in_folders(), _in_cache()
+    return local.best if local.sizes else hub.best if hub.sizes else None
+
+
 def knows_only_scenes(header: Header) -> bool:
     """Whether a backbone is the bundled one, which only knows drawn scenes, whatever its name."""
     return header.weights_hash == hash_files(find_weights(_BUNDLE))

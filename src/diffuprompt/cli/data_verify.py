@@ -13,7 +13,7 @@ from diffuprompt.cli.parse import Positional, Switch
 from diffuprompt.errors import DataError
 
 if TYPE_CHECKING:
-    from diffuprompt.data import Manifest, Problem
+    from diffuprompt.data import Manifest
 
 EXAMPLES = """
 diffuprompt data verify scenes
@@ -35,24 +35,21 @@ class Args:
     """Folder of the images, where the data set does not say it."""
     allow_outside: Switch[bool] = False
     """Read pictures outside that folder too: behind links, by ".." or as absolute paths."""
-    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = ""
-    """Also look for class names that are too long for this backbone."""
+    backbone: Annotated[str, tyro.conf.arg(metavar="NAME|DIR")] = "auto"
+    """Class names must fit into its context; auto: the one that `train` would take."""
 
 
 def run(args: Args) -> int:
     """Print the counts, then every problem; 3 when one is an error, 0 with warnings only."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.data import open_dataset, verify
+    from diffuprompt.jobs import names_too_long
 
     manifest = open_dataset(  # verify checks it
         args.data, root=args.data_root, check=False, allow_outside=args.allow_outside
     )
     print(counts(manifest), flush=True)
-    problems: list[Problem] = []
-    if args.backbone:
-        from diffuprompt.jobs import names_too_long
-
-        problems += names_too_long(manifest, args.backbone)
+    problems = names_too_long(manifest, args.backbone, args.data)
     # what `diffuprompt train` asks for
     problems += verify(manifest, console_progress(), needs=("train", "test"))
     for problem in problems:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffuprompt.checkpoints import Header, portable_name, read_header
+from diffuprompt.checkpoints import AUTO, Header, find_backbone, portable_name, read_header
 from diffuprompt.data import Manifest, Problem, short
 from diffuprompt.errors import DataError
 from diffuprompt.jobs.job import JobConfig, resolve
 from diffuprompt.learners import Options
+
+log = logging.getLogger(__name__)
 
 
 def long_names(root: Path, names: Sequence[str], options: Options, header: Header) -> list[Problem]:
@@ -36,12 +39,21 @@ def refuse_long_names(
         raise DataError("\n  ".join(map(str, problems)))
 
 
-def names_too_long(manifest: Manifest, backbone: str) -> list[Problem]:
+def names_too_long(manifest: Manifest, backbone: str, data: str) -> list[Problem]:
     """Return what `prepare` would say of class names for a backbone and the default learner.
+
+    ``auto`` is the backbone that training on ``data`` would take; where it is not on this machine
+    yet, that is said in the log, and nothing is found.
 
     Raises:
         CheckpointError: the backbone cannot be read.
     """
+    if backbone == AUTO:
+        found = find_backbone(data)
+        if found is None:
+            log.info("no backbone is here yet to compare class names with; see --backbone")
+            return []
+        backbone = found
     header = read_header(backbone)
     resolved = resolve(
         JobConfig(data=manifest.name, backbone=backbone),
