@@ -19,8 +19,9 @@ from torch import Tensor
 
 from diffuprompt.checkpoints import hub, openai_archive
 from diffuprompt.checkpoints.header import read_header
-from diffuprompt.checkpoints.load import load_clip
+from diffuprompt.checkpoints.load import load_clip, portable_name
 from diffuprompt.data.transforms import Preprocess
+from diffuprompt.engine import write_tensors
 from diffuprompt.errors import CheckpointError
 
 HALVES = (0.5, 0.5, 0.5)
@@ -283,3 +284,28 @@ def test_folders_of_transformers_5_are_read(
     (folder / "processor_config.json").write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match=r"processor_config\.json: image_processor"):
         load_clip(folder)
+
+
+@pytest.mark.parametrize("name", ["open_clip_pytorch_model.bin", "open_clip_model.safetensors"])
+def test_a_folder_of_open_clip_is_read_by_its_description(folder: Path, name: str) -> None:
+    """As open_clip's models lie on the hub; the folder, or the file in it."""
+    described(folder, quick_gelu=False, mean=HALVES, std=HALVES)
+    file = folder / name
+    if file.suffix == ".bin":
+        torch.save(openai_state(), file)
+    else:
+        write_tensors(file, openai_state())
+    clip = load_clip(folder)
+    assert clip.config.vision.activation == "gelu"
+    assert clip.preprocess.image_mean == HALVES
+    assert clip.identity == load_clip(file).identity == read_header(str(folder)).identity
+    assert portable_name(str(folder)) == folder.name
+    (folder / "open_clip_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"open_clip_config\.json"):
+        load_clip(file)
+
+
+def test_a_weight_file_of_another_kind_is_refused(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="expected a folder, or a file that ends in"):
+        load_clip(folder / "model.onnx")

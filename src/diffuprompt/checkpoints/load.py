@@ -1,4 +1,4 @@
-"""One door to every backbone: a bundled name, a folder, an OpenAI ``.pt`` file or a hub id."""
+"""One door to every backbone: a bundled name, a folder, a weight file or a hub id."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from diffuprompt.checkpoints.hf import load_hf
 from diffuprompt.checkpoints.hub import cached, fetch
+from diffuprompt.checkpoints.open_clip_config import FILE as OPEN_CLIP
 from diffuprompt.checkpoints.openai_archive import HUB_IDS, load_openai
 from diffuprompt.checkpoints.weights import find_weights, hash_files
 from diffuprompt.clip import Clip
@@ -27,6 +28,9 @@ ALIASES = {
     "ViT-L/14": "openai/clip-vit-large-patch14",
     "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
 }
+STATES = (".pt", ".pth", ".bin", ".safetensors")  # endings of weight files that may stand alone
+# what open_clip calls its weights in a folder, which is read by the description beside them
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -41,9 +45,9 @@ def load_clip(
     """Load a frozen CLIP in evaluation mode.
 
     Args:
-        name_or_path: "scenes-clip" (bundled), "photo-clip-lite", a Hugging Face CLIP folder, an
-            OpenAI ``.pt`` file, a hub id such as "openai/clip-vit-base-patch16", or the name of a
-            folder under ``$DIFFUPROMPT_MODELS``.
+        name_or_path: "scenes-clip" (bundled), "photo-clip-lite", a Hugging Face CLIP folder, a
+            folder or weight file of open_clip, an OpenAI ``.pt`` file, a hub id such as
+            "openai/clip-vit-base-patch16", or the name of a folder under ``$DIFFUPROMPT_MODELS``.
         device: where the weights go.
         dtype: of the weights, whatever the file stores.
         vocabulary: for a ``.pt`` file only, see `openai_archive.find_vocabulary`.
@@ -70,8 +74,8 @@ def locate(name: str) -> Path:
         path = fetch(ALIASES.get(name, name))
     if path is None:
         raise CheckpointError(_unknown(name))
-    if path.is_file() and path.suffix != ".pt":
-        raise CheckpointError(f"{path}: expected a folder or a .pt file")
+    if path.is_file() and path.suffix not in STATES:
+        raise CheckpointError(f"{path}: expected a folder, or a file that ends in {STATES}")
     return path
 
 
@@ -93,9 +97,14 @@ def find_local(name: str) -> Path | None:
 
 
 def as_path(name: str) -> Path | None:
-    """Return the folder or file that ``name`` is the path of, or None for a name or a hub id."""
+    """Return the folder or file that ``name`` is the path of, or None for a name or a hub id.
+
+    Of a folder of open_clip it is the weight file.
+    """
     try:
         path = Path(name).expanduser()
+        if not (path / "config.json").is_file() and (path / OPEN_CLIP).is_file():
+            return next((path / w for w in OPEN_CLIP_WEIGHTS if (path / w).is_file()), path)
         if path.is_file() or (path / "config.json").is_file() or (_is_path(name) and path.is_dir()):
             return path
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, a user who is not there
@@ -125,7 +134,10 @@ def hash_weights(path: Path) -> str:
 def portable_name(name: str) -> str:
     """Return what to call a backbone on every machine: the last part of a path, or the name."""
     path = as_path(name)
-    return name if path is None else path.resolve().name
+    if path is None:
+        return name
+    path = path.resolve()
+    return (path.parent if path.name in OPEN_CLIP_WEIGHTS else path).name
 
 
 def known_names() -> list[str]:
@@ -160,12 +172,12 @@ def roots() -> Iterator[Path]:
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.endswith(".pt") or Path(name).is_absolute()
+    return name.startswith((".", "/", "~")) or name.endswith(STATES) or Path(name).is_absolute()
 
 
 def _unknown(name: str) -> str:
     if _is_path(name):
-        return f"{name}: no such folder or .pt file"
+        return f"{name}: no such folder or weight file"
     known = [*known_names(), *ALIASES, BUNDLED, PHOTO]
     where = (
         f" {PHOTO} is not part of the package: set DIFFUPROMPT_MODELS to the folder above it."

@@ -1,4 +1,4 @@
-"""``.pt`` files with OpenAI's names: its TorchScript archives, and state dicts of ViT models.
+"""Weight files with OpenAI's names: its TorchScript archives, and state dicts of ViT models.
 
 They carry no configuration, preprocessing or vocabulary. The first two are known of OpenAI's own
 archives and read beside all others; the third comes from beside the file, an installed package or
@@ -25,6 +25,7 @@ from diffuprompt.checkpoints.torchscript import computes, is_torchscript, read_t
 from diffuprompt.checkpoints.weights import fill, hash_files
 from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
 from diffuprompt.data import Preprocess
+from diffuprompt.engine import read_tensors
 from diffuprompt.errors import CheckpointError
 
 HEAD_WIDTH = 64
@@ -51,13 +52,16 @@ def load_openai(
     name: str = "",
     dtype: torch.dtype = torch.float32,
 ) -> Clip:
-    """Read a ``.pt`` file into a frozen `Clip` on the CPU, weights only, strict keys.
+    """Read a weight file into a frozen `Clip` on the CPU, weights only, strict keys.
 
     ``vocabulary`` is a tokenizer.json or OpenAI's gzipped merges; without it see
     `find_vocabulary`. Raises `CheckpointError`, also where nothing says what the shapes do not.
     """
     script = is_torchscript(path)
-    tensors = _plain_names(read_torchscript(path) if script else read_torch(path), path)
+    if path.suffix == ".safetensors":
+        tensors = _plain_names(read_tensors(path)[0], path)
+    else:
+        tensors = _plain_names(read_torchscript(path) if script else read_torch(path), path)
     check_described(tensors, path, script=script)
     tokenizer = find_vocabulary(path, vocabulary)
     config, preprocess = describe(tensors, tokenizer, path)
@@ -79,6 +83,8 @@ def peek_openai(path: Path) -> tuple[ClipConfig, Tokenizer, Preprocess, float] |
 
     None where only loading tells, see `peek_torch`. Raises `CheckpointError` as `load_openai`.
     """
+    if path.suffix == ".safetensors":
+        return None
     script = is_torchscript(path)
     found = read_torchscript(path, largest=SCALAR) if script else peek_torch(path)
     if found is None:
