@@ -105,6 +105,8 @@ def _of_set(drawn: tuple[Key, str, int]) -> Example:
 def _of_option(drawn: tuple[str, str]) -> Example:
     name, value = drawn
     wrong = name in OPTIONS and _is_wrong(1, value)
+    if name == "seed" and value.isdecimal():  # large seeds mean something
+        wrong = False
     return Example(what=Asked(words=(f"--{name}", value)), names=(name, name.replace("-", "_")),
                    is_wrong=wrong)  # fmt: skip
 
@@ -116,7 +118,7 @@ def _is_wrong(default: Any, text: str) -> bool:
         return not isinstance(value, bool)
     if isinstance(default, int | float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or abs(value) > LARGEST:
+        if not number or abs(value) > LARGEST or math.isnan(value):
             return value is not None  # null means "follow another option" for some
         return isinstance(default, int) and value != int(value)
     return False
