@@ -84,7 +84,10 @@ def _check_words(asked: Asked) -> None:
     except SystemExit as stop:
         raise ConfigError(f"{asked.words[0]}: {quiet.getvalue()}") from stop
     got = getattr(config, asked.words[0].removeprefix("--").replace("-", "_"))
-    if str(got) != asked.words[1] and got != _parsed(asked.words[1]):
+    word = asked.words[1]
+    if isinstance(got, int) and word.strip().replace("_", "").lstrip("+-").isdecimal():
+        word = str(int(word))  # "1_000" and digits of other scripts mean what they mean in Python
+    if str(got) != word and got != _parsed(word):
         raise Silent(f"{asked.words} became {got!r}")
 
 
