@@ -108,8 +108,8 @@ def _of_set(drawn: tuple[Key, str, int]) -> Example:
 def _of_option(drawn: tuple[str, str]) -> Example:
     name, value = drawn
     wrong = name in OPTIONS and _is_wrong(1, value)
-    if name == "seed" and value.isdecimal():  # large seeds mean something
-        wrong = False
+    if value.strip().replace("_", "").isdecimal():  # "1_0" is 10; large seeds mean something
+        wrong = wrong and name != "seed" and int(value.replace("_", "")) > LARGEST
     return Example(what=Asked(words=(f"--{name}", value)), names=(name, name.replace("-", "_")),
                    is_wrong=wrong)  # fmt: skip
 

@@ -117,7 +117,8 @@ class JobConfig:
         options = _learner_options(self.learner, sections["learner"])
         if self.generator != "none" and not options.generates:
             raise ConfigError(
-                f"generator: {self.learner} has no prompts to generate; use generator=none"
+                f"generator: {self.learner}{_with(self.overrides)} has no prompts to generate; use "
+                "generator=none"
             )
         if self.generator in KINDS:
             fitting = FitConfig(**sections["fit"])
@@ -251,6 +252,10 @@ def command(job: JobConfig) -> str:
         elif value != f.default or f.name in ("learner", "shots", "seed"):
             words += [f"--{f.name}", str(value)]
     return shlex.join(words)
+
+
+def _with(overrides: tuple[str, ...]) -> str:
+    return f" with {', '.join(overrides)}" if overrides else ""
 
 
 def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
