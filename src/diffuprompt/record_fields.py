@@ -76,7 +76,7 @@ def out_of_range(metrics: Mapping[str, float]) -> list[str]:
             most = 100.0
         elif name != "nll":
             continue
-        if not -SLACK <= value <= most + SLACK:
+        if not 0 <= value <= most + SLACK:
             expected = "at least 0" if most == math.inf else "0 to 100 per cent"
             problems.append(f"{name}: expected {expected}, got {value}")
     return problems
