@@ -39,7 +39,7 @@ results-check: $(VENV)/.ready-test
 	fi
 
 tests: $(VENV)/.ready-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --deselect tests/studies/test_results.py  # see results-check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 10 --deselect tests/studies/test_results.py  # see results-check
 
 EXAMPLES ?= 5000
 
