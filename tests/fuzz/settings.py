@@ -20,7 +20,7 @@ from diffuprompt.generators import KINDS
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 from diffuprompt.learners import METHODS
 
-LARGEST = 10**7  # no setting of ours means anything above
+LARGEST = 2**25  # no setting of ours means anything above
 VALUES = (
     "1e9", "1000000000", "9" * 400, "-1", "true", "false", "null", "NaN", "Infinity", "-Infinity",
     "1e400", "", " ", "[]", "{}", "[1, 2]", '"1"', "0", "0.0", "1", "2", "1.5", "1e-300", "x",
