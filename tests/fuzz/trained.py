@@ -12,8 +12,8 @@ from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job
 
 
-def trained_world(folder: Path) -> Path:
-    """Return a folder with ``clip``, ``colours`` and the finished runs coop and diffusion."""
+def trained_world(folder: Path, *, scored: bool = True) -> Path:
+    """Return a folder with ``clip``, ``colours`` and the runs coop and diffusion, scored or not."""
     before = os.environ.get("DIFFUPROMPT_CACHE")
     os.environ["DIFFUPROMPT_CACHE"] = str(folder / "cache")
     try:
@@ -30,10 +30,12 @@ def trained_world(folder: Path) -> Path:
                 generator=generator,
                 shots=2,
                 workers=0,
-                overrides=("epochs=1", "views=1", "fit.epochs=1", "diffusion.nfe=2"),
+                overrides=("epochs=2", "views=1", "fit.epochs=2"),
                 out=folder / name,
             )
-            evaluate_run(train_job(job))
+            run = train_job(job)
+            if scored:
+                evaluate_run(run)
     finally:
         os.environ.pop("DIFFUPROMPT_CACHE")
         if before is not None:

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fuzz.trained import trained_world
 from tests.shared_fixtures import own_cache
-from tests.world import make_clip, make_pictures
-
-from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.train import train_job
 
 __all__ = ["own_cache"]
 
@@ -20,25 +17,9 @@ __all__ = ["own_cache"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with ``clip``, ``colours`` and the runs ``coop`` and ``diffusion``."""
     folder = tmp_path_factory.mktemp("hub")
-    make_clip(folder / "clip")
-    make_pictures(folder / "colours")
+    trained_world(folder, scored=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIFFUPROMPT_CACHE", str(folder / "cache"))
-        for name, learner, generator in (
-            ("coop", "coop", "none"),
-            ("diffusion", "cocoop", "diffusion"),
-        ):
-            job = JobConfig(
-                data=str(folder / "colours"),
-                backbone=str(folder / "clip"),
-                learner=learner,
-                generator=generator,
-                shots=2,
-                workers=0,
-                overrides=("epochs=2", "views=1", "fit.epochs=2"),
-                out=folder / name,
-            )
-            train_job(job)
         yield folder
 
 
