@@ -85,6 +85,16 @@ def test_an_interrupted_stage_goes_on_with_its_work(tmp_path: Path) -> None:
     assert store.made(STAGE, resumes).is_finished
 
 
+def test_what_a_killed_finish_left_behind_is_cleared_away(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    folder = store.made(STAGE, make)
+    folder.work.mkdir()  # as after a kill between done.json and the end of the work folder
+    (folder.work / "half").write_text("state")
+    assert store.made(STAGE, make).values() == folder.values()
+    assert calls(tmp_path) == 1
+    assert not folder.work.exists()
+
+
 def test_what_is_forgotten_is_made_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
     store.made(STAGE, make)

@@ -151,10 +151,12 @@ class Store:
         one process at a time.
         """
         folder = self.folder(stage)
-        if folder.is_finished:
+        if folder.is_finished and not folder.work.exists():
             return folder
         with folder.held():
-            if not folder.is_finished:
+            if folder.is_finished:  # by another process, or by one killed while it cleared away
+                shutil.rmtree(folder.work, ignore_errors=True)
+            else:
                 write_json(folder.path / STAGE, stage.to_json())
                 start = time.monotonic()
                 values = make(folder)
