@@ -1,0 +1,103 @@
+"""Boxes ``(x0, y0, x1, y1)``: overlap, suppression, and their code relative to anchors.
+
+GLIP counts pixels inclusively, so that a box from 3 to 3 is one pixel wide: ``plus`` is 1 there and
+0 for boxes with exclusive ends. Written in plain torch because torchvision is no dependency.
+
+Legend: N, M boxes; last axis 4 coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+MAX_LOG = math.log(1000 / 16)  # how much larger than its anchor a box may be decoded
+
+
+def areas(boxes_N4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return the area of each box, 0 for one that is turned inside out."""
+    sides = (boxes_N4[..., 2:] - boxes_N4[..., :2] + plus).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou_pairs(a_N4: Tensor, b_N4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return the intersection over union ``(N,)`` of boxes of equal rank."""
+    return _overlap(a_N4, b_N4, plus)[0]
+
+
+def iou(a_N4: Tensor, b_M4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return the intersection over union of all pairs ``(N, M)``."""
+    return _overlap(a_N4[:, None], b_M4[None], plus)[0]
+
+
+def giou_pairs(a_N4: Tensor, b_N4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return the generalised IoU ``(N,)`` of boxes of equal rank (arXiv 1902.09630, eq. 1)."""
+    return _generalised(a_N4, b_N4, plus)
+
+
+def giou(a_N4: Tensor, b_M4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return the generalised IoU of all pairs ``(N, M)``; in -1..1 and never above `iou`."""
+    return _generalised(a_N4[:, None], b_M4[None], plus)
+
+
+def nms(boxes_N4: Tensor, scores_N: Tensor, threshold: float, *, plus: float = 0.0) -> Tensor:
+    """Return the indices of the boxes that are kept, the best score first.
+
+    A box goes when a better one that stays overlaps it by more than ``threshold``. Ties keep their
+    order.
+    """
+    order = scores_N.argsort(descending=True, stable=True)
+    overlaps = iou(boxes_N4[order], boxes_N4[order], plus=plus) > threshold
+    alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return order[alive]
+
+
+def encode(boxes_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Return boxes as weighted shifts and log scales of their anchors (Faster R-CNN)."""
+    weights = boxes_N4.new_tensor(CODE_WEIGHTS)
+    centre, side = _centre(boxes_N4, plus)
+    origin, unit = _centre(anchors_N4, plus)
+    return torch.cat([(centre - origin) / unit, (side / unit).log()], -1) * weights
+
+
+def decode(code_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:
+    """Inverse of `encode`; sides grow by a factor of 62.5 at most."""
+    code = code_N4 / code_N4.new_tensor(CODE_WEIGHTS)
+    origin, unit = _centre(anchors_N4, plus)
+    centre = origin + code[..., :2] * unit
+    half = (code[..., 2:].clamp(max=MAX_LOG).exp() * unit - plus) / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def clipped(boxes_N4: Tensor, height: float, width: float) -> Tensor:
+    """Return boxes cut to a picture's edges ``0..width``, ``0..height``."""
+    limits = boxes_N4.new_tensor((width, height, width, height))
+    return boxes_N4.clamp(min=0).minimum(limits)
+
+
+def _centre(boxes: Tensor, plus: float) -> tuple[Tensor, Tensor]:
+    side = boxes[..., 2:] - boxes[..., :2] + plus
+    return boxes[..., :2] + (side - plus) / 2, side
+
+
+def _overlap(a: Tensor, b: Tensor, plus: float) -> tuple[Tensor, Tensor]:
+    """Return IoU and union; broadcasts."""
+    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    sides = (high - low + plus).clamp(min=0)
+    shared = sides[..., 0] * sides[..., 1]
+    union = areas(a, plus=plus) + areas(b, plus=plus) - shared
+    return shared / union.clamp(min=1e-9), union
+
+
+def _generalised(a: Tensor, b: Tensor, plus: float) -> Tensor:
+    overlap, union = _overlap(a, b, plus)
+    low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
+    sides = (high - low + plus).clamp(min=0)
+    hull = (sides[..., 0] * sides[..., 1]).clamp(min=1e-9)
+    return overlap - (hull - union) / hull

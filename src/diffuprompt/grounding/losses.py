@@ -1,0 +1,79 @@
+"""GLIP's losses (arXiv 2112.03857, section 3.1; reference implementation's weights).
+
+Legend: B image, A anchor, S text token, N boxes of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffuprompt.grounding.anchors import assign
+from diffuprompt.grounding.boxes import decode, giou_pairs
+from diffuprompt.grounding.glip import Raw
+
+ALPHA, GAMMA, BOX_WEIGHT = 0.25, 2.0, 2.0
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the sigmoid focal loss of each element (arXiv 1708.02002, eq. 5)."""
+    plain = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    right = torch.exp(-plain)  # probability of the target
+    weight = ALPHA * targets + (1 - ALPHA) * (1 - targets)
+    return weight * (1 - right) ** GAMMA * plain
+
+
+def centerness(anchors_N4: Tensor, boxes_N4: Tensor) -> Tensor:
+    """Return how central each anchor is in its box, in 0..1 (arXiv 1904.01355, eq. 3)."""
+    x, y = ((anchors_N4[:, :2] + anchors_N4[:, 2:]) / 2).unbind(-1)
+    left, right = x - boxes_N4[:, 0], boxes_N4[:, 2] - x
+    top, bottom = y - boxes_N4[:, 1], boxes_N4[:, 3] - y
+    across = torch.minimum(left, right) / torch.maximum(left, right)
+    down = torch.minimum(top, bottom) / torch.maximum(top, bottom)
+    return (across.clamp(min=0) * down.clamp(min=0)).sqrt()
+
+
+def glip_losses(
+    raw: Raw,
+    mask_BS: Tensor,
+    boxes: Sequence[Tensor],
+    spans: Sequence[Tensor],
+    *,
+    plus: float,
+) -> dict[str, Tensor]:
+    """Return "loss" and its terms.
+
+    Args:
+        raw: what the head says.
+        mask_BS: True for tokens of the captions.
+        boxes: ``(N, 4)`` of each image.
+        spans: ``(N, S)`` of each image, 1 for the tokens that name a box.
+        plus: see `GlipConfig`.
+    """
+    every = raw.anchors.boxes
+    owners = torch.stack([assign(raw.anchors, b, plus=plus) for b in boxes])  # (B, A)
+    words = torch.zeros_like(raw.words)
+    wanted, anchors, code, centre = [], [], [], []
+    for i, owner in enumerate(owners):
+        positive = owner >= 0
+        of = owner[positive]
+        words[i, positive] = spans[i][of].to(words.dtype)
+        wanted.append(boxes[i][of])
+        anchors.append(every[positive])
+        code.append(raw.code[i, positive])
+        centre.append(raw.centre[i, positive])
+    count = max(int((owners >= 0).sum()), 1)
+    token = (focal(raw.words, words) * mask_BS[:, None]).sum() / count
+    boxes_N4, anchors_N4 = torch.cat(wanted), torch.cat(anchors)
+    central = centerness(anchors_N4, boxes_N4)
+    found = decode(torch.cat(code), anchors_N4, plus=plus)
+    overlap = giou_pairs(found, boxes_N4, plus=plus)
+    box = ((1 - overlap) * central).sum() / central.sum().clamp(min=1e-6)
+    middle = functional.binary_cross_entropy_with_logits(
+        torch.cat(centre), central, reduction="sum"
+    )
+    terms = {"words": token, "boxes": BOX_WEIGHT * box, "centre": middle / count}
+    return {"loss": torch.stack(list(terms.values())).sum(), **terms}
