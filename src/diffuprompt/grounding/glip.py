@@ -64,7 +64,7 @@ class GlipConfig:
 
 TINY = GlipConfig(
     swin=SwinConfig(width=48, depths=(2, 2, 2), heads=(3, 6, 12), window=4, outputs=(0, 1, 2)),
-    bert=BertConfig(vocab_size=128, width=128, layers=4, heads=4, hidden=256, max_length=64),
+    bert=BertConfig(vocab_size=80, width=128, layers=4, heads=4, hidden=256, max_length=64),
     channels=64,
     extra=0,
     tower="conv",
