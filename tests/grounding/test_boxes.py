@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffuprompt.grounding import anchors as A, boxes as B
+from diffuprompt.grounding.detectors import anchors as A, boxes as B
 from diffuprompt.grounding.metrics import first_hit, recalls
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.grounding.bert import Bert, BertConfig
-from diffuprompt.grounding.deform import deform_conv
-from diffuprompt.grounding.prefix import attend_with_prefix
-from diffuprompt.grounding.swin import Swin, SwinConfig, VisualPrompt
+from diffuprompt.grounding.contract import VisualPrompt
+from diffuprompt.grounding.detectors.bert import Bert, BertConfig
+from diffuprompt.grounding.detectors.deform import deform_conv
+from diffuprompt.grounding.detectors.prefix import attend_with_prefix
+from diffuprompt.grounding.detectors.swin import Swin, SwinConfig
 
 SWIN = SwinConfig(width=12, depths=(2, 2), heads=(2, 3), window=4, outputs=(0, 1))
 

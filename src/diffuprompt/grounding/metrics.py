@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffuprompt.grounding.boxes import giou, iou
+from diffuprompt.grounding.detectors.boxes import giou, iou
 
 IOU = 0.5
 RANKS = (1, 5, 10)

@@ -6,45 +6,14 @@ Legend: B caption, S token.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import tokenizers
 import torch
 from tokenizers import models, normalizers, pre_tokenizers, processors
-from torch import Tensor
 
-from diffuprompt.errors import DataError
+from diffuprompt.grounding.contract import Span, Tokens
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tokens:
-    """Captions of a batch, padded to the longest.
-
-    Attributes:
-        ids: ``(B, S)``.
-        mask: ``(B, S)``, True for tokens.
-        offsets: of each caption, first and last (exclusive) character of each token; special
-            tokens have (0, 0).
-    """
-
-    ids: Tensor
-    mask: Tensor
-    offsets: tuple[tuple[Span, ...], ...]
-
-    def of_span(self, index: int, span: Span) -> Tensor:
-        """Return the positions of the tokens of caption ``index`` that overlap ``span``.
-
-        Raises:
-            DataError: there is none.
-        """
-        start, end = span
-        found = [i for i, (a, b) in enumerate(self.offsets[index]) if a < end and b > start]
-        if not found:
-            raise DataError(f"characters {start} to {end} of caption {index} hold no word")
-        return torch.tensor(found)
 
 
 class CaptionTokenizer:
@@ -54,8 +23,7 @@ class CaptionTokenizer:
         self._backend = backend
         backend.no_padding()
         backend.no_truncation()
-        self.pad = int(backend.token_to_id(PAD))
-        self.unknown = int(backend.token_to_id(UNKNOWN))
+        self.pad = backend.token_to_id(PAD) or 0
 
     @classmethod
     def of_words(cls, words: Sequence[str]) -> CaptionTokenizer:
@@ -93,7 +61,7 @@ class CaptionTokenizer:
 
 
 def joined(phrases: Sequence[str]) -> tuple[str, list[Span]]:
-    """Return labels as one caption, "a. b. c.", and where each of them stands (GLIP, section 3.1)."""
+    """Return labels as one caption, "a. b. c.", and where each stands (GLIP, section 3.1)."""
     text, spans = "", []
     for phrase in phrases:
         spans.append((len(text), len(text) + len(phrase)))

@@ -8,17 +8,19 @@ Legend: B image, H rows, W columns, C width, N tokens of a window (S * S), P pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.grounding.prefix import attend_with_prefix
+from diffuprompt.grounding.contract import VisualPrompt
+from diffuprompt.grounding.detectors.prefix import attend_with_prefix
 
 SHIFT_MASK = -100.0
 EPS = 1e-5
+Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +44,6 @@ class SwinConfig:
         return tuple(self.width * 2**i for i, depth in enumerate(self.depths) for _ in range(depth))
 
 
-@dataclass(frozen=True, kw_only=True)
-class VisualPrompt:
-    """What one block reads beside its tokens.
-
-    Attributes:
-        tokens: ``(B, P, C)``, seen by every token, without positions.
-        grid: ``(B, H, W, C)``, one prompt per token of the block's map, seen inside its window at
-            the token's own position.
-    """
-
-    tokens: Tensor | None = None
-    grid: Tensor | None = None
-
-
 class Swin(nn.Module):
     """Pixels ``(B, channels, H, W)`` to one map ``(B, C, H, W)`` per stage in ``outputs``."""
 
@@ -77,15 +65,18 @@ class Swin(nn.Module):
             self.add_module(f"norm{i}", nn.LayerNorm(config.width * 2**i, eps=EPS))
 
     def forward(
-        self, pixels_BCHW: Tensor, prompts: Sequence[VisualPrompt | None] = ()
+        self,
+        pixels_BCHW: Tensor,
+        prompts: Sequence[VisualPrompt | None] = (),
+        after: Sequence[Change | None] = (),
     ) -> list[Tensor]:
-        """Return the maps; ``prompts[i]`` is for block i, blocks beyond the last have none."""
+        """Return the maps; ``prompts[i]`` is for block i, ``after[i]`` a function of its output."""
         x_BHWC = self.patch_embed(pixels_BCHW)
         found, block = [], 0
         for i, stage in enumerate(self.layers):
-            depth = self.config.depths[i]
-            x_BHWC, following = stage(x_BHWC, prompts[block : block + depth])
-            block += depth
+            own = slice(block, block + self.config.depths[i])
+            x_BHWC, following = stage(x_BHWC, prompts[own], after[own])
+            block = own.stop
             if i in self.config.outputs:
                 found.append(getattr(self, f"norm{i}")(x_BHWC).permute(0, 3, 1, 2).contiguous())
             x_BHWC = following
@@ -128,11 +119,16 @@ class Stage(nn.Module):
         self.downsample = None if last else PatchMerging(width)
 
     def forward(
-        self, x_BHWC: Tensor, prompts: Sequence[VisualPrompt | None]
+        self,
+        x_BHWC: Tensor,
+        prompts: Sequence[VisualPrompt | None],
+        after: Sequence[Change | None],
     ) -> tuple[Tensor, Tensor]:
         """Return the stage's map and what the next stage reads."""
         for i, block in enumerate(self.blocks):
             x_BHWC = block(x_BHWC, prompts[i] if i < len(prompts) else None)
+            change = after[i] if i < len(after) else None
+            x_BHWC = x_BHWC if change is None else change(x_BHWC)
         return x_BHWC, x_BHWC if self.downsample is None else self.downsample(x_BHWC)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffuprompt.grounding.boxes import iou
+from diffuprompt.grounding.detectors.boxes import iou
 
 CANDIDATES = 9  # nearest anchors of each level (arXiv 1912.02424, section 3.4)
 INSIDE = 0.01  # pixels by which an anchor's centre must lie inside a box

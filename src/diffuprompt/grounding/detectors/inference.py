@@ -5,28 +5,14 @@ Legend: A anchor, S text token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from diffuprompt.grounding.boxes import clipped, decode, nms
-from diffuprompt.grounding.glip import Raw
+from diffuprompt.grounding.contract import Detections
+from diffuprompt.grounding.detectors.boxes import clipped, decode, nms
+from diffuprompt.grounding.detectors.glip import Raw
 
 MIN_SCORE, MAX_PER_LEVEL, NMS_IOU, MAX_BOXES = 0.05, 1000, 0.6, 100
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Detections:
-    """The boxes of one expression, the best first.
-
-    Attributes:
-        boxes: ``(N, 4)`` in pixels of the picture that the detector read.
-        scores: ``(N,)`` in 0..1.
-    """
-
-    boxes: Tensor
-    scores: Tensor
 
 
 @torch.inference_mode()

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.grounding.anchors import Anchors, grid_anchors
-from diffuprompt.grounding.bert import Bert, BertConfig
-from diffuprompt.grounding.dyhead import DynamicBlock, Upsample
-from diffuprompt.grounding.neck import Pyramid
-from diffuprompt.grounding.swin import Swin, SwinConfig, VisualPrompt
+from diffuprompt.grounding.contract import UNCHANGED, Adaptation
+from diffuprompt.grounding.detectors.anchors import Anchors, grid_anchors
+from diffuprompt.grounding.detectors.bert import Bert, BertConfig
+from diffuprompt.grounding.detectors.dyhead import DynamicBlock, Upsample
+from diffuprompt.grounding.detectors.neck import Pyramid
+from diffuprompt.grounding.detectors.swin import Swin, SwinConfig
 
 CLAMP = 50000.0
 PRIOR = 0.01  # probability of a word at an anchor before training
@@ -102,9 +103,11 @@ class Raw:
 class Glip(nn.Module):
     """Pictures and captions to scores and boxes at every anchor; prompts are arguments."""
 
-    def __init__(self, config: GlipConfig) -> None:
+    def __init__(self, config: GlipConfig, trunk: nn.Module | None = None) -> None:
+        """Build it; a ``trunk`` turns normalised pixels into what the tower reads as pixels."""
         super().__init__()
         self.config = config
+        self.trunk = trunk
         self.body = Swin(config.swin)
         widths = [config.swin.width * 2**i for i in config.swin.outputs]
         self.fpn = Pyramid(widths, config.channels, extra=config.extra)
@@ -116,9 +119,7 @@ class Glip(nn.Module):
         pixels_BCHW: Tensor,
         ids_BS: Tensor,
         mask_BS: Tensor,
-        *,
-        visual: Sequence[VisualPrompt | None] = (),
-        textual: Sequence[Tensor | None] = (),
+        adaptation: Adaptation = UNCHANGED,
     ) -> Raw:
         """Return what the head says.
 
@@ -126,12 +127,27 @@ class Glip(nn.Module):
             pixels_BCHW: RGB in 0..1.
             ids_BS: captions' token ids.
             mask_BS: True for tokens, False for padding.
-            visual: prompts of the image tower's blocks.
-            textual: prompts of the text tower's layers, ``(B, P, D)`` each.
+            adaptation: what is added; its ``weights`` are for `functional_call`, not for here.
         """
-        levels = self.fpn(self.body(self.normalised(pixels_BCHW), visual))
-        words = self.language(ids_BS, mask_BS, textual)
+        levels, words = self.features(pixels_BCHW, ids_BS, mask_BS, adaptation)
         return self.head(levels, words, mask_BS)
+
+    def features(
+        self,
+        pixels_BCHW: Tensor,
+        ids_BS: Tensor,
+        mask_BS: Tensor,
+        adaptation: Adaptation = UNCHANGED,
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return the pyramid's maps and the text features that the head reads."""
+        change = adaptation
+        pixels = self.normalised(pixels_BCHW)
+        if self.trunk is not None:
+            pixels = self.trunk(pixels)
+        levels = self.fpn(self.body(pixels, change.visual, change.visual_layers))
+        words = self.language(ids_BS, mask_BS, change.textual, change.textual_layers)
+        levels = levels if change.levels is None else change.levels(levels)
+        return levels, words if change.language is None else change.language(words)
 
     def normalised(self, pixels_BCHW: Tensor) -> Tensor:
         """Return pixels as the tower was trained on them."""

@@ -11,10 +11,10 @@ import torch
 
 from diffuprompt.engine import read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError
-from diffuprompt.grounding.bert import BertConfig
-from diffuprompt.grounding.captions import CaptionTokenizer
-from diffuprompt.grounding.glip import Glip, GlipConfig
-from diffuprompt.grounding.swin import SwinConfig
+from diffuprompt.grounding.detectors.bert import BertConfig
+from diffuprompt.grounding.detectors.captions import CaptionTokenizer
+from diffuprompt.grounding.detectors.glip import Glip, GlipConfig
+from diffuprompt.grounding.detectors.swin import SwinConfig
 from diffuprompt.reading import read_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"

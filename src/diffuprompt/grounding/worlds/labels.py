@@ -15,8 +15,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from diffuprompt.grounding.captions import CaptionTokenizer, Span, Tokens, joined
-from diffuprompt.grounding.world import Picture
+from diffuprompt.grounding.contract import Span, Tokens
+from diffuprompt.grounding.detectors.captions import CaptionTokenizer, joined
+from diffuprompt.grounding.worlds.scenes import Picture
 
 ABSENT = 3  # labels of a caption that fit nothing in the picture
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.grounding.anchors import assign
-from diffuprompt.grounding.boxes import decode, giou_pairs
-from diffuprompt.grounding.glip import Raw
+from diffuprompt.grounding.detectors.anchors import assign
+from diffuprompt.grounding.detectors.boxes import decode, giou_pairs
+from diffuprompt.grounding.detectors.glip import Raw
 
 ALPHA, GAMMA, BOX_WEIGHT = 0.25, 2.0, 2.0
 

@@ -7,14 +7,14 @@ Legend: B caption, S tokens, C width, H heads, P prompts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.grounding.prefix import attend_with_prefix
+from diffuprompt.grounding.detectors.prefix import attend_with_prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,11 @@ class Bert(nn.Module):
         )
 
     def forward(
-        self, ids_BS: Tensor, mask_BS: Tensor, prompts: Sequence[Tensor | None] = ()
+        self,
+        ids_BS: Tensor,
+        mask_BS: Tensor,
+        prompts: Sequence[Tensor | None] = (),
+        after: Sequence[Callable[[Tensor], Tensor] | None] = (),
     ) -> Tensor:
         """Return the last layer's features.
 
@@ -50,11 +54,14 @@ class Bert(nn.Module):
             ids_BS: token ids.
             mask_BS: True for tokens, False for padding, which nothing attends to.
             prompts: ``(B, P, C)`` for each layer from the first on; None, or none left: no prompt.
+            after: functions of each layer's output ``(B, S, C)``; None, or none left: unchanged.
         """
         x_BSC = self.embeddings(ids_BS)
         bias = x_BSC.new_zeros(mask_BS.shape).masked_fill(~mask_BS, torch.finfo(x_BSC.dtype).min)
-        for i, layer in enumerate(self.encoder["layer"]):  # type: ignore[arg-type]
+        for i, layer in enumerate(self.encoder.get_submodule("layer").children()):
             x_BSC = layer(x_BSC, bias[:, None, None], prompts[i] if i < len(prompts) else None)
+            change = after[i] if i < len(after) else None
+            x_BSC = x_BSC if change is None else change(x_BSC)
         return x_BSC
 
 

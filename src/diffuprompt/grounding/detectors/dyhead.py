@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.grounding.deform import deform_conv
+from diffuprompt.grounding.detectors.deform import deform_conv
 
 Upsample = Literal["bilinear", "nearest"]
 GROUPS = 16

@@ -41,10 +41,9 @@ def deform_conv(
     cells = side * side
     offsets = _first(offsets, 2 * cells, rows, columns).unflatten(1, (cells, 2))
     mask = _first(mask, cells, rows, columns)
-    place = {"device": x_BCHW.device, "dtype": x_BCHW.dtype}
-    step = torch.arange(side, **place)
-    y = torch.arange(rows, **place)[:, None] * stride - padding
-    x = torch.arange(columns, **place)[None] * stride - padding
+    step = torch.arange(side).to(x_BCHW)
+    y = torch.arange(rows).to(x_BCHW)[:, None] * stride - padding
+    x = torch.arange(columns).to(x_BCHW)[None] * stride - padding
     y_BKHW = offsets[:, :, 0] + y + step.repeat_interleave(side)[:, None, None]
     x_BKHW = offsets[:, :, 1] + x + step.repeat(side)[:, None, None]
     sampled = _bilinear(x_BCHW, y_BKHW, x_BKHW) * mask[:, None]

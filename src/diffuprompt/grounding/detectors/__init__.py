@@ -1,0 +1,1 @@
+"""Detectors: frozen grounding models that take adaptations as explicit arguments."""

@@ -1,0 +1,1 @@
+"""Methods that adapt a frozen detector: Diff-Prompt, its rivals."""

@@ -1,0 +1,1 @@
+"""Expressions about pictures: made worlds, and readers of data sets."""
