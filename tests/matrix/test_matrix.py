@@ -236,7 +236,7 @@ def test_a_failure_stops_only_what_waits_for_it(
     assert [f.planned.name for f in failures] == ["cocoop-none-13", "cocoop-diffusion-13"]
     assert failures[0].error == "bad luck"
     assert failures[0].log_file == tmp_path / "cocoop-none-13" / "log.txt"
-    assert "takes over the learner of colours cocoop seed 13" in failures[1].error
+    assert "needs colours cocoop seed 13" in failures[1].error
     assert order(tmp_path) == ["cocoop+none 13 1", "coop+none 1 1"]
 
 

@@ -84,7 +84,7 @@ def carry_out(jobs: Sequence[MatrixJob], args: StudyArgs, study: str) -> int:
 
     planned = plan(jobs)
     if args.dry_run:
-        rows = [[p.title, "done" if p.is_finished else "to do", p.folder.path] for p in planned]
+        rows = [[p.title, "done" if p.is_finished else "to do", p.path] for p in planned]
         print(table(["job", "state", "folder"], rows))
         return 0
     parallel = args.jobs or max(1, cores() // args.threads)

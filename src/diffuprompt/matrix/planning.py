@@ -6,24 +6,28 @@ All that is wrong with any job is found here, before the first one starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from diffuprompt.engine import NULL
-from diffuprompt.errors import ConfigError, DiffupromptError
+from diffuprompt.errors import ConfigError, DataError, DiffupromptError
 from diffuprompt.jobs import (
     JobConfig,
     Prepared,
     RunFolder,
     Sources,
     folder_of,
+    job_to_json,
     missing,
     own_test_sets,
     prepare,
     run_of,
 )
 from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.record import read_record
+from diffuprompt.record import Job, Record, read_record
+
+TASK = "classification"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,44 @@ class Planned:
         setting = self.job.setting
         name = Path(self.job.data).name
         return (name, self.prepared.resolved.method, *([setting] if setting else []))
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def record(self) -> Path:
+        """Where its record appears."""
+        return self.folder.record
+
+    def message(self) -> dict[str, Any]:
+        """Return what `worker.work` is told, as JSON."""
+        evaluation = asdict(self.asked.evaluation)
+        return {"task": TASK, "job": job_to_json(self.job), "evaluation": evaluation}
+
+    def record_as_asked(self) -> bytes:
+        """Return the finished record under the setting that is asked here.
+
+        Runs of equal settings are one run, which holds the name under which it was asked first,
+        maybe by another study.
+        """
+        record = read_record(self.record)
+        job = self._job_of(record)
+        if job == record.job:
+            return self.record.read_bytes()
+        return (record.model_copy(update={"job": job}).model_dump_json(indent=1) + "\n").encode()
+
+    def is_repeated_in(self, path: Path) -> bool:
+        """Whether a file is a record of the same job, under whatever other settings."""
+        try:
+            found = read_record(path).job
+        except DataError:  # another file, such as a study's summary
+            return False
+        return found == self._job_of(read_record(self.record))
+
+    def _job_of(self, record: Record) -> Job:
+        return record.job.model_copy(update={"setting": self.job.setting})
 
     @property
     def is_finished(self) -> bool:

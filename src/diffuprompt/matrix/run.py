@@ -10,16 +10,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from diffuprompt.engine import format_seconds, write_bytes
-from diffuprompt.errors import DataError
-from diffuprompt.jobs import job_to_json
-from diffuprompt.matrix.planning import Planned
+from diffuprompt.matrix.entry import Runnable
 from diffuprompt.matrix.worker import ERROR
-from diffuprompt.record import Job, read_record
 
 POLL_S = 0.1
 STOP_S = 60.0  # how long a job may take to save what it has when it is asked to stop
@@ -32,14 +29,14 @@ log = logging.getLogger(__name__)
 class Failure:
     """A job that has no record, why, and where the whole story is."""
 
-    planned: Planned
+    planned: Runnable
     error: str
     log_file: Path | None
 
 
 @dataclass(kw_only=True)
 class _Running:
-    planned: Planned
+    planned: Runnable
     process: subprocess.Popen[bytes]
     log_file: Path
     log_start: int  # bytes that earlier processes have written
@@ -47,16 +44,16 @@ class _Running:
 
 
 def run_matrix(
-    planned: Sequence[Planned], *, results: Path | None, parallel: int, threads: int
+    planned: Sequence[Runnable], *, results: Path | None, parallel: int, threads: int
 ) -> tuple[Failure, ...]:
     """Train and score every job, ``parallel`` at a time; return those that failed.
 
-    A job waits for the run whose learner it takes over. A failing job does not stop the others,
+    A job waits for the run that it needs. A failing job does not stop the others,
     only those that wait for it. An interrupted call (SIGTERM, Ctrl-C, kill -9) goes on where it
     was when it is repeated.
 
     Args:
-        planned: what `plan` returned.
+        planned: the jobs, those that others wait for first, such as what `plan` returned.
         results: where a copy of each record goes, as ``NAME.json``; None for nowhere.
         parallel: jobs at a time.
         threads: of one job.
@@ -66,7 +63,7 @@ def run_matrix(
 
 class _Matrix:
     def __init__(
-        self, planned: Sequence[Planned], results: Path | None, parallel: int, threads: int
+        self, planned: Sequence[Runnable], results: Path | None, parallel: int, threads: int
     ) -> None:
         self.results, self.parallel, self.threads = results, parallel, threads
         self.done = {p.name for p in planned if p.is_finished}
@@ -97,18 +94,18 @@ class _Matrix:
         for p in list(self.waiting):
             if p.needs in failed:
                 self.waiting.remove(p)
-                error = f"not run: it takes over the learner of {failed[p.needs].title}"
+                error = f"not run: it needs {failed[p.needs].title}"
                 self.failures.append(Failure(planned=p, error=error, log_file=None))
             elif len(self.running) < self.parallel and self._is_ready(p):
                 self.waiting.remove(p)
                 self.running.append(self._start(p))
 
-    def _is_ready(self, p: Planned) -> bool:
+    def _is_ready(self, p: Runnable) -> bool:
         return p.needs is None or p.needs not in self.known or p.needs in self.done
 
-    def _start(self, p: Planned) -> _Running:
+    def _start(self, p: Runnable) -> _Running:
         log.info("started %s", p.title)
-        log_file = p.folder.path / "log.txt"
+        log_file = p.path / "log.txt"
         log_file.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | dict.fromkeys(THREADS, str(self.threads))
         with log_file.open("ab") as out:
@@ -122,8 +119,7 @@ class _Matrix:
                 start_new_session=True,  # Ctrl-C is for us; we ask the jobs to stop
             )
         stdin = _pipe(process)
-        message = {"job": job_to_json(p.job), "evaluation": asdict(p.asked.evaluation)}
-        stdin.write(json.dumps(message).encode() + b"\n")
+        stdin.write(json.dumps(p.message()).encode() + b"\n")
         stdin.flush()
         return _Running(planned=p, process=process, log_file=log_file, log_start=log_start)
 
@@ -161,23 +157,14 @@ class _Matrix:
             left += max(0.0, means.get(r.planned.kind, overall) - (now - r.start))
         return left / min(self.parallel, max(1, len(self.waiting) + len(self.running)))
 
-    def _keep_record(self, p: Planned) -> None:
-        """Copy a record to the results; an older one of the same job gives way.
-
-        The copy is of the setting that is asked here: runs of equal settings are one run, which
-        holds the name under which it was asked first, maybe by another study.
-        """
+    def _keep_record(self, p: Runnable) -> None:
+        """Copy a record to the results; an older one of the same job gives way."""
         if self.results is None:
             return
         target = self.results / f"{p.name}.json"
-        record = read_record(p.folder.record)
-        job = record.job.model_copy(update={"setting": p.job.setting})
-        data = p.folder.record.read_bytes()
-        if job != record.job:
-            record = record.model_copy(update={"job": job})
-            data = (record.model_dump_json(indent=1) + "\n").encode()
+        data = p.record_as_asked()
         for other in sorted(self.results.glob("*.json")):
-            if other != target and _job_of(other) == job:
+            if other != target and p.is_repeated_in(other):
                 log.info("%s gives way to %s: the same job under other settings", other, target)
                 other.unlink()
         if not target.exists() or target.read_bytes() != data:
@@ -195,14 +182,6 @@ class _Matrix:
                 r.process.kill()
                 r.process.wait()
             _pipe(r.process).close()
-
-
-def _job_of(path: Path) -> Job | None:
-    """Return the job of a record; None for other files, such as a study's summary."""
-    try:
-        return read_record(path).job
-    except DataError:
-        return None
 
 
 def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
