@@ -264,7 +264,8 @@ def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
 
 def _override(sections: Sections, job: JobConfig) -> None:
     rest = apply_generator_presets(sections, job.overrides)
-    apply_overrides(sections, rest, type(find_method(job.learner).options))
+    kinds = {**SECTIONS, "learner": type(find_method(job.learner).options)}
+    apply_overrides(sections, rest, kinds, "train")
 
 
 def _sections(preset: Preset, generator: str) -> Sections:

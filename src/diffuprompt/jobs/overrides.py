@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from diffuprompt.errors import ConfigError, near_miss
@@ -40,12 +41,13 @@ def apply_generator_presets(sections: Sections, overrides: tuple[str, ...]) -> t
     return tuple(rest)
 
 
-def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: type) -> None:
+def apply_overrides(
+    sections: Sections, overrides: tuple[str, ...], kinds: Mapping[str, type], first: str
+) -> None:
     """Set "section.key=value" or, where only one section has it, "key=value", in place.
 
-    ``learner`` is the dataclass of the learner's options.
-
-    A key that training has too means training's. Of two values for one key the last counts: a
+    ``kinds`` are the dataclasses of the sections. A key that the section ``first`` has too means
+    that one's. Of two values for one key the last counts: a
     file's come first, then the command line's, then those that a study varies. Whole numbers are
     taken for numbers, so "1" and "1.0" are the same rate.
 
@@ -58,8 +60,8 @@ def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: typ
     for text in overrides:
         key, equals, raw = text.partition("=")
         short = [name for name in known if name == key or name.split(".", 1)[1] == key]
-        if f"train.{key}" in short:
-            short = [f"train.{key}"]
+        if f"{first}.{key}" in short:
+            short = [f"{first}.{key}"]
         if not equals or len(short) != 1:
             why = "expected KEY=VALUE" if not equals else "unknown key"
             why = f"ambiguous, one of {short}" if len(short) > 1 else why
@@ -69,7 +71,7 @@ def apply_overrides(sections: Sections, overrides: tuple[str, ...], learner: typ
             continue
         section, name = short[0].split(".", 1)
         sections[section][name] = _value(raw)
-    for section, kind in {**SECTIONS, "learner": learner}.items():
+    for section, kind in kinds.items():
         wanted = {name: want for name, want in hints(kind).items() if name in sections[section]}
         problems += _fit_all(section, wanted, sections[section], kind)
     if problems:
