@@ -1,0 +1,52 @@
+from .artifact import (
+    content_of as content_of,
+    load_grounder as load_grounder,
+    save_grounder as save_grounder,
+)
+from .conditioning import condition_of as condition_of
+from .contract import (
+    Batch as Batch,
+    Detections as Detections,
+    Detector as Detector,
+    Expressions as Expressions,
+    Method as Method,
+)
+from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
+from .grounder import Grounded as Grounded, Grounder as Grounder
+from .maps import MapMaker as MapMaker, MapsConfig as MapsConfig
+from .masks.condition import Condition as Condition, joined as joined
+from .masks.encoder import EncoderConfig as EncoderConfig
+from .masks.generator import MaskGenerator as MaskGenerator
+from .masks.independent import IndependentMasks as IndependentMasks
+from .masks.mask_vae import MaskVae as MaskVae, VaeConfig as VaeConfig
+from .masks.settings import GeneratorConfig as GeneratorConfig
+from .masks.training import (
+    GeneratorFit as GeneratorFit,
+    GeneratorTask as GeneratorTask,
+    VaeFit as VaeFit,
+    VaeTask as VaeTask,
+    mean_latents as mean_latents,
+)
+from .methods.batches import no_maps as no_maps
+from .methods.evaluate import detected as detected
+from .methods.map_box import boxes_of_map as boxes_of_map
+from .methods.registry import make_method as make_method
+from .methods.training import (
+    MethodFit as MethodFit,
+    MethodTask as MethodTask,
+    default_fit as default_fit,
+    fit_method as fit_method,
+    paper_fit as paper_fit,
+)
+from .metrics import first_hit as first_hit
+from .worlds.cutouts import cutouts_hash as cutouts_hash
+from .worlds.made import MadeExpressions as MadeExpressions
+from .worlds.making import (
+    COUNTS as COUNTS,
+    DOMAINS as DOMAINS,
+    Domain as Domain,
+    WorldName as WorldName,
+    make_expressions as make_expressions,
+)
+from .worlds.opening import open_expressions as open_expressions
+from .worlds.part import Part as Part

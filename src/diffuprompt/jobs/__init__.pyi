@@ -1,6 +1,15 @@
 from .baseline import zero_shot_hits as zero_shot_hits
 from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
+from .grounding.folder import GroundingRun as GroundingRun
+from .grounding.job import GroundingJobConfig as GroundingJobConfig
+from .grounding.recipes import RECIPES as RECIPES
+from .grounding.run import (
+    evaluate_grounding as evaluate_grounding,
+    grounding_folder as grounding_folder,
+    grounding_run as grounding_run,
+    train_grounding as train_grounding,
+)
 from .job import GENERATORS as GENERATORS, JobConfig as JobConfig
 from .long_names import names_too_long as names_too_long
 from .overrides import read_options as read_options

@@ -13,10 +13,11 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from diffuprompt.engine import LogProgress
+from diffuprompt.engine import LogProgress, Progress
 from diffuprompt.errors import DiffupromptError
 from diffuprompt.jobs import Evaluation, job_from_json
 
@@ -28,18 +29,35 @@ def work(line: str) -> int:
     """Train and score the job that ``line`` holds as JSON; return the exit code."""
     log = logging.getLogger("diffuprompt")
     try:
-        from diffuprompt.jobs import evaluate_run, train_job
-
         progress = LogProgress(every_s=LOG_EVERY_S)
         message = json.loads(line)
-        asked = message["evaluation"]
-        evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
-        run = train_job(job_from_json(message["job"]), progress)
-        evaluate_run(run, evaluation=evaluation, progress=progress)
+        WORK[message["task"]](message, progress)
     except (DiffupromptError, OSError) as error:
         log.error("%s%s", ERROR, error)
         return getattr(error, "exit_code", 1)
     return 0
+
+
+def _classify(message: dict[str, Any], progress: Progress) -> None:
+    from diffuprompt.jobs import evaluate_run, train_job
+
+    asked = message["evaluation"]
+    evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
+    run = train_job(job_from_json(message["job"]), progress)
+    evaluate_run(run, evaluation=evaluation, progress=progress)
+
+
+def _ground(message: dict[str, Any], progress: Progress) -> None:
+    from diffuprompt.jobs import GroundingJobConfig, evaluate_grounding, train_grounding
+
+    job = GroundingJobConfig.from_json(message["job"])
+    evaluate_grounding(train_grounding(job, progress), test=job.test, progress=progress)
+
+
+WORK: dict[str, Callable[[dict[str, Any], Progress], None]] = {
+    "classification": _classify,
+    "grounding": _ground,
+}
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

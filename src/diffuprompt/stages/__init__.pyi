@@ -7,6 +7,21 @@ from .generator import (
     train_generator as train_generator,
 )
 from .grids import GridStore as GridStore
+from .grounding.bench import GroundingBench as GroundingBench
+from .grounding.generator import (
+    mask_generator_stage as mask_generator_stage,
+    trained_generator as trained_generator,
+    trained_independent as trained_independent,
+)
+from .grounding.maps import made_maps as made_maps, maps_stage as maps_stage
+from .grounding.method import method_stage as method_stage, trained_method as trained_method
+from .grounding.score import (
+    Found as Found,
+    grounding_score_stage as grounding_score_stage,
+    scored_expressions as scored_expressions,
+)
+from .grounding.sets import expressions_stage as expressions_stage, made_set as made_set
+from .grounding.vae import trained_vae as trained_vae, vae_stage as vae_stage
 from .image_set import ImageSet as ImageSet
 from .inputs import (
     Sentences as Sentences,

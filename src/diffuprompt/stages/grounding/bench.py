@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-from torch import nn
-
+from diffuprompt.clip import Clip
 from diffuprompt.engine import Progress
 from diffuprompt.grounding import Detector
 from diffuprompt.runs import Store
@@ -19,6 +17,7 @@ class GroundingBench:
     Attributes:
         detector: frozen.
         content: hash of the detector's weights and configuration.
+        clip: of pooled features; None where nothing reads them.
         side: pictures are resized to ``side x side``.
         store: where stages are kept.
         progress: shows what is going on.
@@ -27,16 +26,8 @@ class GroundingBench:
 
     detector: Detector
     content: str
+    clip: Clip | None
     side: int
     store: Store
     progress: Progress
     save_every_s: float = 30.0
-
-
-def content_of(module: nn.Module, *more: str) -> str:
-    """Return thirty-two hex digits over all tensors of a module, and over ``more``."""
-    found = hashlib.sha256("\0".join(more).encode())
-    for name, value in sorted(module.state_dict().items()):
-        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:32]

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.engine import Progress, read_tensors, write_tensors
+from diffuprompt.engine import Progress
+from diffuprompt.runs import read_sealed, write_sealed
 
 Columns = dict[str, Tensor]  # each ``(N, ...)``
 ROWS = "rows"
@@ -39,8 +40,7 @@ def in_parts(
         label: what is computed, for people.
         save_every_s: seconds of work that a kill may cost.
     """
-    found = [read_tensors(path)[0] for path in sorted(folder.glob("*.safetensors"))]
-    start = sum(int(part.pop(ROWS)) for part in found)
+    found, start = _found(folder)
     waiting: list[Columns] = []
     saved = time.monotonic()
     name = f"{label} (from {start})" if start else label
@@ -50,13 +50,25 @@ def in_parts(
             waiting.append(compute(rows))
             shown.advance(len(rows))
             if time.monotonic() - saved >= save_every_s and rows[-1] + 1 < total:
-                part = _joined(waiting)
-                count = torch.tensor(rows[-1] + 1 - start)
-                path = folder / f"{start:09}.safetensors"
-                write_tensors(path, {**part, ROWS: count}, {"format": "pt"})
+                part, end = _joined(waiting), rows[-1] + 1
+                write_sealed(_path(folder, start), part, {ROWS: str(end - start)})
                 found.append(part)
-                waiting, start, saved = [], rows[-1] + 1, time.monotonic()
+                waiting, start, saved = [], end, time.monotonic()
     return _joined([*found, *waiting])
+
+
+def _found(folder: Path) -> tuple[list[Columns], int]:
+    """Return the parts that are there from row 0 on without a gap, and where they end."""
+    parts: list[Columns] = []
+    start = 0
+    while (read := read_sealed(_path(folder, start))) is not None:
+        parts.append(read[0])
+        start += int(read[1][ROWS])
+    return parts, start
+
+
+def _path(folder: Path, start: int) -> Path:
+    return folder / f"{start:09}.safetensors"
 
 
 def _joined(parts: list[Columns]) -> Columns:

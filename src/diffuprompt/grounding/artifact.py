@@ -1,0 +1,184 @@
+"""A trained method as a folder: ``grounding.json``, and one file of weights for each stage.
+
+The frozen detector and CLIP stay where they are: they are named, and their content is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from diffuprompt.checkpoints import load_clip
+from diffuprompt.engine import read_tensors, torch_stream, write_json, write_tensors
+from diffuprompt.errors import CheckpointError, ConfigError
+from diffuprompt.grounding.detectors.load import open_detector
+from diffuprompt.grounding.grounder import Grounder
+from diffuprompt.grounding.maps import MapsConfig
+from diffuprompt.grounding.masks.encoder import EncoderConfig
+from diffuprompt.grounding.masks.generator import MaskGenerator
+from diffuprompt.grounding.masks.independent import IndependentMasks
+from diffuprompt.grounding.masks.mask_vae import MaskVae, VaeConfig
+from diffuprompt.grounding.masks.settings import GeneratorConfig
+from diffuprompt.grounding.methods.registry import make_method
+from diffuprompt.reading import read_json
+from diffuprompt.runs import digest
+
+SCHEMA = "diffuprompt.grounder/1"
+FILE, CHECKSUM = "grounding.json", "checksum"
+WEIGHTS = {"vae": "vae.safetensors", "generator": "generator.safetensors",
+           "method": "method.safetensors"}  # fmt: skip
+USES_ANSWERS = ("truth", "shuffled")
+
+
+def save_grounder(
+    grounder: Grounder,
+    folder: Path,
+    *,
+    detector: str,
+    method: str,
+    settings: Mapping[str, Any],
+    half: bool = False,
+) -> None:
+    """Write what was trained; ``grounding.json`` appears last.
+
+    Args:
+        grounder: what predicts.
+        folder: where to.
+        detector: what it is called, for `open_detector`.
+        method: its name; "" for none.
+        settings: of the method, beside its defaults.
+        half: keep weights in half precision.
+    """
+    generator = grounder.generator
+    parts: dict[str, nn.Module | None] = {
+        "vae": grounder.vae, "generator": generator, "method": grounder.method,
+    }  # fmt: skip
+    for role, module in parts.items():
+        if module is not None:
+            state = dict(module.state_dict())
+            if half:
+                state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+            write_tensors(folder / WEIGHTS[role], state, {"format": "pt"})
+    description = {
+        "schema": SCHEMA,
+        "detector": {"name": detector, "content": content_of(grounder.detector.module)},
+        "clip": None if grounder.clip is None else
+        {"name": grounder.clip.name, "identity": grounder.clip.identity},
+        "method": {"name": method, "settings": dict(settings)},
+        "vae": None if grounder.vae is None else asdict(grounder.vae.config),
+        "generator": _generator_fields(generator),
+        "maps": None if grounder.maps is None else asdict(grounder.maps),
+        "seed": grounder.seed,
+    }  # fmt: skip
+    write_json(folder / FILE, {**description, CHECKSUM: digest(description)})
+
+
+def load_grounder(folder: Path, *, detector: str | None = None) -> Grounder:
+    """Read a grounder; a run's folder is welcome too.
+
+    Args:
+        folder: what `save_grounder` wrote.
+        detector: where the detector is now; None: as it was called.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the detector is another one.
+        ConfigError: the method was trained on masks that only exist with the answers.
+    """
+    inside = folder / "artifact"
+    folder = inside if (inside / FILE).is_file() else folder
+    data = read_json(folder / FILE)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise CheckpointError(f"{folder / FILE}: expected schema {SCHEMA!r}")
+    if data.pop(CHECKSUM, None) != digest(data):
+        raise CheckpointError(f"{folder / FILE}: damaged or altered; train again")
+    try:
+        return _read(folder, data, detector)
+    except (KeyError, TypeError, AttributeError) as cause:
+        raise CheckpointError(
+            f"{folder / FILE}: of another version ({type(cause).__name__}: {cause}); train again"
+        ) from cause
+
+
+def content_of(module: nn.Module) -> str:
+    """Return thirty-two hex digits over all tensors of a module."""
+    found = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:32]
+
+
+def _read(folder: Path, data: Mapping[str, Any], name: str | None) -> Grounder:
+    maps = None if data["maps"] is None else MapsConfig(**data["maps"])
+    if maps is not None and maps.source in USES_ANSWERS:
+        raise ConfigError(
+            f"{folder}: a control that reads masks of known answers ({maps.source}); it can be "
+            "evaluated, and predicts nothing"
+        )
+    detector = open_detector(name or data["detector"]["name"])
+    if content_of(detector.module) != data["detector"]["content"]:
+        raise CheckpointError(
+            f"{folder}: was trained for another detector than {name or data['detector']['name']!r}"
+            " is here; name the right one with --detector"
+        )
+    clip = None
+    if data["clip"] is not None:
+        clip = load_clip(data["clip"]["name"])
+        if clip.identity != data["clip"]["identity"]:
+            raise CheckpointError(f"{folder}: was trained with another {data['clip']['name']}")
+    vae = None
+    if data["vae"] is not None:
+        vae = MaskVae(VaeConfig(**data["vae"]), generator=torch_stream(0, "unused"))
+        _fill(vae, folder / WEIGHTS["vae"])
+    generator = None
+    if data["generator"] is not None:
+        generator = _build(data["generator"])
+        _fill(generator, folder / WEIGHTS["generator"])
+    method = None
+    if data["method"]["name"]:
+        method = make_method(data["method"]["name"], detector, data["method"]["settings"])
+        _fill(method, folder / WEIGHTS["method"])
+    return Grounder(
+        detector=detector,
+        clip=clip,
+        method=method,
+        vae=vae,
+        generator=generator,
+        maps=maps,
+        seed=data["seed"],
+    )
+
+
+def _generator_fields(
+    generator: MaskGenerator | IndependentMasks | None,
+) -> dict[str, Any] | None:
+    if generator is None:
+        return None
+    return {
+        "kind": type(generator).__name__,
+        "config": asdict(generator.config),
+        "widths": dict(generator.widths),
+    }
+
+
+def _build(fields: Mapping[str, Any]) -> MaskGenerator | IndependentMasks:
+    config, widths, unused = dict(fields["config"]), fields["widths"], torch_stream(0, "unused")
+    if fields["kind"] == IndependentMasks.__name__:
+        return IndependentMasks(EncoderConfig(**config), widths, generator=unused)
+    settings = GeneratorConfig(**{**config, "encoder": EncoderConfig(**config["encoder"])})
+    return MaskGenerator(settings, widths, generator=unused)
+
+
+def _fill(module: nn.Module, file: Path) -> None:
+    state = {name: value.float() if value.is_floating_point() else value
+             for name, value in read_tensors(file)[0].items()}  # fmt: skip
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if {name: tuple(value.shape) for name, value in state.items()} != own:
+        raise CheckpointError(f"{file}: its tensors do not fit {FILE}")
+    module.load_state_dict(state)
+    module.eval().requires_grad_(False)

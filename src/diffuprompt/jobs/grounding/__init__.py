@@ -1,0 +1,1 @@
+"""Grounding jobs: a method for a frozen detector, trained and scored on expressions."""

@@ -1,0 +1,167 @@
+"""Which expressions a grounding job trains and tests on: made worlds, or files.
+
+A test set is called by its world, with a domain behind a slash: "scenes", "scenes/held-out looks",
+"crowds"; of files by its split: "testA".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+from diffuprompt.engine import Progress
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.grounding import (
+    DOMAINS,
+    COUNTS,
+    Domain,
+    Expressions,
+    Part,
+    WorldName,
+    cutouts_hash,
+    open_expressions,
+)
+from diffuprompt.runs import Stage, Store, digest
+from diffuprompt.stages import expressions_stage, made_set
+
+SPOKEN = {"held-out looks": "held-out"}  # names of test sets -> domains
+OF_FILES = ("test", "testA", "testB", "val", "train", "all")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """Where expressions come from, and what keeps them.
+
+    Attributes:
+        data: a world's name, or a path.
+        root: of data sets, or of pictures.
+        store: of stages.
+        workers: processes that make worlds.
+        progress: shows it.
+    """
+
+    data: str
+    root: Path | None
+    store: Store
+    workers: int
+    progress: Progress
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is a world and no file."""
+        return self.data in DOMAINS
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+        return self.data if self.is_made else Path(self.data).name.split(".")[0]
+
+    def split(self, split: str, *, seed: int, count: int) -> ExpressionSet:
+        """Return the usual expressions of a split; ``count`` 0: all, or a world's own number."""
+        if self.is_made:
+            return self._world(self.data, split, "usual", seed=seed, count=count)
+        return ExpressionSet(name=self.name, source=self, of_file=split, count=count)
+
+    def test(self, name: str, *, count: int) -> ExpressionSet:
+        """Return a test set by its name.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        if not self.is_made:
+            if name not in OF_FILES:
+                raise ConfigError(f"test: expected one of {list(OF_FILES)}, got {name!r}")
+            return ExpressionSet(name=name, source=self, of_file=name, count=count)
+        world, _, spoken = name.partition("/")
+        domain = SPOKEN.get(spoken, spoken) or "usual"
+        if domain not in DOMAINS.get(cast(WorldName, world), ()):
+            known = [*DOMAINS, *(f"{w}/{d}" for w, every in DOMAINS.items() for d in every[1:])]
+            raise ConfigError(f"test: expected one of {known}, got {name!r}")
+        return self._world(world, "test", domain, seed=0, count=count, name=name)
+
+    def _world(
+        self, world: str, split: str, domain: str, *, seed: int, count: int, name: str = ""
+    ) -> ExpressionSet:
+        known = COUNTS[cast(WorldName, world)]
+        stage = expressions_stage(
+            world=world,
+            split=split,
+            domain=domain,
+            seed=seed,
+            count=count or known[split],
+            photographs=cutouts_hash(self.root) if world == "collages" else "",
+        )
+        return ExpressionSet(name=name or world, source=self, stage=stage)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExpressionSet:
+    """A set that is opened when it is asked for.
+
+    Attributes:
+        name: what records call it.
+        source: where it comes from.
+        stage: of a made world.
+        of_file: split of a file.
+        count: of a file: how many are used, the first ones; 0 for all.
+    """
+
+    name: str
+    source: Source
+    stage: Stage | None = None
+    of_file: str = ""
+    count: int = 0
+
+    @property
+    def content(self) -> str:
+        """What stages name it by: of a made world known without making it."""
+        return self.expressions.content if self.stage is None else self.stage.key
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """All of it.
+
+        Raises:
+            DataError: a file is missing or malformed, or there is not one expression.
+        """
+        source = self.source
+        if self.stage is not None:
+            return made_set(
+                source.store,
+                self.stage,
+                workers=source.workers,
+                progress=source.progress,
+                root=source.root,
+            )
+        found: Expressions = open_expressions(source.data, self.of_file, pictures=source.root)
+        if not len(found):
+            raise DataError(f"{source.data}: no expression in the split {self.of_file!r}")
+        total = min(self.count or len(found), len(found))
+        return found if total == len(found) else Part(found, range(total))
+
+    def halves(self, held: int) -> tuple[Piece, Piece]:
+        """Return all but the last ``held`` expressions (a quarter at most), and these."""
+        total = len(self.expressions)
+        cut = total - min(held, total // 4)
+        return Piece(of=self, rows=range(cut)), Piece(of=self, rows=range(cut, total))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Piece:
+    """Some rows of a set."""
+
+    of: ExpressionSet
+    rows: Sequence[int]
+
+    @property
+    def content(self) -> str:
+        """What stages name it by."""
+        return digest([self.of.content, self.rows[0], len(self.rows)])
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """These rows."""
+        return Part(self.of.expressions, self.rows)

@@ -1,0 +1,169 @@
+"""The settings of a grounding job: sections that presets fill and ``--set`` changes.
+
+Stage 3's own settings ("method.depth=4") are checked by the method, which knows the detector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.grounding import (
+    EncoderConfig,
+    GeneratorConfig,
+    GeneratorFit,
+    MethodFit,
+    VaeConfig,
+    VaeFit,
+    default_fit,
+    paper_fit,
+)
+from diffuprompt.jobs.grounding.recipes import Recipe
+from diffuprompt.jobs.overrides import Sections, apply_overrides
+from diffuprompt.ranges import COUNT, NFE, SAMPLES
+
+METHOD = "method."
+SMALL = {"width": 128, "depth": 4, "heads": 4, "kept": 6}  # of the paper's network on a CPU
+KEPT_OF_PAPER = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """How many expressions are used.
+
+    Attributes:
+        train: training expressions; 0 for all, or of a made world its own number.
+        held: of these, the last so many are kept from stages 1 and 2, so that prompts are trained
+            on maps as good as those of new pictures; at most a quarter.
+        test: test expressions; 0 likewise.
+    """
+
+    train: Annotated[int, COUNT] = 0
+    held: Annotated[int, COUNT] = 4000
+    test: Annotated[int, COUNT] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How maps are drawn.
+
+    Attributes:
+        nfe: evaluations of the network for each draw.
+        samples: draws of "mean-of-samples".
+    """
+
+    nfe: Annotated[int, NFE] = 25
+    samples: Annotated[int, SAMPLES] = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every value that a job's results depend on, beside data, detector and seed."""
+
+    expressions: SetConfig
+    vae: VaeConfig
+    vae_fit: VaeFit
+    generator: GeneratorConfig
+    generator_fit: GeneratorFit
+    sampling: SamplingConfig
+    fit: MethodFit
+    method: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        """Inverse of `to_json`; raises KeyError, TypeError or `ConfigError` for other data."""
+        generator = dict(data["generator"])
+        encoder = EncoderConfig(**generator.pop("encoder"))
+        return cls(
+            expressions=SetConfig(**data["expressions"]),
+            vae=VaeConfig(**data["vae"]),
+            vae_fit=VaeFit(**data["vae_fit"]),
+            generator=GeneratorConfig(**generator, encoder=encoder),
+            generator_fit=GeneratorFit(**data["generator_fit"]),
+            sampling=SamplingConfig(**data["sampling"]),
+            fit=MethodFit(**data["fit"]),
+            method=dict(data["method"]),
+        )
+
+
+KINDS: dict[str, type] = {
+    "expressions": SetConfig,
+    "vae": VaeConfig,
+    "vae_fit": VaeFit,
+    "generator": GeneratorConfig,
+    "encoder": EncoderConfig,
+    "generator_fit": GeneratorFit,
+    "sampling": SamplingConfig,
+    "fit": MethodFit,
+}
+
+
+def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Settings:
+    """Return the settings of a row under a preset and with ``--set``.
+
+    With the preset "default" the rows "paper" and "released" have Diff-Prompt's construction at a
+    size that a CPU can train; presets of these names have the size, too.
+
+    Raises:
+        ConfigError: unknown keys and values out of range; all at once.
+    """
+    base = recipe.preset if preset == "default" else preset
+    generator = GeneratorConfig.preset(base)
+    fit = default_fit(recipe.method or "zero-shot") if preset == "default" else paper_fit()
+    if preset == "default" and base != "default":
+        generator = dataclasses.replace(generator, **SMALL)
+    elif base != "default":
+        generator = dataclasses.replace(generator, kept=KEPT_OF_PAPER)
+    own = tuple(text for text in overrides if text.startswith(METHOD))
+    parts = {
+        "expressions": SetConfig(),
+        "vae": VaeConfig.preset(preset),
+        "vae_fit": VaeFit.preset(preset),
+        "generator": generator,
+        "encoder": generator.encoder,
+        "generator_fit": GeneratorFit.preset(preset),
+        "sampling": SamplingConfig(nfe=generator.nfe),
+        "fit": fit,
+    }
+    sections: Sections = {name: _fields(part) for name, part in parts.items()}
+    del sections["generator"]["encoder"], sections["generator"]["nfe"]
+    rest = tuple(text for text in overrides if text not in own)
+    apply_overrides(sections, rest, KINDS, "fit")
+    encoder = EncoderConfig(**sections.pop("encoder"))
+    found = {name: KINDS[name](**values) for name, values in sections.items() if name != "generator"}
+    changed = GeneratorConfig(**sections["generator"], encoder=encoder)
+    method = {**recipe.settings, **_method_settings(own)}
+    if recipe.method == "diff-prompt":
+        method = {"maps": changed.kept, **method}
+    return Settings(**found, generator=changed, method=method)
+
+
+def _method_settings(overrides: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, raw = text.removeprefix(METHOD).partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: expected KEY=VALUE")
+        try:
+            found[key] = json.loads(raw, parse_constant=lambda word: word)
+        except (ValueError, RecursionError):
+            found[key] = raw
+    return found
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return dict(value)
