@@ -27,9 +27,10 @@ def built(make: Callable[[], Made], generator: torch.Generator) -> Made:
     with torch.no_grad():
         for part in module.modules():
             _fill(part, generator)
-        for part in module.modules():  # afterwards: what a parent zeroes stays zero
-            if hasattr(part, "reset"):
-                part.reset(generator)
+        for part in reversed(list(module.modules())):  # a whole has the last word on its parts
+            reset: Callable[[torch.Generator], None] | None = getattr(part, "reset", None)
+            if reset is not None:
+                reset(generator)
     return module
 
 

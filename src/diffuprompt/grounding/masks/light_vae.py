@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FOLD = 4  # pixels of a side that become channels at once, which is what makes it fast
-LATENT = 4
+LATENT = 4  # channels of the latent map
 
 
 class LightVae(nn.Module):
@@ -52,7 +52,8 @@ class LightVae(nn.Module):
     def reset(self, generator: torch.Generator) -> None:
         """Begin with a narrow posterior, which tells the decoder something from the first step."""
         last = self.encoder[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
         last.bias[LATENT:] = -3.0
 
 
@@ -70,5 +71,5 @@ class Residual(nn.Module):
 
     def reset(self, generator: torch.Generator) -> None:
         """Begin as the identity."""
-        self.second.weight.zero_()
-        self.second.bias.zero_()  # type: ignore[union-attr]
+        for parameter in self.second.parameters():
+            parameter.zero_()

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from diffuprompt.errors import ConfigError, DataError, near_miss
 from diffuprompt.grounding.masks.initial import built
-from diffuprompt.grounding.masks.light_vae import LightVae
+from diffuprompt.grounding.masks.light_vae import LATENT, LightVae
 
 DOWN = 8  # pixels of a latent cell
-LATENT = 4  # latent channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,19 +167,18 @@ def _reference() -> nn.Module:
             f"vae.kind: 'reference' needs diffusers, which cannot be imported ({cause}); install "
             "it, or take 'light'"
         ) from cause
-    return _Reference(
-        AutoencoderKL(
-            in_channels=1,
-            out_channels=1,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(4, 8, 16, 16),
-            layers_per_block=2,
-            latent_channels=LATENT,
-            norm_num_groups=2,
-            sample_size=256,
-        )
+    kl: Any = AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 8, 16, 16),
+        layers_per_block=2,
+        latent_channels=LATENT,
+        norm_num_groups=2,
+        sample_size=256,
     )
+    return _Reference(kl)
 
 
 class _Reference(nn.Module):
