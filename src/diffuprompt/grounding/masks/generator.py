@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.diffusion import Denoise, denoising_loss, make_denoiser, make_schedule
+from diffuprompt.diffusion import Denoise, Schedule, denoising_loss, make_denoiser, make_schedule
 from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.masks.condition import Condition, PooledCondition, TokensCondition
 from diffuprompt.grounding.masks.dit import Dit
 from diffuprompt.grounding.masks.encoder import FINE, MaskEncoder, Reading, full_map, map_losses
 from diffuprompt.grounding.masks.initial import built
 from diffuprompt.grounding.masks.learned_variance import variational_bound
-from diffuprompt.grounding.masks.mask_vae import LATENT
+from diffuprompt.grounding.masks.light_vae import LATENT
 from diffuprompt.grounding.masks.settings import GeneratorConfig
 from diffuprompt.grounding.masks.trajectory import Trajectory, follow, noise_levels
 
@@ -149,8 +149,9 @@ class MaskGenerator(nn.Module):
             ConfigError: a number or a name is unknown.
         """
         config, batch = self.config, len(condition)
-        one = isinstance(generators, torch.Generator)
-        row_streams = [generators] * batch if one else list(generators)
+        if isinstance(generators, torch.Generator):
+            generators = [generators] * batch
+        row_streams = list(generators)
         if len(row_streams) != batch:
             raise ConfigError(f"generators: expected {batch}, one a row, got {len(row_streams)}")
         noise = torch.stack([torch.randn(LATENT, *grid, generator=g) for g in row_streams])
@@ -193,7 +194,7 @@ class MaskGenerator(nn.Module):
 
         return ask
 
-    def _denoise(self, guide: Guide, schedule: Any) -> Denoise:
+    def _denoise(self, guide: Guide, schedule: Schedule) -> Denoise:
         network = self._network(guide)
         return make_denoiser(network, schedule, guide.vectors, prediction=self.config.prediction)
 
@@ -220,10 +221,10 @@ class MaskGenerator(nn.Module):
         self, guide: Guide, latents_BChw: Tensor, stream: torch.Generator
     ) -> dict[str, Tensor]:
         """Return the release's two terms, at the same discrete step and noise."""
-        batch, T = len(latents_BChw), self.config.steps
-        t_B = torch.randint(T, (batch,), generator=stream)
+        batch, steps = len(latents_BChw), self.config.steps
+        t_B = torch.randint(steps, (batch,), generator=stream)
         eps = torch.randn(latents_BChw.shape, generator=stream).to(latents_BChw)
-        alpha_bar_T = self.schedule.alpha_bar(torch.arange(1, T + 1))
+        alpha_bar_T = self.schedule.alpha_bar(torch.arange(1, steps + 1))
         share = alpha_bar_T[t_B].to(latents_BChw)[:, None, None, None]
         x_t = share.sqrt() * latents_BChw + (1 - share).sqrt() * eps
         t_B = t_B.to(latents_BChw.device)

@@ -1,4 +1,4 @@
-"""Settings of the latent prompt generator, and the named sets of them; no torch modules."""
+"""Settings of the latent prompt generator, and the named sets of them."""
 
 from __future__ import annotations
 
