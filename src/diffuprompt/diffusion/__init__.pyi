@@ -14,7 +14,7 @@ from .samplers import (
     get_sampler as get_sampler,
 )
 from .sampling import Counted as Counted, Denoise as Denoise, Sampler as Sampler
-from .schedule import make_schedule as make_schedule
+from .schedule import Schedule as Schedule, make_schedule as make_schedule
 from .targets import per_row as per_row
 from .token_codec import TokenCodec as TokenCodec, TokenGroup as TokenGroup
 from .transformer import (
