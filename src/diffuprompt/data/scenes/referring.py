@@ -164,20 +164,25 @@ def refers_to(picture: View, query: Query) -> int | None:
     return None
 
 
-def _some(item: Thing, rng: Random, least: int) -> dict[str, str]:
+def _some(item: Thing, rng: Random, least: int) -> Query:
     """Draw at least ``least`` of the attributes; nobody is told that something is medium."""
     known = [k for k, value in item.attributes.items() if (k, value) != ("size", "medium")]
     while True:
-        chosen = [k for k in known if rng.random() < 0.5]
-        if len(chosen) >= least:
-            return {k: item.attributes[k] for k in chosen}
+        said = {k: item.attributes[k] for k in known if rng.random() < 0.5}
+        if len(said) >= least:
+            return Query(
+                shape=said.get("shape"),
+                colour=said.get("colour"),
+                fill=said.get("fill"),
+                size=said.get("size"),
+            )
 
 
 def _guess(picture: View, target: int, kind: Kind, rng: Random) -> Query | None:
     """Draw a query of a kind that may mean the target, None where this draw cannot."""
     item = picture.objects[target]
     # where the noun is all that can be said of a thing, it is always said
-    query = Query(**_some(item, rng, 1 if kind == "plain" or len(item.attributes) == 1 else 0))
+    query = _some(item, rng, 1 if kind == "plain" or len(item.attributes) == 1 else 0)
     if kind == "plain":
         return query
     if kind == "extreme":
@@ -189,7 +194,7 @@ def _guess(picture: View, target: int, kind: Kind, rng: Random) -> Query | None:
     other = rng.randrange(len(picture.objects))
     if other == target:
         return None
-    anchor = Query(**_some(picture.objects[other], rng, 1))
+    anchor = _some(picture.objects[other], rng, 1)
     return replace(query, relation=rng.choice(RELATIONS), anchor=anchor)
 
 
