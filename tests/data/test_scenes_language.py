@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from random import Random
 
 import pytest
@@ -17,7 +18,7 @@ from diffuprompt.data.scenes import (
     caption,
     compose,
     matches,
-    referring,
+    references,
     scene,
 )
 from diffuprompt.data.scenes.captions import plural, with_article
@@ -118,15 +119,16 @@ def test_expressions_are_unique_by_an_independent_reader() -> None:
     made_any = 0
     for index in range(120):
         made = scene(2, index)
-        for target in range(len(made.objects)):
-            found = referring(made, Random(index), target)
-            if found is None:
-                continue
+        for found in references(made, Random(index), count=len(made.objects)):
             made_any += 1
-            assert matches(made, found.query) == (target,)
-            assert _reading(found.text, made) == {target}, found.text
+            assert matches(made, found.query) == (found.target,)
+            assert _reading(found.text, made) == {found.target}, found.text
+            start, end = found.root
+            assert found.text[start:end] == found.text.split(" to the ")[0].split(" above ")[
+                0
+            ].split(" below ")[0].removeprefix("the ")
             kinds.add((found.query.extreme, found.query.relation))
-    assert made_any > 300
+    assert made_any > 350
     assert len(kinds) == 11  # plain, six extremes, four relations
 
 
@@ -136,10 +138,19 @@ def test_ambiguity_gives_no_expression() -> None:
     assert matches(made, Query(shape="ring")) == ()
     assert matches(made, Query(shape="star", relation="above", anchor=Query(shape="star"))) == ()
     for k in range(10):
-        found = referring(made, Random(k))
-        assert found is None or found.query.extreme in (
-            "leftmost",
-            "rightmost",
-            "topmost",
-            "bottommost",
-        )
+        for found in references(made, Random(k), count=2):
+            assert found.query.extreme in ("leftmost", "rightmost", "topmost", "bottommost")
+
+
+def test_references_are_about_different_objects_that_may_be_meant() -> None:
+    made = scene(2, 5, num_objects=6)
+    everyone = references(made, Random(0), count=6)
+    assert len({one.target for one in everyone}) == len(everyone) > 3
+    assert {one.target for one in references(made, Random(0), count=6, targets=[4, 1])} <= {1, 4}
+    assert references(made, Random(0), count=6, targets=[]) == []
+
+
+def test_kinds_are_equally_likely_where_they_exist() -> None:
+    made = _row(*[Look("star", "red"), Look("star", "blue"), Look("ring", "red")])
+    kinds = Counter(references(made, Random(k))[0].kind for k in range(300))
+    assert min(kinds.values()) > 70  # of 100, five standard deviations are 41

@@ -15,13 +15,14 @@ from diffuprompt.grounding.detectors.bert import BertConfig
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
 from diffuprompt.grounding.detectors.glip import Glip, GlipConfig
 from diffuprompt.grounding.detectors.swin import SwinConfig
+from diffuprompt.grounding.detectors.trunk import load_trunk
 from diffuprompt.reading import read_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
 
 def save_detector(model: Glip, tokenizer: CaptionTokenizer, folder: Path) -> None:
-    """Write a detector; weights are kept in half precision."""
+    """Write a detector; weights are kept in half precision, and a trunk's only by name."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, {"model_type": "glip", **asdict(model.config)})
     write_text(folder / TOKENIZER, tokenizer.to_json())
@@ -33,10 +34,11 @@ def load_detector(folder: Path) -> tuple[Glip, CaptionTokenizer]:
     """Read a detector, frozen, in evaluation mode, in fp32.
 
     Raises:
-        CheckpointError: a file is missing, damaged or does not fit the configuration.
+        CheckpointError: a file is missing, damaged or does not fit the configuration, or the
+            trunk's backbone is not at hand.
     """
     config = _config(folder / CONFIG)
-    model = Glip(config)
+    model = Glip(config, load_trunk(config.trunk) if config.trunk else None)
     tensors = read_tensors(folder / WEIGHTS)[0]
     own = _learned(model)
     shapes = {name: tuple(value.shape) for name, value in own.items()}
@@ -51,7 +53,8 @@ def load_detector(folder: Path) -> tuple[Glip, CaptionTokenizer]:
 
 
 def _learned(model: Glip) -> dict[str, torch.Tensor]:
-    return {name: value.detach() for name, value in model.named_parameters()}
+    named = {name: value.detach() for name, value in model.named_parameters()}
+    return {name: value for name, value in named.items() if not name.startswith("trunk.")}
 
 
 def _config(path: Path) -> GlipConfig:

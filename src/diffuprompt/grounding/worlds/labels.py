@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffuprompt.grounding.contract import Span, Tokens
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer, joined
-from diffuprompt.grounding.worlds.scenes import Picture
+from diffuprompt.grounding.worlds.picture import Picture
 
 ABSENT = 3  # labels of a caption that fit nothing in the picture
 
