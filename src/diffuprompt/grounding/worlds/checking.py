@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from diffuprompt.data import short
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.contract import Expression, Span
 from diffuprompt.grounding.worlds.cleaning import clean_with_root
@@ -49,7 +48,6 @@ class Collector:
         self._source, self._clean, self._roots = source, clean, roots
         self.problems = Problems(source)
         self.pictures = PictureFiles(pictures, self.problems)
-        self._names: set[str] = set()
         self._rows: list[FiledExpression] = []
 
     def target(
@@ -100,9 +98,6 @@ class Collector:
                 where it is to be found.
             kind: see `contract.Expression`.
         """
-        if name in self._names:
-            self.problems.add(where, f"an expression {short(name)} stands twice")
-        self._names.add(name)
         told = self._checked(where, lambda: self._told(caption, root))
         if told is None or target is None:
             return

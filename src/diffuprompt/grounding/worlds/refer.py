@@ -14,7 +14,7 @@ from diffuprompt.checkpoints import read_plain_pickle
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.worlds.checking import Collector
 from diffuprompt.grounding.worlds.coco import by_id, table
-from diffuprompt.grounding.worlds.problems import shown
+from diffuprompt.grounding.worlds.problems import is_id, shown
 from diffuprompt.grounding.worlds.splits import SPLITS, check_split
 from diffuprompt.reading import read_json
 
@@ -103,6 +103,4 @@ def _add(
 
 def _key(value: object) -> str:
     """Return an id as a text, "" for what is none; it may come from a pickle."""
-    return (
-        str(value) if isinstance(value, str) or (type(value) is int and abs(value) < 2**63) else ""
-    )
+    return str(value) if is_id(value) else ""

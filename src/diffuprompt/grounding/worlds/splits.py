@@ -22,10 +22,8 @@ def split_of_name(path: Path) -> str | None:
 def check_split(split: str, known: Sequence[str], where: object) -> None:
     """Raise a `DataError` that names the known splits when ``split`` is none of them."""
     if split not in known:
-        hint = near_miss(split, list(known))
-        raise DataError(
-            f"{where}: no split {split[:80]!r}; there are {', '.join(known) or 'none'}.{hint}"
-        )
+        there = f"{', '.join(known) or 'none'}.{near_miss(split, list(known))}"
+        raise DataError(f"{where}: no split {split[:80]!r}; there are {there}")
 
 
 def chosen_files(images: Sequence[Any], path: Path, split: str) -> set[str]:
