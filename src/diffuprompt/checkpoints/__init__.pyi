@@ -19,4 +19,5 @@ from .load import (
     portable_name as portable_name,
 )
 from .pickles import read_pickle as read_pickle
+from .plain import read_plain_pickle as read_plain_pickle
 from .tokenizer import EOT as EOT, SOT as SOT, WORDS as WORDS, Tokenizer as Tokenizer

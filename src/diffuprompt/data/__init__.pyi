@@ -6,7 +6,7 @@ from .class_names import (
     read_names as read_names,
     short as short,
 )
-from .decode import load_image as load_image, to_pixels as to_pixels
+from .decode import image_size as image_size, load_image as load_image, to_pixels as to_pixels
 from .fewshot import base_new as base_new, few_shot as few_shot
 from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -16,6 +18,7 @@ from diffuprompt.errors import DataError
 MAX_PIXELS = 128_000_000  # half a gigabyte decoded; phones take up to 108 million
 MAX_RATIO = 100  # of the sides; a view enlarges the short one, and memory grows with the long one
 ORIENTATION = 0x0112  # EXIF's number for it; 1 is upright
+Taken = TypeVar("Taken")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NO_PIXELS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _FOREIGN = (
@@ -74,13 +77,27 @@ def load_image(path: Path) -> Image.Image:
 
 def read_picture(path: Path) -> tuple[Image.Image, int]:
     """Return what `load_image` returns, and the EXIF orientation, 1 where the file names none."""
+    pixels = _read(path, _pixels)
+    return pixels, pixels.info[TURN]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of what `load_image` would return, from the header alone.
+
+    Raises `ImageError` where `load_image` would, damaged pixels and levels aside.
+    """
+    return _read(path, _height_width)
+
+
+def _read(path: Path, take: Callable[[Image.Image], Taken]) -> Taken:
+    """Return what ``take`` makes of an opened picture."""
     path = Path(path)
     try:
         if not is_text_path(path):
             raise DataError(undecodable(path))
         if path.stat().st_size == 0:
             raise ImageError(path, "the image file is empty (0 bytes)", "replace or remove it")
-        return _decode(path)
+        return _decode(path, take)
     except DataError:
         raise
     except _RefusalError as refusal:
@@ -116,9 +133,9 @@ def to_pixels(image: Image.Image, where: str) -> Image.Image:
         raise DataError(f"{where}: {refusal.what}; {refusal.fix}") from refusal
 
 
-def _decode(path: Path) -> tuple[Image.Image, int]:
+def _decode(path: Path, take: Callable[[Image.Image], Taken]) -> Taken:
     try:
-        return _decode_from(path)
+        return _decode_from(path, take)
     except Image.DecompressionBombError as error:
         raise _RefusalError(*_too_many()) from error
     except (UnidentifiedImageError, ValueError) as error:
@@ -127,32 +144,48 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
             raise
         content = path.read_bytes()
         if content.startswith(_PNG):  # damage in what no pixel needs is no damage
-            return _decode_from(_without_metadata(content))
+            return _decode_from(_without_metadata(content), take)
         if large:
             what = "its texts or its colour profile are too large"
             raise _RefusalError(what, "save it without metadata") from error
         raise
 
 
-def _decode_from(source: Path | io.BytesIO) -> tuple[Image.Image, int]:
+def _decode_from(source: Path | io.BytesIO, take: Callable[[Image.Image], Taken]) -> Taken:
     with Image.open(source, formats=formats()) as image:
-        pixels, orientation = _checked(image), _orientation(image)
-        pixels.info[TURN] = orientation  # of views that are asked to apply it
-        return pixels, orientation
+        return take(image)
+
+
+def _pixels(image: Image.Image) -> Image.Image:
+    """Return the pixels, and with them how to turn them, for views that are asked to."""
+    pixels, orientation = _checked(image), _orientation(image)
+    pixels.info[TURN] = orientation
+    return pixels
 
 
 def _checked(image: Image.Image) -> Image.Image:
     """Return the pixels; from the header alone it is known what is too large."""
+    _bounded(image)
+    try:
+        return as_rgb(image)
+    except DataError as error:
+        raise _RefusalError(str(error), "save it with 8 bits per channel, or remove it") from error
+
+
+def _bounded(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of what is not too large."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _RefusalError(*_too_many(f"{width} x {height} = {width * height / 1e6:.0f} million"))
     if max(width, height) > MAX_RATIO * min(width, height):
         what = f"{width} x {height} pixels: one side is more than {MAX_RATIO} times the other"
         raise _RefusalError(what, "cut or remove it")
-    try:
-        return as_rgb(image)
-    except DataError as error:
-        raise _RefusalError(str(error), "save it with 8 bits per channel, or remove it") from error
+    return width, height
+
+
+def _height_width(image: Image.Image) -> tuple[int, int]:
+    width, height = _bounded(image)
+    return height, width
 
 
 def _too_many(got: str = "") -> tuple[str, str]:
