@@ -10,10 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from diffuprompt.errors import DataError
-from diffuprompt.reading import read_json
 from diffuprompt.record_fields import (
     SLACK,
     Amount,
@@ -30,16 +29,16 @@ from diffuprompt.record_fields import (
     pack_hits,
     unpack_hits,
 )
+from diffuprompt.record_reading import Makers, read_fields
 from diffuprompt.record_upgrade import OLD_SCHEMA, upgrade
 
 __all__ = [
-    "SCHEMA", "SUBSETS", "Job", "Record", "Score", "Variant", "pack_hits", "read_record",
+    "MAKERS", "SCHEMA", "SUBSETS", "Job", "Record", "Score", "Variant", "pack_hits", "read_record",
     "unpack_hits", "upgrade",
 ]  # fmt: skip
 
 SCHEMA: Literal["diffuprompt.record/2"] = "diffuprompt.record/2"
 SUBSETS = ("base", "new", "all")  # of the classes of a classification test set
-SHOWN = 12  # problems of a file that a message lists
 
 
 class Job(Fields):
@@ -243,30 +242,10 @@ def read_record(path: Path) -> Record:
         DataError: the file is no record, is of a schema that this version does not know, or has
             fields that are missing or wrong; the first dozen problems of the file are named.
     """
-    data = read_json(path, error=DataError)
-    found = data.get("schema_name") if isinstance(data, dict) else None
-    if found not in (SCHEMA, OLD_SCHEMA):
-        raise DataError(f"{path}: {_unknown(found)}")
-    try:
-        return Record.model_validate(upgrade(data) if found == OLD_SCHEMA else data)
-    except ValidationError as error:
-        lines = [_problem(e["loc"], e["msg"]) for e in error.errors(include_url=False)]
-        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-        text = "\n  ".join([*lines[:SHOWN], *more])
-        raise DataError(f"{path}: not a valid record\n  {text}") from error
+    return read_fields(path, MAKERS)
 
 
-def _problem(place: tuple[int | str, ...], said: str) -> str:
-    where = ".".join(ascii(part).strip("'")[:80] for part in place)
-    return f"{where}: {said}" if where else said
-
-
-def _unknown(found: object) -> str:
-    known = f"this version of diffuprompt reads {OLD_SCHEMA} and {SCHEMA}"
-    if isinstance(found, str) and found.startswith("diffuprompt.record/"):
-        return (
-            f"its schema is {ascii(found).strip(chr(39))[:80]}; {known}. A newer version wrote it "
-            "and can read it: pip install --upgrade diffuprompt"
-        )
-    got = "it names no schema" if found is None else f"its schema is {ascii(found)[:80]}"
-    return f"not a record: {got}; {known}, with that name in the field schema_name"
+MAKERS: Makers[Record] = {
+    OLD_SCHEMA: lambda data: Record.model_validate(upgrade(data)),
+    SCHEMA: Record.model_validate,
+}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import math
+import struct
 import unicodedata
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -20,8 +22,8 @@ SLACK = 1e-3  # points: float32 accuracies pass, another count of hits does not
 MOST = 2**53  # counts above it are no longer exact in a float
 LARGEST = 1e30  # sums and products of what is measured stay finite
 LONGEST = 1000  # characters of a name
-PER_CENT = ("accuracy", "macro_f1", "ece", "aurc", "UB")
-PER_CENT_OF = ("selective_", "R@")
+PER_CENT = ("accuracy", "macro_f1", "ece", "aurc", "UB", "r1", "r5", "r10", "ub", "mask_iou")
+PER_CENT_OF = ("selective_", "R@", "giou_")
 LAYOUT = "\t\n"  # what a command line may hold besides
 
 
@@ -119,3 +121,35 @@ def hit_bytes(text: str, total: int) -> bytes:
     if (total % 8 and raw[-1] & (255 >> total % 8)) or base64.b64encode(raw).decode() != text:
         raise ValueError(f"hits are damaged: bits are set behind those of {total} items")
     return raw
+
+
+def pack_numbers(numbers: Sequence[int], width: Width = 1) -> str:
+    """Encode whole numbers of ``width`` bytes each as base64 of their compressed bytes.
+
+    Raises ValueError for numbers that are negative or too large.
+    """
+    try:
+        raw = struct.pack(f"<{len(numbers)}{_CODES[width]}", *numbers)
+    except struct.error as error:
+        raise ValueError(f"numbers do not fit into {width} bytes each ({error})") from error
+    return base64.b64encode(zlib.compress(raw, 9)).decode()
+
+
+def unpack_numbers(text: str, total: int, width: Width = 1) -> list[int]:
+    """Inverse of `pack_numbers` for ``total`` numbers.
+
+    Raises ValueError when it is no base64 of compressed bytes, or of another number of numbers.
+    """
+    size = total * width
+    try:
+        reader = zlib.decompressobj()
+        raw = reader.decompress(base64.b64decode(text, validate=True), size + 1)  # never a bomb
+    except (ValueError, zlib.error) as error:  # binascii.Error is a ValueError
+        raise ValueError(f"numbers are damaged ({error})") from error
+    if len(raw) != size or not reader.eof or reader.unused_data:
+        raise ValueError(f"numbers are damaged: expected just {size} bytes for {total} items")
+    return list(struct.unpack(f"<{total}{_CODES[width]}", raw))
+
+
+Width = Literal[1, 4]
+_CODES: dict[Width, str] = {1: "B", 4: "I"}

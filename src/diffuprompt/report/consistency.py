@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Score
 from diffuprompt.report.configuration import ABSENT, flat_fields
-from diffuprompt.report.load import Source
+from diffuprompt.report.load import GroundingSource, Source
 
 HASHES = ("backbone", "manifest", "preprocess")  # weights, images and split, how images are read
 OF_TABLE = "give the report only the records of one version, or make the others again"
@@ -17,7 +17,7 @@ OF_ROW = (
     "train the others with --setting NAME, which shows them as an ablation"
 )
 
-_Seen = dict[str, dict[str, list[str]]]  # what -> value -> files
+Seen = dict[str, dict[str, list[str]]]  # what -> value -> files
 
 
 def check_consistent(sources: Sequence[Source]) -> None:
@@ -29,17 +29,17 @@ def check_consistent(sources: Sequence[Source]) -> None:
 
     Raises `DataError` naming every field that differs, its values and their files.
     """
-    table: _Seen = defaultdict(lambda: defaultdict(list))
+    table: Seen = defaultdict(lambda: defaultdict(list))
     rows: dict[tuple[str, str, str], list[Source]] = defaultdict(list)
     for source in sources:
         job = source.record.job
         rows[job.learner, job.generator, job.setting].append(source)
         for what, value in _of_table(source.record):
             table[what][value].append(str(source.path))
-    problems = _disagreements("one table", table, OF_TABLE)
+    problems = disagreements("one table", table, OF_TABLE)
     for key, found in rows.items():
         name = "/".join(part for part in key if part)
-        problems += _disagreements(f"the row {name}", _configs(found), OF_ROW)
+        problems += disagreements(f"the row {name}", fields_of(found), OF_ROW)
     if problems:
         raise DataError("\n".join(problems))
 
@@ -61,16 +61,18 @@ def _test_set(record: Record, score: Score) -> str:
     return score.subset if is_own else f"{score.dataset} {score.subset}"
 
 
-def _configs(sources: Sequence[Source]) -> _Seen:
+def fields_of(sources: Sequence[Source | GroundingSource]) -> Seen:
+    """Return which files hold each value of every field of their configurations."""
     flat = [flat_fields(source.record.config) for source in sources]
-    out: _Seen = defaultdict(lambda: defaultdict(list))
+    out: Seen = defaultdict(lambda: defaultdict(list))
     for field in sorted({field for one in flat for field in one}):
         for source, one in zip(sources, flat, strict=True):
             out[f"config {field}"][one.get(field, ABSENT)].append(str(source.path))
     return out
 
 
-def _disagreements(where: str, seen: _Seen, remedy: str) -> list[str]:
+def disagreements(where: str, seen: Seen, remedy: str) -> list[str]:
+    """Return what the records of ``where`` disagree on, with the files, and then the remedy."""
     out = []
     for what, values in sorted(seen.items()):
         if len(values) > 1:

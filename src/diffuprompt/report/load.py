@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from diffuprompt.errors import DataError
 from diffuprompt.reading import read_json
-from diffuprompt.record import Record, read_record
+from diffuprompt.record import Record
+from diffuprompt.record_file import read_any_record
+from diffuprompt.record_grounding import GroundingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,17 @@ class Source:
 
     path: Path
     record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundingSource:
+    """A record of a grounding job and the file that it came from."""
+
+    path: Path
+    record: GroundingRecord
+
+
+AnySource = TypeVar("AnySource", Source, GroundingSource)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,37 +111,59 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]
 
 
 def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
-    """Read every record under ``paths``, in the order of their jobs (not of their file names).
+    """Read every record of classification under ``paths``, in the order of their jobs.
 
-    Unfinished runs are named in one log warning and left out. A record that two studies share may
-    lie in both folders.
+    Records of other tasks are checked and left out. Unfinished runs are named in one log warning
+    and left out. A record that two studies share may lie in both folders.
 
     Raises:
         DataError: a path is missing, nothing was found, a record is broken or contradicts itself,
             or two files hold different records of the same job; all problems of all files at once.
     """
+    sources, others = _load(paths)
+    if not sources:
+        where = ", ".join(str(path) for path in paths)
+        of_others = f"; {len(others)} are of the task grounding" if others else ""
+        raise DataError(
+            f"no finished record under {where}; expected NAME.json or RUN/record.json files, "
+            f"as `diffuprompt train` and `diffuprompt evaluate` leave them{of_others}"
+        )
+    return tuple(sources)
+
+
+def load_grounding_records(paths: Sequence[Path]) -> tuple[GroundingSource, ...]:
+    """Read every record of grounding under ``paths``, in the order of their jobs; none is no error.
+
+    Raises:
+        DataError: as `load_records` does.
+    """
+    return tuple(_load(paths)[1])
+
+
+def _load(paths: Sequence[Path]) -> tuple[list[Source], list[GroundingSource]]:
     found = find_records(paths)
     if found.unfinished:
         names = ", ".join(str(path) for path in found.unfinished)
         logger.warning("unfinished runs left out of the report: %s", names)
     problems: list[str] = []
     sources: list[Source] = []
+    grounding: list[GroundingSource] = []
     for path in found.files:
         try:
-            sources.append(Source(path=path, record=read_record(path)))
+            record = read_any_record(path)
         except DataError as error:
             problems.append(str(error))
-    sources, clashes = _unique(sources)
-    problems += clashes
+            continue
+        if isinstance(record, GroundingRecord):
+            grounding.append(GroundingSource(path=path, record=record))
+        else:
+            sources.append(Source(path=path, record=record))
+    sources, clashes = _unique(sources, _order)
+    grounding, others = _unique(grounding, _grounding_order)
+    problems += [*clashes, *others]
     if problems:
         raise DataError("records cannot be used:\n" + "\n".join(problems))
-    if not sources:
-        where = ", ".join(str(path) for path in paths)
-        raise DataError(
-            f"no finished record under {where}; expected NAME.json or RUN/record.json files, "
-            "as `diffuprompt train` and `diffuprompt evaluate` leave them"
-        )
-    return tuple(sorted(sources, key=_order))
+    return sorted(sources, key=_order), sorted(grounding, key=_grounding_order)
 
 
 def _order(source: Source) -> tuple[str | int, ...]:
@@ -138,11 +174,18 @@ def _order(source: Source) -> tuple[str | int, ...]:
     )  # fmt: skip
 
 
-def _unique(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
+def _grounding_order(source: GroundingSource) -> tuple[str | int, ...]:
+    job = source.record.job
+    return (job.dataset, job.method, job.setting, job.detector, job.detector_hash, job.seed)
+
+
+def _unique(
+    sources: Sequence[AnySource], order: Callable[[AnySource], tuple[str | int, ...]]
+) -> tuple[list[AnySource], list[str]]:
     """Return one source a job, and what is wrong where the files of a job differ."""
-    by_job: dict[tuple[str | int, ...], list[Source]] = defaultdict(list)
+    by_job: dict[tuple[str | int, ...], list[AnySource]] = defaultdict(list)
     for source in sources:
-        by_job[_order(source)].append(source)
+        by_job[order(source)].append(source)
     problems = [
         f"the same job {job} in {len(found)} files: {', '.join(str(s.path) for s in found)}; "
         "keep or name only one, or train ablations with --setting"

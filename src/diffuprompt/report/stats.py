@@ -1,6 +1,7 @@
 """The few statistics that the tables need; plain numpy, every one tested against brute force.
 
-Legend: S seed, N test image, R resample, P distinct outcome pattern, K row.
+Legend: S seed, N test image or expression, R resample, P distinct outcome pattern, K row, C cluster
+(picture of expressions).
 """
 
 from __future__ import annotations
@@ -150,3 +151,49 @@ def _resampled_accuracy(
         # float64 is exact for counts, and its product is fast where int64's is not
         parts.append(weights.astype(np.float64) @ patterns.T.astype(np.float64))
     return 100 * np.concatenate(parts) / total
+
+
+def cluster_bootstrap(
+    values_KN: Floats, clusters_N: NDArray[np.int64], *, resamples: int = 10_000, seed: int = 0
+) -> Floats:
+    """Return means ``(R, K)`` of K rows over resampled clusters of items (Field & Welsh 2007).
+
+    Whole clusters are drawn with replacement, so that items which share one stay together; a mean
+    is over the items of the drawn clusters. All rows, and all calls with the same clusters and
+    seed, see the same draws, so that differences of rows are paired.
+
+    Args:
+        values_KN: NaN where an item is no part of a row, as expressions of another kind.
+        clusters_N: number of each item's cluster, from 0.
+        resamples: R.
+        seed: of this bootstrap alone; nothing uses a global stream.
+
+    Raises:
+        DataError: the shapes do not fit.
+    """
+    if values_KN.ndim != 2 or values_KN.shape[1:] != clusters_N.shape:
+        raise DataError(f"expected (K, N) and (N,), got {values_KN.shape} and {clusters_N.shape}")
+    num_clusters = int(clusters_N.max()) + 1
+    is_part = ~np.isnan(values_KN)
+    # rows of the same items have the same counts: few of them are distinct
+    parts, of_row = np.unique(is_part, axis=0, return_inverse=True)
+    sums_CK = _by_cluster(np.where(is_part, values_KN, 0.0), clusters_N, num_clusters)
+    counts_CP = _by_cluster(parts.astype(np.float64), clusters_N, num_clusters)
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for start in range(0, resamples, 1000):  # R x C weights at once would not fit in memory
+        size = min(1000, resamples - start)
+        drawn = rng.integers(num_clusters, size=(size, num_clusters))
+        flat = (drawn + num_clusters * np.arange(size)[:, None]).ravel()
+        weights = np.bincount(flat, minlength=size * num_clusters).astype(np.float64)
+        weights_RC = weights.reshape(size, num_clusters)
+        counts = (weights_RC @ counts_CP)[:, of_row.ravel()]
+        with np.errstate(invalid="ignore"):  # a draw without any item of a rare kind has no mean
+            blocks.append((weights_RC @ sums_CK) / counts)
+    return np.concatenate(blocks)
+
+
+def _by_cluster(values_KN: Floats, clusters_N: NDArray[np.int64], num_clusters: int) -> Floats:
+    out = np.zeros((num_clusters, len(values_KN)))
+    np.add.at(out, clusters_N, values_KN.T)
+    return out

@@ -1,0 +1,144 @@
+"""Rows of grounding tables: a method on a data set with all its seeds, expression by expression.
+
+Legend: S seed, N expression of a test set.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from diffuprompt.errors import DataError
+from diffuprompt.record_expressions import DEPTHS, ExpressionScores
+from diffuprompt.record_grounding import GroundingRecord
+from diffuprompt.report.consistency import OF_ROW, OF_TABLE, Seen, disagreements, fields_of
+from diffuprompt.report.load import GroundingSource
+from diffuprompt.report.stats import Floats
+
+Ranks = Callable[[ExpressionScores], list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRow:
+    """One method trained on one data set, with a record of each seed in their order."""
+
+    dataset: str
+    method: str
+    setting: str
+    records: tuple[GroundingRecord, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its records."""
+        return tuple(record.job.seed for record in self.records)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What no other row has."""
+        return (self.dataset, self.method, self.setting)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether nothing was trained, so that a seed changes nothing."""
+        return all(record.job.expressions == 0 for record in self.records)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The test sets that every seed scored."""
+        first, *others = self.records
+        names = [scores.test for scores in first.tests]
+        return tuple(n for n in names if all(r.scores(n) is not None for r in others))
+
+    def values(self, test: str, measure: str) -> Floats | None:
+        """Return a measure of each seed and expression ``(S, N)`` in per cent.
+
+        ``measure`` is "r1", "r5", "r10" or "ub", the same led by "giou_", or "mask_iou"; None where
+        a seed lacks the test set or its masks.
+        """
+        found = [record.scores(test) for record in self.records]
+        each = [None if scores is None else _measured(scores, measure) for scores in found]
+        known = [values for values in each if values is not None]
+        return 100 * np.array(known) if len(known) == len(each) else None
+
+    def pairs(self, other: MethodRow) -> list[tuple[int, int]]:
+        """Return positions of the records to compare: of one seed and on one detector.
+
+        A method that trained nothing is its own repetition with any seed.
+        """
+        any_seed = self.is_untrained or other.is_untrained
+        pairs = [
+            (i, j)
+            for i, a in enumerate(self.records)
+            for j, b in enumerate(other.records)
+            if a.job.detector_hash == b.job.detector_hash and (any_seed or a.job.seed == b.job.seed)
+        ]
+        if other.is_untrained:  # its repetitions on one detector are the same numbers
+            return list({i: (i, j) for i, j in reversed(pairs)}.values())[::-1]
+        return list({j: (i, j) for i, j in reversed(pairs)}.values())[::-1]
+
+    def mean(self, read: Callable[[GroundingRecord], float | None]) -> float | None:
+        """Return the mean over seeds of what each record says; None where one does not."""
+        each = [read(record) for record in self.records]
+        known = [value for value in each if value is not None]
+        return fmean(known) if len(known) == len(each) else None
+
+
+def _measured(scores: ExpressionScores, measure: str) -> Floats | None:
+    if measure == "mask_iou":
+        ious = scores.mask_ious()
+        return None if ious is None else np.array(ious)
+    kind = measure.removeprefix("giou_")
+    ranks = np.array(scores.ranks() if kind == measure else scores.giou_ranks())
+    most = {f"r{k}": k for k in DEPTHS}.get(kind, np.inf)
+    return ((ranks >= 0) & (ranks < most)).astype(np.float64)
+
+
+def method_rows(sources: Sequence[GroundingSource]) -> tuple[MethodRow, ...]:
+    """Group records by data set, method and setting, in the order of the sources.
+
+    Raises:
+        DataError: records do not fit together: test sets of one name have different contents, a
+            seed of a data set has several detectors, or the seeds of a row have different
+            configurations; every field is named with its values and files.
+    """
+    _check(sources)
+    grouped: dict[tuple[str, str, str], list[GroundingRecord]] = defaultdict(list)
+    for source in sources:
+        job = source.record.job
+        grouped[job.dataset, job.method, job.setting].append(source.record)
+    return tuple(
+        MethodRow(
+            dataset=dataset,
+            method=method,
+            setting=setting,
+            records=tuple(sorted(records, key=lambda record: record.job.seed)),
+        )
+        for (dataset, method, setting), records in grouped.items()
+    )
+
+
+def _check(sources: Sequence[GroundingSource]) -> None:
+    table: Seen = defaultdict(lambda: defaultdict(list))
+    rows: dict[tuple[str, str, str], list[GroundingSource]] = defaultdict(list)
+    for source in sources:
+        job = source.record.job
+        rows[job.dataset, job.method, job.setting].append(source)
+        for what, value in _shared(source.record):
+            table[what][value].append(str(source.path))
+    problems = disagreements("one table", table, OF_TABLE)
+    for key, found in rows.items():
+        name = "/".join(part for part in key if part)
+        problems += disagreements(f"the row {name}", fields_of(found), OF_ROW)
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _shared(record: GroundingRecord) -> Iterator[tuple[str, str]]:
+    job = record.job
+    for scores in record.tests:
+        yield f"content of the {scores.test} test expressions", scores.content
+    yield f"detector of {job.dataset}, seed {job.seed}", job.detector_hash
