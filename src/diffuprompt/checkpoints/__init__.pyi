@@ -19,4 +19,6 @@ from .load import (
     portable_name as portable_name,
 )
 from .pickles import read_pickle as read_pickle
+from .state_dict import read_torch as read_torch
 from .tokenizer import EOT as EOT, SOT as SOT, WORDS as WORDS, Tokenizer as Tokenizer
+from .weights import Origin as Origin, fill as fill, find_weights as find_weights

@@ -216,7 +216,8 @@ class WindowAttention(nn.Module):
         self.heads = heads
         table = torch.zeros((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(table)
-        self.register_buffer("relative_position_index", _relative_index(window))
+        index = _relative_index(window)
+        self.register_buffer("relative_position_index", index, persistent=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
