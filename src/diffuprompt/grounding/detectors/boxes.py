@@ -81,6 +81,11 @@ def clipped(boxes_N4: Tensor, height: float, width: float) -> Tensor:
     return boxes_N4.clamp(min=0).minimum(limits)
 
 
+def counted(boxes_N4: Tensor, plus: float) -> Tensor:
+    """Return boxes with exclusive ends as they are counted with ``plus``; -plus: back again."""
+    return boxes_N4 - boxes_N4.new_tensor((0.0, 0.0, plus, plus))
+
+
 def _centre(boxes: Tensor, plus: float) -> tuple[Tensor, Tensor]:
     side = boxes[..., 2:] - boxes[..., :2] + plus
     return boxes[..., :2] + (side - plus) / 2, side

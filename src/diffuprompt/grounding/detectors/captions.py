@@ -6,14 +6,19 @@ Legend: B caption, S token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
-from tokenizers import models, normalizers, pre_tokenizers, processors
+from tokenizers import BertWordPieceTokenizer, models, normalizers, pre_tokenizers, processors
 
+from diffuprompt.errors import CheckpointError
 from diffuprompt.grounding.contract import Span, Tokens
+from diffuprompt.reading import read_text
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+LONGEST = 256  # tokens of a caption that GLIP and MM-Grounding-DINO read
 
 
 class CaptionTokenizer:
@@ -39,6 +44,29 @@ class CaptionTokenizer:
         )
         return cls(backend)
 
+    @classmethod
+    def from_file(cls, path: Path) -> CaptionTokenizer:
+        """Read a ``tokenizer.json``, or BERT's ``vocab.txt`` (lower-cased word pieces).
+
+        Raises:
+            CheckpointError: it is missing or malformed, or has no `PAD`, `START` and `END`.
+        """
+        try:
+            if path.suffix == ".json":
+                backend = tokenizers.Tokenizer.from_file(str(path))
+            else:
+                words = read_text(path).splitlines()
+                pieces = BertWordPieceTokenizer({w: i for i, w in enumerate(words)})
+                backend = tokenizers.Tokenizer.from_str(pieces.to_str())
+        except Exception as error:  # the library raises bare Exception for malformed files
+            raise CheckpointError(
+                f"{path}: expected a tokenizer.json, or a vocab.txt of BERT ({error})"
+            ) from error
+        missing = [t for t in (PAD, START, END) if backend.token_to_id(t) is None]
+        if missing:
+            raise CheckpointError(f"{path}: not a tokenizer of BERT's: it has no {missing}")
+        return cls(backend)
+
     @property
     def vocab_size(self) -> int:
         """How many ids there are."""
@@ -48,16 +76,23 @@ class CaptionTokenizer:
         """Return a ``tokenizer.json``."""
         return str(self._backend.to_str())
 
-    def __call__(self, captions: Sequence[str]) -> Tokens:
-        """Return the tokens of captions."""
+    def __call__(self, captions: Sequence[str], longest: int = LONGEST) -> Tokens:
+        """Return the tokens of captions; of one with more than ``longest`` the end is cut off."""
         encoded = [self._backend.encode(text) for text in captions]
-        longest = max(len(one.ids) for one in encoded)
-        ids = torch.full((len(encoded), longest), self.pad)
-        mask = torch.zeros(len(encoded), longest, dtype=torch.bool)
-        for i, one in enumerate(encoded):
-            ids[i, : len(one.ids)] = torch.tensor(one.ids)
-            mask[i, : len(one.ids)] = True
-        return Tokens(ids=ids, mask=mask, offsets=tuple(tuple(one.offsets) for one in encoded))
+        rows = [_cut(one.ids, longest) for one in encoded]
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.pad)
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = True
+        offsets = tuple(tuple(_cut(one.offsets, longest)) for one in encoded)
+        return Tokens(ids=ids, mask=mask, offsets=offsets)
+
+
+def _cut(row: list[Any], longest: int) -> list[Any]:
+    """Return the beginning of a row, and its last token, which ends every caption."""
+    return row if len(row) <= longest else [*row[: longest - 1], row[-1]]
 
 
 def joined(phrases: Sequence[str]) -> tuple[str, list[Span]]:

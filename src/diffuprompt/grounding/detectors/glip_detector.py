@@ -19,7 +19,7 @@ from diffuprompt.grounding.contract import (
     Span,
     Tokens,
 )
-from diffuprompt.grounding.detectors.captions import CaptionTokenizer
+from diffuprompt.grounding.detectors.captions import LONGEST, CaptionTokenizer
 from diffuprompt.grounding.detectors.glip import Glip, Raw
 from diffuprompt.grounding.detectors.inference import detections
 from diffuprompt.grounding.detectors.losses import glip_losses
@@ -48,7 +48,7 @@ class GlipDetector:
 
     def tokens(self, captions: Sequence[str]) -> Tokens:
         """Return captions as the text tower reads them."""
-        return self.tokenizer(captions)
+        return self.tokenizer(captions, min(LONGEST, self.model.config.bert.max_length))
 
     def run(self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED) -> Raw:
         """Return what the head says."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.grounding.contract import Detections
-from diffuprompt.grounding.detectors.boxes import clipped, decode, nms
+from diffuprompt.grounding.detectors.boxes import clipped, counted, decode, nms
 from diffuprompt.grounding.detectors.glip import Raw
 
 MIN_SCORE, MAX_PER_LEVEL, NMS_IOU, MAX_BOXES = 0.05, 1000, 0.6, 100
@@ -25,7 +25,10 @@ def detections(
     plus: float,
     min_score: float = MIN_SCORE,
 ) -> Detections:
-    """Return the boxes of a phrase in image ``index``.
+    """Return the boxes of a phrase in image ``index``, exclusive ends.
+
+    Anchors are kept by the phrase's probability alone and ranked by it times the centerness, as
+    GLIP does; a phrase that is nowhere probable still gets its best box, where GLIP returns none.
 
     Args:
         raw: what the head says.
@@ -36,17 +39,17 @@ def detections(
         min_score: of the phrase's mean probability; the best is kept whatever it is.
     """
     words = raw.words[index][:, tokens].sigmoid().mean(-1)
+    both = words * raw.centre[index].sigmoid()
     kept, start = [], 0
     for count in raw.anchors.counts:
-        part = words[start : start + count]
-        best = part.topk(min(MAX_PER_LEVEL, count)).indices
-        kept.append(best[part[best] > min_score] + start)
+        seen = (words[start : start + count] > min_score).nonzero()[:, 0] + start
+        kept.append(seen[both[seen].topk(min(MAX_PER_LEVEL, len(seen))).indices])
         start += count
     chosen = torch.cat(kept)
     if not len(chosen):
         chosen = words.argmax()[None]
-    scores = (words[chosen] * raw.centre[index, chosen].sigmoid()).sqrt()
+    scores = both[chosen].sqrt()
     boxes = decode(raw.code[index, chosen], raw.anchors.boxes[chosen], plus=plus)
     boxes = clipped(boxes, size[0] - plus, size[1] - plus)
     best = nms(boxes, scores, NMS_IOU, plus=plus)[:MAX_BOXES]
-    return Detections(boxes=boxes[best], scores=scores[best])
+    return Detections(boxes=counted(boxes[best], -plus), scores=scores[best])

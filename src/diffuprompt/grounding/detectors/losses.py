@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.grounding.detectors.anchors import assign
-from diffuprompt.grounding.detectors.boxes import decode, giou_pairs
+from diffuprompt.grounding.detectors.boxes import counted, decode, giou_pairs
 from diffuprompt.grounding.detectors.glip import Raw
 
 ALPHA, GAMMA, BOX_WEIGHT = 0.25, 2.0, 2.0
@@ -49,11 +49,12 @@ def glip_losses(
     Args:
         raw: what the head says.
         mask_BS: True for tokens of the captions.
-        boxes: ``(N, 4)`` of each image.
+        boxes: ``(N, 4)`` of each image, exclusive ends.
         spans: ``(N, S)`` of each image, 1 for the tokens that name a box.
         plus: see `GlipConfig`.
     """
     every = raw.anchors.boxes
+    boxes = [counted(one, plus) for one in boxes]
     owners = torch.stack([assign(raw.anchors, b, plus=plus) for b in boxes])  # (B, A)
     words = torch.zeros_like(raw.words)
     wanted, anchors, code, centre = [], [], [], []
@@ -70,7 +71,7 @@ def glip_losses(
     boxes_N4, anchors_N4 = torch.cat(wanted), torch.cat(anchors)
     central = centerness(anchors_N4, boxes_N4)
     found = decode(torch.cat(code), anchors_N4, plus=plus)
-    overlap = giou_pairs(found, boxes_N4, plus=plus)
+    overlap = giou_pairs(found, boxes_N4)  # GLIP's loss counts no pixel more, its overlaps do
     box = ((1 - overlap) * central).sum() / central.sum().clamp(min=1e-6)
     middle = functional.binary_cross_entropy_with_logits(
         torch.cat(centre), central, reduction="sum"

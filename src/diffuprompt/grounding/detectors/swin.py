@@ -164,8 +164,8 @@ class SwinBlock(nn.Module):
         rows, columns = x_BHWC.shape[1:3]
         grid = None if prompt is None else prompt.grid
         tokens = None if prompt is None else prompt.tokens
-        windows, padded = self._windows(self.norm1(x_BHWC))
-        grid_windows = None if grid is None else self._windows(grid)[0]
+        windows, padded = into_windows(self.norm1(x_BHWC), self.window, self.shift)
+        grid_windows = None if grid is None else into_windows(grid, self.window, self.shift)[0]
         if tokens is not None:  # each window of an image reads the image's own prompts
             tokens = tokens.repeat_interleave(len(windows) // len(x_BHWC), 0)
         mask = self._mask(padded, x_BHWC)
@@ -173,18 +173,8 @@ class SwinBlock(nn.Module):
         x_BHWC = x_BHWC + self._whole(mixed, padded)[:, :rows, :columns]
         return x_BHWC + self.mlp(self.norm2(x_BHWC))
 
-    def _windows(self, x_BHWC: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return ``(B * windows, N, C)``, image after image, and the padded size."""
-        rows, columns = x_BHWC.shape[1:3]
-        side = self.window
-        x = functional.pad(x_BHWC, (0, 0, 0, -columns % side, 0, -rows % side))
-        padded = (x.shape[1], x.shape[2])
-        x = x.roll((-self.shift, -self.shift), (1, 2)) if self.shift else x
-        x = x.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3)
-        return x.reshape(-1, side * side, x.shape[-1]), padded
-
     def _whole(self, windows: Tensor, padded: tuple[int, int]) -> Tensor:
-        """Inverse of `_windows`, padding included."""
+        """Inverse of `into_windows`, padding included."""
         side, (rows, columns) = self.window, padded
         x = windows.reshape(-1, rows // side, columns // side, side, side, windows.shape[-1])
         x = x.transpose(2, 3).reshape(-1, rows, columns, windows.shape[-1])
@@ -216,7 +206,8 @@ class WindowAttention(nn.Module):
         self.heads = heads
         table = torch.zeros((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(table)
-        self.register_buffer("relative_position_index", _relative_index(window))
+        index = _relative_index(window)
+        self.register_buffer("relative_position_index", index, persistent=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
@@ -273,6 +264,16 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
         return self.fc2(functional.gelu(self.fc1(x)))
+
+
+def into_windows(x_BHWC: Tensor, side: int, shift: int) -> tuple[Tensor, tuple[int, int]]:
+    """Return shifted windows ``(B * windows, N, C)``, image after image, and the padded size."""
+    rows, columns = x_BHWC.shape[1:3]
+    x = functional.pad(x_BHWC, (0, 0, 0, -columns % side, 0, -rows % side))
+    padded = (x.shape[1], x.shape[2])
+    x = x.roll((-shift, -shift), (1, 2)) if shift else x
+    x = x.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3)
+    return x.reshape(-1, side * side, x.shape[-1]), padded
 
 
 def _relative_index(window: int) -> Tensor:

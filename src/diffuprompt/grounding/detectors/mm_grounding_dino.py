@@ -1,0 +1,290 @@
+"""MM-Grounding-DINO (arXiv 2401.02361) and LLMDet (arXiv 2501.18954) of transformers as `Detector`.
+
+A DETR: queries instead of anchors, and no suppression of boxes. Vision and language are fused in an
+encoder after the two towers, so prompts act before the fusion.
+
+Legend: B image, Q query, S text token, C channels, F cells of all levels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.grounding.contract import (
+    UNCHANGED,
+    Adaptation,
+    Context,
+    Detections,
+    Sites,
+    Span,
+    Tokens,
+    VisualPrompt,
+)
+from diffuprompt.grounding.detectors.call import (
+    AdaptableEncoder,
+    Call,
+    Prefix,
+    adapted,
+    into_maps,
+    let_read_prefixes,
+)
+from diffuprompt.grounding.detectors.captions import LONGEST, CaptionTokenizer
+from diffuprompt.grounding.detectors.swin import into_windows
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in 0..1
+MAX_BOXES = 100
+NOWHERE = -50000.0  # logit of padding, where transformers has minus infinity
+STOPS = str.maketrans(".?", ",,")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QueryAnswer:
+    """What is said about every query.
+
+    Attributes:
+        words: ``(B, Q, S)`` logits of each token of the caption.
+        boxes: ``(B, Q, 4)`` centre, width and height in 0..1.
+        cells: ``(B, Q, C)``, what the dot product reads of the picture.
+        language: ``(B, S, C)``, what it reads of the caption, after the fusion.
+        first_words: logits ``(B, Q, S)`` of the encoder's cells that became queries.
+        first_boxes: their boxes.
+        size: height and width of the pictures.
+    """
+
+    words: Tensor
+    boxes: Tensor
+    cells: Tensor
+    language: Tensor
+    first_words: Tensor
+    first_boxes: Tensor
+    size: tuple[int, int]
+
+
+class MMGroundingDino:
+    """A frozen ``MMGroundingDinoForObjectDetection`` with its tokenizer; see `contract.Detector`.
+
+    Of an `Adaptation` it knows all but ``visual_layers`` and ``textual_layers``: transformers has
+    no place for functions between its blocks.
+    """
+
+    def __init__(
+        self, model: nn.Module, tokenizer: CaptionTokenizer, *, name: str, side: int
+    ) -> None:
+        self.module: nn.Module = model.eval().requires_grad_(False)
+        self.tokenizer, self.name, self.side = tokenizer, name, side
+        whole: Any = model
+        self.config: Any = whole.config
+        backbone, text = whole.model.backbone.conv_encoder.model, whole.model.text_backbone
+        if backbone.config.model_type != "swin" or not self.config.two_stage:
+            raise ConfigError(
+                f"{name}: expected a two-stage MM-Grounding-DINO with a Swin, got a "
+                f"{backbone.config.model_type}, two_stage = {self.config.two_stage}"
+            )
+        let_read_prefixes(backbone)
+        let_read_prefixes(text)
+        whole.model.encoder = AdaptableEncoder(whole.model.encoder)
+        self.blocks = [b for stage in backbone.swin.encoder.layers for b in stage.blocks]
+        self.layers = list(text.encoder.layer)
+        self.swin: Any = backbone.config
+        self.sites = Sites(
+            visual=tuple(block.layernorm_before.normalized_shape[0] for block in self.blocks),
+            textual=(text.config.hidden_size,) * len(self.layers),
+            levels=(self.config.d_model,) * self.config.num_feature_levels,
+            language=self.config.d_model,
+        )
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return rows and columns of each visual block's map for pictures of a size."""
+        sizes = self._stages(height, width, len(self.swin.depths))
+        return [
+            size for size, depth in zip(sizes, self.swin.depths, strict=True) for _ in range(depth)
+        ]
+
+    def tokens(self, captions: Sequence[str]) -> Tokens:
+        """Return captions as the text tower reads them.
+
+        They are lower-cased and end with a full stop. Stops inside are read as commas: each would
+        begin a phrase that does not attend to the others, and an expression is one phrase.
+        """
+        texts = [caption.rstrip(" .?").translate(STOPS) + "." for caption in captions]
+        longest = self.module.get_submodule("model.text_backbone").config.max_position_embeddings
+        return self.tokenizer(texts, min(LONGEST, self.config.max_text_len, longest))
+
+    def run(
+        self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED
+    ) -> QueryAnswer:
+        """Return what it says about every query.
+
+        Raises:
+            ConfigError: the adaptation has functions of single blocks or layers.
+        """
+        out, size = self._outputs(pixels_BCHW, tokens, adaptation), pixels_BCHW.shape[2:]
+        cells = _words(out.enc_outputs_class, tokens)
+        best = out.enc_outputs_class.max(-1).values.topk(self.config.num_queries, 1).indices
+        answer = QueryAnswer(
+            words=_words(out.logits, tokens),
+            boxes=out.pred_boxes,
+            cells=out.intermediate_hidden_states[:, -1],
+            language=out.encoder_last_hidden_state_text,
+            first_words=_rows(cells, best),
+            first_boxes=_rows(out.enc_outputs_coord_logits, best).sigmoid(),
+            size=(size[0], size[1]),
+        )
+        if adaptation.words is None:
+            return answer
+        return replace(answer, words=adaptation.words(answer))
+
+    @torch.inference_mode()
+    def context(self, pixels_BCHW: Tensor, tokens: Tokens) -> Context:
+        """Return what the frozen detector knows.
+
+        Levels and language are what its encoder returns, so they have seen each other; the
+        alignment is the word logits of the encoder's cells, of which the best become queries.
+        """
+        out = self._outputs(pixels_BCHW, tokens, UNCHANGED)
+        sizes = self._levels(*pixels_BCHW.shape[2:])
+        words = into_maps(_words(out.enc_outputs_class, tokens), sizes)
+        return Context(
+            levels=tuple(into_maps(out.encoder_last_hidden_state_vision, sizes)),
+            alignment=tuple(x.permute(0, 2, 3, 1) for x in words),
+            language=out.encoder_last_hidden_state_text,
+            tokens=tokens,
+        )
+
+    def loss(
+        self, answer: QueryAnswer, tokens: Tokens, roots: Sequence[Span], boxes_B4: Tensor
+    ) -> dict[str, Tensor]:
+        """Return "loss" and its terms: Hungarian losses of the queries and of the encoder's cells.
+
+        The encoder's are computed from the cells that became queries, as in mmdetection;
+        transformers computes them from the queries' embeddings, which no prompt can change.
+        Intermediate layers of the decoder have no loss.
+
+        Raises:
+            ConfigError: scipy is not installed, which the matching needs.
+        """
+        from transformers.loss.loss_grounding_dino import GroundingDinoForObjectDetectionLoss
+
+        rows = torch.zeros(len(roots), tokens.ids.shape[1], device=boxes_B4.device)
+        for i, root in enumerate(roots):
+            rows[i, tokens.of_span(i, root)] = 1
+        height, width = answer.size
+        middle, sides = (boxes_B4[:, :2] + boxes_B4[:, 2:]) / 2, boxes_B4[:, 2:] - boxes_B4[:, :2]
+        scale = boxes_B4.new_tensor((width, height, width, height))
+        truth = torch.cat([middle, sides], 1) / scale
+        labels = [
+            {"class_labels": torch.tensor([i], device=truth.device), "boxes": truth[i : i + 1]}
+            for i in range(len(truth))
+        ]
+        config = copy(self.config)
+        config.auxiliary_loss = False
+        try:
+            loss, terms, _ = GroundingDinoForObjectDetectionLoss(
+                answer.words,
+                labels,
+                answer.words.device,
+                answer.boxes,
+                config,
+                # every image has all rows: transformers counts the rows before an image wrongly
+                # from the third image on, which this makes harmless
+                label_maps=(rows,) * len(rows),
+                text_mask=tokens.mask[:, None].expand_as(answer.words),
+                encoder_logits=answer.first_words,
+                encoder_pred_boxes=answer.first_boxes,
+            )
+        except ImportError as error:
+            raise ConfigError(f"{self.name}: its loss needs scipy; pip install scipy") from error
+        return {"loss": loss, **{k: v for k, v in terms.items() if k.startswith("loss_")}}
+
+    def detect(
+        self,
+        answer: QueryAnswer,
+        tokens: Tokens,
+        roots: Sequence[Span],
+        size: tuple[int, int],
+    ) -> list[Detections]:
+        """Return each root phrase's boxes: by the mean probability of its tokens, the best 100."""
+        return [
+            _detections(answer.words[i][:, tokens.of_span(i, root)], answer.boxes[i], size)
+            for i, root in enumerate(roots)
+        ]
+
+    def _outputs(self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation) -> Any:
+        mean, std = (pixels_BCHW.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        inputs = {
+            "pixel_values": (pixels_BCHW - mean) / std,
+            "input_ids": tokens.ids,
+            "attention_mask": tokens.mask.long(),
+        }
+        with adapted(self._call(adaptation)):
+            if adaptation.weights:
+                return functional_call(self.module, dict(adaptation.weights), (), inputs)
+            return self.module(**inputs)
+
+    def _call(self, adaptation: Adaptation) -> Call:
+        for field in ("visual_layers", "textual_layers"):
+            if any(change is not None for change in getattr(adaptation, field)):
+                raise ConfigError(
+                    f"{self.name}: {field}: transformers has no place for functions between "
+                    "blocks; give a GLIP for methods that need them, or a method that acts by "
+                    "prompts, weights, levels, language or words"
+                )
+        prefixes: dict[nn.Module, Prefix] = {}
+        for block, prompt in zip(self.blocks, adaptation.visual, strict=False):
+            if prompt is not None and (prefix := _visual(block, prompt)) is not None:
+                prefixes[block.attention] = prefix
+        for layer, tokens in zip(self.layers, adaptation.textual, strict=False):
+            if tokens is not None and tokens.shape[1]:
+                prefixes[layer.attention.self] = Prefix(tokens=tokens)
+        return Call(prefixes=prefixes, levels=adaptation.levels, language=adaptation.language)
+
+    def _stages(self, height: int, width: int, count: int) -> list[tuple[int, int]]:
+        patch = self.swin.patch_size
+        sizes = [(-(-height // patch), -(-width // patch))]
+        while len(sizes) < count:
+            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        return sizes
+
+    def _levels(self, height: int, width: int) -> list[tuple[int, int]]:
+        stages = [i - 1 for i in self.swin.out_indices]  # 0 is the patch embedding
+        extra = self.config.num_feature_levels - len(stages)
+        sizes = self._stages(height, width, stages[-1] + 1 + extra)
+        return [sizes[i] for i in [*stages, *range(stages[-1] + 1, len(sizes))]]
+
+
+def _visual(block: Any, prompt: VisualPrompt) -> Prefix | None:
+    tokens = None if prompt.tokens is None or not prompt.tokens.shape[1] else prompt.tokens
+    if tokens is None and prompt.grid is None:
+        return None
+    if prompt.grid is None:
+        return Prefix(tokens=tokens)
+    windows, _ = into_windows(prompt.grid, block.window_size, block.shift_size)
+    return Prefix(tokens=tokens, windows=windows)
+
+
+def _words(logits: Tensor, tokens: Tokens) -> Tensor:
+    """Return logits of the captions' tokens; transformers pads them to the longest caption."""
+    kept = logits[..., : tokens.ids.shape[1]]
+    return kept.masked_fill(~tokens.mask[:, None], NOWHERE)
+
+
+def _rows(x_BFC: Tensor, chosen_BQ: Tensor) -> Tensor:
+    return x_BFC.gather(1, chosen_BQ[..., None].expand(-1, -1, x_BFC.shape[-1]))
+
+
+@torch.inference_mode()
+def _detections(words: Tensor, boxes: Tensor, size: tuple[int, int]) -> Detections:
+    scores, order = words.sigmoid().mean(-1).sort(descending=True, stable=True)
+    order = order[:MAX_BOXES]
+    middle, sides = boxes[order].chunk(2, -1)
+    scale = boxes.new_tensor((size[1], size[0], size[1], size[0]))
+    corners = torch.cat([middle - sides / 2, middle + sides / 2], -1).clamp(0, 1)
+    return Detections(boxes=corners * scale, scores=scores[:MAX_BOXES])
