@@ -31,10 +31,15 @@ class VisualPrompt:
         tokens: ``(B, P, C)``, seen by every token, without positions.
         grid: ``(B, H, W, C)``, one prompt per token of the block's map, seen inside its window at
             the token's own position.
+        mixed: window w of sample b reads the ``tokens`` of sample (b * windows + w) mod B, and
+        misplaced: biases are shifted by P positions against keys and queries; both are mistakes of
+            Diff-Prompt's release that its comparison wants, see `methods.diff_prompt`.
     """
 
     tokens: Tensor | None = None
     grid: Tensor | None = None
+    mixed: bool = False
+    misplaced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -222,7 +227,8 @@ class Inputs:
 class Method(nn.Module):
     """Learns to adapt a frozen detector. Its parameters are all that training changes.
 
-    Subclasses take ``(sites, config)``, never a detector, and say what they read.
+    Subclasses take ``(sites, config, init)``, ``init`` the stream of their initial weights, never a
+    detector, and say what they read.
     """
 
     reads: Reads = "nothing"

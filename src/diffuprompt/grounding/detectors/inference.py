@@ -48,5 +48,5 @@ def detections(
     scores = (words[chosen] * raw.centre[index, chosen].sigmoid()).sqrt()
     boxes = decode(raw.code[index, chosen], raw.anchors.boxes[chosen], plus=plus)
     boxes = clipped(boxes, size[0] - plus, size[1] - plus)
-    best = nms(boxes, scores, NMS_IOU, plus=plus)[:MAX_BOXES]
+    best = nms(boxes, scores, NMS_IOU, plus=plus, most=MAX_BOXES)
     return Detections(boxes=boxes[best], scores=scores[best])
