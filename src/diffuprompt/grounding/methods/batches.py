@@ -20,11 +20,9 @@ def no_maps(rows: Sequence[int]) -> None:
 def placed(detector: Detector, batch: Batch) -> tuple[Batch, Tokens]:
     """Return a batch on the detector's device, without its masks, and its captions' tokens."""
     device = _device(detector)
-    tokens = detector.tokens(batch.texts)
-    return (
-        replace(batch, pixels=batch.pixels.to(device), boxes=batch.boxes.to(device), masks=None),
-        replace(tokens, ids=tokens.ids.to(device), mask=tokens.mask.to(device)),
-    )
+    pixels, boxes = batch.pixels.to(device), batch.boxes.to(device)
+    tokens = detector.tokens(batch.texts).to(device)
+    return replace(batch, pixels=pixels, boxes=boxes, masks=None), tokens
 
 
 def as_inputs(batch: Batch, tokens: Tokens, maps: Tensor | None) -> Inputs:

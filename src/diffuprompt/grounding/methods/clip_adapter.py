@@ -76,5 +76,5 @@ class ClipAdapter(Method):
             )
         x = functional.relu(up(functional.relu(down(x))))
         x = x.transpose(1, 2) if self.config.over == "channels" else x
-        ratio = self.config.ratio
-        return ratio * x.reshape(level_BCHW.shape) + (1 - ratio) * level_BCHW
+        ratio, adapted = self.config.ratio, x.reshape(level_BCHW.shape).contiguous()
+        return ratio * adapted + (1 - ratio) * level_BCHW

@@ -123,7 +123,7 @@ class DiffPrompt(Method):
         if config.visual_specific and config.form == "grid":
             channels = config.maps if config.order == "all" else 1
             self.grid = GridAdapter(channels, visual, config.order, init)
-        elif config.visual_specific:
+        elif config.visual_specific and visual:
             self.visual = _token_adapter(config, len(visual), sites.visual[0], init)
         if config.visual_global:
             base = (sites.visual[0],) * len(visual)

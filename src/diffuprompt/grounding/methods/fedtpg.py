@@ -77,7 +77,8 @@ class PromptWriter(nn.Module):
         self.heads = config.heads
         self.queries = normal(config.length, width, init=init, std=1.0)
         self.read = nn.LayerNorm(width_in)
-        self.key, self.value = linear(width_in, width, init), linear(width_in, width, init)
+        self.key = linear(width_in, width, init, bias=False)
+        self.value = linear(width_in, width, init)
         self.norm = nn.LayerNorm(width)
         self.fc1, self.fc2 = linear(width, config.hidden, init), linear(config.hidden, width, init)
 

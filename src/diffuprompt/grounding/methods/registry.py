@@ -168,9 +168,9 @@ def _word_embeddings(detector: Detector) -> Tensor:
 @torch.inference_mode()
 def _cells(detector: Detector) -> list[int]:
     """Return how many cells each level has for a picture of the detector's own size."""
-    device = next(detector.module.parameters()).device
-    blank = torch.zeros(1, 3, detector.side, detector.side, device=device)
-    context = detector.context(blank, detector.tokens(["object"]))
+    like = next(detector.module.parameters())
+    tokens = detector.tokens(["object"]).to(like.device)
+    context = detector.context(like.new_zeros(1, 3, detector.side, detector.side), tokens)
     return [level.shape[2] * level.shape[3] for level in context.levels]
 
 

@@ -29,7 +29,7 @@ class Shots:
     texts: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def training_shots(detector: Detector, batches: Callable[[], Sequence[Batch]], size: int) -> Shots:
     """Return the shots of the first ``size`` training expressions, or of all where fewer.
 
