@@ -11,7 +11,7 @@ prompts, K kept steps of a trajectory, N boxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import torch
@@ -31,10 +31,15 @@ class VisualPrompt:
         tokens: ``(B, P, C)``, seen by every token, without positions.
         grid: ``(B, H, W, C)``, one prompt per token of the block's map, seen inside its window at
             the token's own position.
+        mixed: a mistake of Diff-Prompt's release: window w of sample b reads ``tokens`` of sample
+            (b * windows + w) mod B.
+        misplaced: another: biases are P positions off their keys and queries.
     """
 
     tokens: Tensor | None = None
     grid: Tensor | None = None
+    mixed: bool = False
+    misplaced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +85,10 @@ class Tokens:
     ids: Tensor
     mask: Tensor
     offsets: tuple[tuple[Span, ...], ...]
+
+    def to(self, device: torch.device) -> Tokens:
+        """Return them on a device."""
+        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
 
     def of_span(self, index: int, span: Span) -> Tensor:
         """Return the positions of the tokens of caption ``index`` that overlap ``span``.
@@ -222,7 +231,7 @@ class Inputs:
 class Method(nn.Module):
     """Learns to adapt a frozen detector. Its parameters are all that training changes.
 
-    Subclasses take ``(sites, config)``, never a detector, and say what they read.
+    Subclasses take ``(sites, config, init)``, a stream of initial weights, never a detector.
     """
 
     reads: Reads = "nothing"

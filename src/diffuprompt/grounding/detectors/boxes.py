@@ -43,19 +43,26 @@ def giou(a_N4: Tensor, b_M4: Tensor, *, plus: float = 0.0) -> Tensor:
     return _generalised(a_N4[:, None], b_M4[None], plus)
 
 
-def nms(boxes_N4: Tensor, scores_N: Tensor, threshold: float, *, plus: float = 0.0) -> Tensor:
-    """Return the indices of the boxes that are kept, the best score first.
+def nms(
+    boxes_N4: Tensor,
+    scores_N: Tensor,
+    threshold: float,
+    *,
+    plus: float = 0.0,
+    most: int | None = None,
+) -> Tensor:
+    """Return the indices of the boxes that are kept, the best score first, ``most`` of them.
 
     A box goes when a better one that stays overlaps it by more than ``threshold``. Ties keep their
     order.
     """
-    order = scores_N.argsort(descending=True, stable=True)
-    overlaps = iou(boxes_N4[order], boxes_N4[order], plus=plus) > threshold
-    alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return order[alive]
+    left = scores_N.argsort(descending=True, stable=True)
+    kept: list[Tensor] = []
+    while len(left) and len(kept) != most:
+        best, left = left[:1], left[1:]
+        kept.append(best)
+        left = left[iou(boxes_N4[best], boxes_N4[left], plus=plus)[0] <= threshold]
+    return torch.cat(kept) if kept else left
 
 
 def encode(boxes_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:

@@ -51,5 +51,5 @@ def detections(
     scores = both[chosen].sqrt()
     boxes = decode(raw.code[index, chosen], raw.anchors.boxes[chosen], plus=plus)
     boxes = clipped(boxes, size[0] - plus, size[1] - plus)
-    best = nms(boxes, scores, NMS_IOU, plus=plus)[:MAX_BOXES]
+    best = nms(boxes, scores, NMS_IOU, plus=plus, most=MAX_BOXES)
     return Detections(boxes=counted(boxes[best], -plus), scores=scores[best])

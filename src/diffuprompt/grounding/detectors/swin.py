@@ -167,10 +167,13 @@ class SwinBlock(nn.Module):
         windows, padded = into_windows(self.norm1(x_BHWC), self.window, self.shift)
         grid_windows = None if grid is None else into_windows(grid, self.window, self.shift)[0]
         if tokens is not None:  # each window of an image reads the image's own prompts
-            tokens = tokens.repeat_interleave(len(windows) // len(x_BHWC), 0)
+            count = len(windows) // len(x_BHWC)
+            mixed = prompt is not None and prompt.mixed
+            tokens = tokens.repeat(count, 1, 1) if mixed else tokens.repeat_interleave(count, 0)
         mask = self._mask(padded, x_BHWC)
-        mixed = self.attn(windows, mask, tokens, grid_windows)
-        x_BHWC = x_BHWC + self._whole(mixed, padded)[:, :rows, :columns]
+        misplaced = prompt is not None and prompt.misplaced
+        attended = self.attn(windows, mask, tokens, grid_windows, misplaced=misplaced)
+        x_BHWC = x_BHWC + self._whole(attended, padded)[:, :rows, :columns]
         return x_BHWC + self.mlp(self.norm2(x_BHWC))
 
     def _whole(self, windows: Tensor, padded: tuple[int, int]) -> Tensor:
@@ -217,6 +220,8 @@ class WindowAttention(nn.Module):
         mask: Tensor | None,
         tokens_BPC: Tensor | None = None,
         grid_BNC: Tensor | None = None,
+        *,
+        misplaced: bool = False,
     ) -> Tensor:
         """Return ``(B, N, C)``, B windows of all images; see `VisualPrompt` for the prompts."""
         q, k, v = self._heads(self.qkv(x_BNC), 3)
@@ -226,7 +231,12 @@ class WindowAttention(nn.Module):
             keys_values = self._prompt_heads(tokens_BPC)
             keys.append(keys_values[0])
             values.append(keys_values[1])
-            biases.append(bias.new_zeros(*bias.shape[:3], tokens_BPC.shape[1]))
+            num_tokens, num_prompts = x_BNC.shape[1], tokens_BPC.shape[1]
+            free = bias.new_zeros(*bias.shape[:3], num_prompts)
+            if misplaced:  # zeros before the tokens' biases, prompts behind the tokens
+                padded = functional.pad(bias, (num_prompts, 0, num_prompts, 0))[..., :num_tokens, :]
+                bias, free = padded[..., :num_tokens], padded[..., num_tokens:]
+            biases.append(free)
         if grid_BNC is not None:
             keys_values = self._prompt_heads(grid_BNC)
             keys.append(keys_values[0])

@@ -1,0 +1,39 @@
+"""A batch of expressions as detectors and methods read it, on the detector's device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from diffuprompt.grounding.contract import Batch, Detector, Inputs, Tokens
+
+Maps = Callable[[Sequence[int]], Tensor | None]  # rows of a set to `Inputs.maps`
+
+
+def no_maps(rows: Sequence[int]) -> None:
+    """Give no maps, for methods that read nothing."""
+
+
+def placed(detector: Detector, batch: Batch) -> tuple[Batch, Tokens]:
+    """Return a batch on the detector's device, without its masks, and its captions' tokens."""
+    device = _device(detector)
+    pixels, boxes = batch.pixels.to(device), batch.boxes.to(device)
+    tokens = detector.tokens(batch.texts).to(device)
+    return replace(batch, pixels=pixels, boxes=boxes, masks=None), tokens
+
+
+def as_inputs(batch: Batch, tokens: Tokens, maps: Tensor | None) -> Inputs:
+    """Return what a method may look at; ``batch`` and ``tokens`` are those of `placed`."""
+    return Inputs(
+        pixels=batch.pixels,
+        tokens=tokens,
+        roots=batch.roots,
+        maps=None if maps is None else maps.to(batch.pixels),
+    )
+
+
+def _device(detector: Detector) -> torch.device:
+    return next(detector.module.parameters()).device
