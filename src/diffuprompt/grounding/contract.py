@@ -10,7 +10,7 @@ prompts, K kept steps of a trajectory, N boxes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -236,7 +236,7 @@ class Method(nn.Module):
 
     reads: Reads = "nothing"
 
-    def prepare(self, detector: Detector, batches: Callable[[], Sequence[Batch]]) -> None:
+    def prepare(self, detector: Detector, batches: Callable[[], Iterable[Batch]]) -> None:
         """Look at the training expressions once, before training (caches, initial weights)."""
 
     def forward(self, inputs: Inputs) -> Adaptation:

@@ -139,7 +139,7 @@ class Grounder:
         if self.method is None:
             assert maps is not None
             return [boxes_of_map(one[0], side) for one in maps], shown
-        return detected(self.detector, self.method, batch, maps, (side, side)), shown
+        return detected(self.detector, self.method, batch, maps), shown
 
     def _batch(self, picture: Image.Image, texts: Sequence[str], spans: tuple[Span, ...]) -> Batch:
         side = self.detector.side

@@ -19,7 +19,7 @@ from diffuprompt.grounding.conditioning import condition_of, latent_grid
 from diffuprompt.grounding.contract import Batch, Detector
 from diffuprompt.grounding.masks.generator import MaskGenerator
 from diffuprompt.grounding.masks.independent import IndependentMasks
-from diffuprompt.grounding.masks.mask_vae import LATENT, MaskVae
+from diffuprompt.grounding.masks.mask_vae import MaskVae
 
 FINE = 2  # pixels of a cell of a map, on each side
 Source = Literal["generated", "mean", "map", "truth", "shuffled", "noise"]
@@ -107,7 +107,8 @@ class MapMaker:
         grid = latent_grid(batch.pixels.shape[-1])
         streams = [torch_stream(self.seed, "maps", self.scope, row, draw) for row in rows]
         if self.config.source == "noise":
-            shape = (self.config.kept, LATENT, *grid)
+            assert self.vae is not None
+            shape = (self.config.kept, len(self.vae.shift), *grid)
             return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
         assert isinstance(self.generator, MaskGenerator)
         kind = self.generator.config.condition
@@ -117,8 +118,9 @@ class MapMaker:
 
     def _map(self, batch: Batch) -> Tensor:
         assert self.generator is not None
-        pooled = isinstance(self.generator, MaskGenerator)
-        kind = self.generator.config.condition if pooled else "tokens"
+        kind = "tokens"
+        if isinstance(self.generator, MaskGenerator):
+            kind = self.generator.config.condition
         return self.generator.map(condition_of(self.detector, self.clip, batch, kind))
 
     def _small(self, maps_BKHW: Tensor) -> Tensor:

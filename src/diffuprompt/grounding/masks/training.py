@@ -68,7 +68,7 @@ class Recipe:
             clip_norm=self.clip_norm,
         )
 
-    def plan(self, count: int) -> dict[str, int]:
+    def plan(self, count: int) -> dict[str, Any]:
         """Return "epochs" and "steps_per_epoch" of the engine's `train` for ``count`` rows."""
         if self.steps:
             return {"epochs": 1, "steps_per_epoch": self.steps}

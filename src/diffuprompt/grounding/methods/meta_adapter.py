@@ -8,7 +8,7 @@ Legend: B sample, S token, N remembered objects, D width of a token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,7 @@ class MetaAdapter(Method):
         self.register_buffer("texts", torch.zeros(config.size, width))
         self.register_buffer("filled", torch.zeros(config.size, dtype=torch.bool))
 
-    def prepare(self, detector: Detector, batches: Callable[[], Sequence[Batch]]) -> None:
+    def prepare(self, detector: Detector, batches: Callable[[], Iterable[Batch]]) -> None:
         """Remember training objects."""
         shots = training_shots(detector, batches, len(self.cells))
         count = len(shots.cells)

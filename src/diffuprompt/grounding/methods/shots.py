@@ -5,7 +5,7 @@ Legend: N shots, A cells of a picture, C width of a cell, D width of a token, B 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,7 @@ class Shots:
 
 
 @torch.no_grad()
-def training_shots(detector: Detector, batches: Callable[[], Sequence[Batch]], size: int) -> Shots:
+def training_shots(detector: Detector, batches: Callable[[], Iterable[Batch]], size: int) -> Shots:
     """Return the shots of the first ``size`` training expressions, or of all where fewer.
 
     Raises:

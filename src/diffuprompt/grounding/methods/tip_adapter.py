@@ -10,7 +10,7 @@ Legend: B sample, A cell, N cached objects, S token, C and D their widths.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +70,7 @@ class TipAdapter(Method):
         self.register_buffer("cell_mean", torch.zeros(channels))
         self.register_buffer("text_mean", torch.zeros(sites.language))
 
-    def prepare(self, detector: Detector, batches: Callable[[], Sequence[Batch]]) -> None:
+    def prepare(self, detector: Detector, batches: Callable[[], Iterable[Batch]]) -> None:
         """Fill the cache with training objects; features are centred, so that cosines differ."""
         shots = training_shots(detector, batches, self.config.size)
         count = len(shots.cells)

@@ -5,6 +5,8 @@ Legend: H rows, W columns.
 
 from __future__ import annotations
 
+
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +62,12 @@ class Cutouts:
 def cutout_names(root: Path | None = None) -> tuple[str, ...]:
     """Return the names of all classes, sorted; raises `DataError` as `read_cutouts` does."""
     return tuple(sorted({_spoken(entry["name"]) for entry in _index(root)[1]}))
+
+
+def cutouts_hash(root: Path | None = None) -> str:
+    """Return sixteen hex digits of the index of cut-outs; raises `DataError` without it."""
+    folder = _index(root)[0]
+    return hashlib.sha256((folder / INDEX).read_bytes()).hexdigest()[:16]
 
 
 def read_cutouts(split: Split, root: Path | None = None) -> Cutouts:

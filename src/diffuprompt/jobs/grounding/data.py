@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.grounding import (
-    DOMAINS,
     COUNTS,
-    Domain,
+    DOMAINS,
     Expressions,
     Part,
     WorldName,
@@ -91,7 +90,7 @@ class Source:
             split=split,
             domain=domain,
             seed=seed,
-            count=count or known[split],
+            count=count or known[cast(Any, split)],
             photographs=cutouts_hash(self.root) if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)

@@ -1,6 +1,6 @@
 """The folder of one grounding run: what was asked, what is learned, what was scored.
 
-    RUNS/NAME/  run.json  environment.json  stages.json  artifact/  record.json
+RUNS/NAME/  run.json  environment.json  stages.json  artifact/  record.json
 """
 
 from __future__ import annotations

@@ -10,11 +10,7 @@ from diffuprompt.engine import NULL, Progress, environment, write_json, write_te
 from diffuprompt.errors import DataError
 from diffuprompt.grounding import Grounder, save_grounder
 from diffuprompt.jobs.grounding.data import ExpressionSet
-from diffuprompt.jobs.grounding.folder import (
-    GroundingFolder,
-    GroundingRun,
-    read_grounding_run,
-)
+from diffuprompt.jobs.grounding.folder import GroundingFolder, GroundingRun, read_grounding_run
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import find_recipe
 from diffuprompt.jobs.grounding.settings import settings_of
@@ -112,9 +108,7 @@ def evaluate_grounding(
             f"{folder.path}: not trained to the end; give its 'diffuprompt ground train' command "
             "again to resume it"
         )
-    job = replace(
-        run.job, test=test or run.job.test, data_root=data_root or run.job.data_root
-    )
+    job = replace(run.job, test=test or run.job.test, data_root=data_root or run.job.data_root)
     work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
     with folder.held():
         before = read_grounding_record(folder.record) if folder.record.exists() else None

@@ -27,7 +27,7 @@ from diffuprompt.jobs.overrides import Sections, apply_overrides
 from diffuprompt.ranges import COUNT, NFE, SAMPLES
 
 METHOD = "method."
-SMALL = {"width": 128, "depth": 4, "heads": 4, "kept": 6}  # of the paper's network on a CPU
+SMALL: dict[str, Any] = {"width": 128, "depth": 4, "heads": 4, "kept": 6}  # for a CPU
 KEPT_OF_PAPER = 9
 
 
@@ -138,7 +138,8 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     rest = tuple(text for text in overrides if text not in own)
     apply_overrides(sections, rest, KINDS, "fit")
     encoder = EncoderConfig(**sections.pop("encoder"))
-    found = {name: KINDS[name](**values) for name, values in sections.items() if name != "generator"}
+    others = {name: values for name, values in sections.items() if name != "generator"}
+    found = {name: KINDS[name](**values) for name, values in others.items()}
     changed = GeneratorConfig(**sections["generator"], encoder=encoder)
     method = {**recipe.settings, **_method_settings(own)}
     if recipe.method == "diff-prompt":

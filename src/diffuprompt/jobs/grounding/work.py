@@ -1,6 +1,6 @@
 """The stages of one grounding job, each made when it is first asked for, or found.
 
-    expressions -> Mask-VAE -> mask generator -> maps -> method -> score
+expressions -> Mask-VAE -> mask generator -> maps -> method -> score
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from diffuprompt.grounding import (
     MaskGenerator,
     MaskVae,
     Method,
+    MapsConfig,
+    content_of,
     make_method,
     open_detector,
 )
@@ -35,8 +37,6 @@ from diffuprompt.runs import Stage, Store
 from diffuprompt.stages import (
     Found,
     GroundingBench,
-    MapsConfig,
-    content_of,
     grounding_score_stage,
     made_maps,
     maps_stage,
@@ -238,9 +238,7 @@ class GroundingWork:
     def _new_method(self) -> Method | None:
         if self.job.method == MAP_BOX:
             return None
-        return make_method(
-            self.recipe.method, self.detector, self.settings.method, self.job.seed
-        )
+        return make_method(self.recipe.method, self.detector, self.settings.method, self.job.seed)
 
     @cached_property
     def method(self) -> Method | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from diffuprompt.engine import peak_memory_mib
 from diffuprompt.grounding import (
+    Batch,
     Expressions,
     Method,
     MethodFit,
     MethodTask,
-    as_batches,
     fit_method,
     make_method,
     no_maps,
@@ -21,9 +21,11 @@ from diffuprompt.grounding import (
 from diffuprompt.runs import Stage, StageFolder, Values
 from diffuprompt.stages.grounding.bench import GroundingBench
 from diffuprompt.stages.grounding.maps import reader
+from diffuprompt.stages.grounding.vae import batches
 
 VERSION = 1
 TENSORS = "method.safetensors"
+BATCH = 64
 
 
 def method_stage(
@@ -73,7 +75,7 @@ def trained_method(
 
     def make(folder: StageFolder) -> Values:
         read = no_maps if maps is None else reader(maps)
-        method.prepare(bench.detector, as_batches(expressions, bench.side))
+        method.prepare(bench.detector, lambda: _batches(expressions, bench.side))
         task = MethodTask(
             method,
             bench.detector,
@@ -97,3 +99,8 @@ def trained_method(
 
     method.load_state_dict(bench.store.made(stage, make).read(TENSORS))
     return method.eval().requires_grad_(False)
+
+
+def _batches(expressions: Expressions, side: int) -> Iterator[Batch]:
+    for rows in batches(len(expressions), BATCH):
+        yield expressions.batch(rows, side)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffuprompt.errors import CheckpointError
-from diffuprompt.grounding import Domain, MadeExpressions, WorldName, make_expressions
-from diffuprompt.runs import Stage, StageFolder, Store, Values
 from diffuprompt.engine import Progress
+from diffuprompt.errors import CheckpointError
+from diffuprompt.grounding import MadeExpressions, make_expressions
+from diffuprompt.runs import Stage, StageFolder, Store, Values
 
 VERSION = 1
 TENSORS, TEXTS = "expressions.safetensors", "texts"

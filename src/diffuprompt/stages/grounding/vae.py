@@ -12,14 +12,7 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine import torch_stream, train
-from diffuprompt.grounding import (
-    Expressions,
-    MaskVae,
-    VaeConfig,
-    VaeFit,
-    VaeTask,
-    mean_latents,
-)
+from diffuprompt.grounding import Expressions, MaskVae, VaeConfig, VaeFit, VaeTask, mean_latents
 from diffuprompt.runs import Stage, StageFolder, Values
 from diffuprompt.stages.grounding.bench import GroundingBench
 
