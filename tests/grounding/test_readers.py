@@ -116,6 +116,20 @@ def test_a_users_own_file(tmp_path: Path) -> None:
     assert (len(found), found.has_masks) == (3, True)
 
 
+@pytest.mark.parametrize(
+    ("caption", "root", "expected"),
+    [
+        ("a cupboard beside the cup", "cup", (22, 25)),
+        ("a cupboard", "cup", (2, 5)),  # not every language sets spaces between words
+        ("a red cup", [2, 9], (2, 9)),
+    ],
+)
+def test_roots_that_annotations_give(tmp_path: Path, caption, root, expected) -> None:
+    data = layouts.user_data(1)
+    data["annotations"][0].update(caption=caption, root=root)
+    assert opened(layouts.user_file(tmp_path, data), "all")[0].root == expected
+
+
 def test_a_users_own_files_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = layouts.user_file(tmp_path / "mine")
     file.rename(tmp_path / "mine/train.json")

@@ -5,6 +5,9 @@
                       "caption": "the red cup left of the lamp", "root": "the red cup",
                       "segmentation": [[x, y, x, y, x, y]]}]}
 
+Boxes count pixels of the picture as it is stored; an EXIF orientation is not applied. "root" is a
+part of the caption, or the places of its first and last (exclusive) character.
+
 "root" and "segmentation" may be missing, the latter of all annotations alike. Images may have
 "height" and "width", which are then compared, and a "split".
 """
