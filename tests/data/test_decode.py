@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageOps, features
 
 from diffuprompt.data import decode
-from diffuprompt.data.decode import load_image, read_picture, to_pixels
+from diffuprompt.data.decode import image_size, load_image, read_picture, to_pixels
 from diffuprompt.data.kinds import LEFT_OUT, find_pictures, formats, left_out, suffixes
 from diffuprompt.data.levels import as_rgb, reading_of
 from diffuprompt.data.manifest import Manifest
@@ -424,3 +424,29 @@ def test_nothing_is_left_out_without_files() -> None:
     assert json.dumps(left_out([Path("a.\x1b")])) == json.dumps(
         "left out 1 file that is no picture: 1 .\\x1b"
     )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF"])
+def test_size_from_the_header(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(saved(Image.new("RGB", (37, 23)), kind))
+    image = load_image(path)
+    assert image_size(path) == (image.height, image.width) == (23, 37)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "the image file is empty"),
+        (b"hello, I am a text", "not an image of a known kind"),
+        (saved(Image.new("RGB", (1010, 10)), "PNG"), "one side is more than 100 times the other"),
+        (None, "image file not found"),
+    ],
+)
+def test_size_of_what_is_no_picture(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (image_size, load_image):
+        with pytest.raises(DataError, match=problem):
+            read(path)

@@ -276,7 +276,8 @@ class Expression:
         text: the caption.
         root: its root phrase; the whole caption where nothing better is known.
         box: ``(x0, y0, x1, y1)`` in pixels of the picture as filed, exclusive ends.
-        kind: how it tells its object from others: "plain", "extreme", "relation", or "".
+        kind: how it tells its object from others: "plain", "extreme", "relation", or ""; of
+            Flickr30k Entities the phrase's type.
     """
 
     name: str

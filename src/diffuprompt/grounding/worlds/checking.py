@@ -5,6 +5,7 @@ Readers know layouts; what a good picture, box, mask, caption or root phrase is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,8 @@ def _span(caption: str, root: object) -> Span:
     """Return where a root phrase stands that an annotation gives."""
     start = end = -1
     if isinstance(root, str):
-        start = caption.find(root)
+        whole = re.search(rf"(?<!\w){re.escape(root)}(?!\w)", caption)  # "cup", no "cupboard"
+        start = whole.start() if whole else caption.find(root)
         end = start + len(root)
     elif isinstance(root, list | tuple) and len(root) == 2:
         if all(type(place) is int for place in root):

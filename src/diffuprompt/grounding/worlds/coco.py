@@ -5,6 +5,9 @@
                       "caption": "the red cup left of the lamp", "root": "the red cup",
                       "segmentation": [[x, y, x, y, x, y]]}]}
 
+Boxes count pixels of the picture as it is stored; an EXIF orientation is not applied. "root" is a
+part of the caption, or the places of its first and last (exclusive) character.
+
 "root" and "segmentation" may be missing, the latter of all annotations alike. Images may have
 "height" and "width", which are then compared, and a "split".
 """
@@ -58,8 +61,8 @@ def read_coco(data: Any, path: Path, split: str, collector: Collector) -> None:
         DataError: the file has another layout, or no such split.
     """
     images, annotations = table(data, "images", path), table(data, "annotations", path)
-    names = chosen_files(images, path, split)
     every = by_id(images, "image", collector)
+    names = chosen_files(every, path, split, collector.problems)
     for key, row in by_id(annotations, "annotation", collector).items():
         where = f"annotation {key}"
         image = every.get(str(row.get("image_id")))

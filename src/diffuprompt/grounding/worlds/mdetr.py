@@ -34,8 +34,8 @@ def read_mdetr(data: Any, path: Path, split: str, collector: Collector) -> None:
         DataError: the file has another layout, or no such split.
     """
     images, annotations = table(data, "images", path), table(data, "annotations", path)
-    names = chosen_files(images, path, split)
     every = by_id(images, "image", collector)
+    names = chosen_files(every, path, split, collector.problems)
     owners: dict[str, str] = {}
     for key, row in by_id(annotations, "annotation", collector).items():
         where, image_id = f"annotation {key}", str(row.get("image_id"))

@@ -77,9 +77,9 @@ def _polygon(value: Any, height: int, width: int) -> np.ndarray:
     if len(value) % 2 or len(value) < 6:
         what = f"{len(value)} numbers" if len(value) % 2 else f"{len(value) // 2} points"
         raise DataError(f"a polygon of {what}; it needs x and y of three points at least")
+    if not all(abs(n) < 2**31 for n in value):
+        raise DataError("a polygon with numbers that are not finite, or far too large")
     points = np.array(value, float).reshape(-1, 2)
-    if not np.isfinite(points).all():
-        raise DataError("a polygon with numbers that are not finite")
     if (points < -SLACK).any() or (points > (width + SLACK, height + SLACK)).any():
         raise DataError(f"a polygon leaves the picture of {width} x {height} pixels")
     return points

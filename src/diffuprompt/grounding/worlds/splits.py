@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffuprompt.errors import DataError, near_miss
+from diffuprompt.grounding.worlds.problems import Problems, shown
 
 SPLITS = ("train", "val", "test", "testA", "testB")
 OWN = ("train", "val", "test", "all")  # of a file that holds several
@@ -26,7 +27,9 @@ def check_split(split: str, known: Sequence[str], where: object) -> None:
         raise DataError(f"{where}: no split {split[:80]!r}; there are {there}")
 
 
-def chosen_files(images: Sequence[Any], path: Path, split: str) -> set[str]:
+def chosen_files(
+    images: Mapping[str, dict[str, Any]], path: Path, split: str, problems: Problems
+) -> set[str]:
     """Return the names of the pictures of a split.
 
     What decides is the "split" of the images, where any has one; else the name of the file, which
@@ -34,39 +37,39 @@ def chosen_files(images: Sequence[Any], path: Path, split: str) -> set[str]:
     the second is for validation, the third for testing, and "all" are all.
 
     Args:
-        images: the "images" of a JSON file; whatever is malformed is left to others.
+        images: of a JSON file, by id; those without a file name are left to others.
         path: that file.
         split: asked for.
+        problems: where it is noted when an image has no good split, or a picture two.
 
     Raises:
-        DataError: there is no such split, or a "split" that is none.
+        DataError: there is no such split.
     """
-    rows = [one for one in images if isinstance(one, dict)]
-    good = [row for row in rows if isinstance(row.get("file_name"), str)]
-    if any("split" in one for one in good):
-        return _told(good, path, split)
-    names = {one["file_name"] for one in good}
+    good = {key: row for key, row in images.items() if isinstance(row.get("file_name"), str)}
+    names = {row["file_name"] for row in good.values()}
+    if any("split" in row for row in good.values()):
+        told = _told(good, problems)
+        check_split(split, [*dict.fromkeys(told.values()), "all"], path)
+        return {name for name in names if split in (told.get(name), "all")}
     of_file = split_of_name(path)
     if of_file is not None:
         check_split(split, [of_file, "all"], path)
         return names
     check_split(split, OWN, path)
-    if split == "all":
-        return names
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     dealt = {1: "val", 2: "test"}
-    return {name for i, name in enumerate(order) if dealt.get(i % 10, "train") == split}
+    return {n for i, n in enumerate(order) if split in (dealt.get(i % 10, "train"), "all")}
 
 
-def _told(images: Sequence[dict[str, Any]], path: Path, split: str) -> set[str]:
-    """Return the pictures whose "split" is the one asked for; each picture has one."""
+def _told(images: Mapping[str, dict[str, Any]], problems: Problems) -> dict[str, str]:
+    """Return the split of each picture."""
     found: dict[str, str] = {}
-    for one in images:
-        name, said = one["file_name"], one.get("split")
+    for key, row in images.items():
+        said = row.get("split")
         if said not in SPLITS:
-            hint = f"expected one of {', '.join(SPLITS)}, as other images have"
-            raise DataError(f"{path}: image {name[:80]!r} has split {said!r:.80}; {hint}")
-        if found.setdefault(name, said) != said:
-            raise DataError(f"{path}: image {name[:80]!r} is in {found[name]} and in {said}")
-    check_split(split, [*dict.fromkeys(found.values()), "all"], path)
-    return {name for name, said in found.items() if split in (said, "all")}
+            what = f"split {shown(said)}; expected one of {', '.join(SPLITS)}, as other images have"
+            problems.add(f"image {key}", what)
+        elif found.setdefault(row["file_name"], said) != said:
+            what = f"its picture is in {found[row['file_name']]} already, and in {said}"
+            problems.add(f"image {key}", what)
+    return found
