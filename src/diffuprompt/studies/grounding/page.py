@@ -13,7 +13,7 @@ from diffuprompt.report import (
     shell_block,
     to_markdown,
 )
-from diffuprompt.studies.grounding.design import PUBLISHED
+from diffuprompt.studies.grounding.design import METHODS, PUBLISHED, WORLDS
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import WorldFindings, find
 from diffuprompt.studies.grounding.tables import (
@@ -69,7 +69,7 @@ def page_of(
     environment = _environment(sources)
     if environment:
         parts.append("## Environment of the records\n\n" + "\n".join(environment))
-    commands = generic_commands([source.record.command for source in sources])
+    commands = generic_commands([s.record.command for s in sorted(sources, key=_job_order)])
     if commands:
         parts.append("## Commands\n\n" + shell_block(commands))
     lines = "\n".join(f"- {markdown_escape(note)}" for note in NOTES)
@@ -82,10 +82,8 @@ def _world(found: WorldFindings) -> Iterator[str]:
     if not found.rows and not found.varied:
         yield "**Not run yet: every row of this world is missing.**"
         return
-    yield _list([verdict.sentence for verdict in find_verdicts(found)])
-    sentences = list(presets_sentences(found))
-    if sentences:
-        yield _list(sentences)
+    verdicts = [verdict.sentence for verdict in find_verdicts(found)]
+    yield _list([*verdicts, *presets_sentences(found)])
     yield to_markdown(main_table(found)).strip()
     if found.missing:
         yield f"**Missing:** {markdown_escape('; '.join(found.missing))}."
@@ -104,6 +102,12 @@ def _headed(heading: str, table: Table) -> str:
 
 def _list(sentences: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_escape(sentence)}" for sentence in sentences)
+
+
+def _job_order(source: GroundingSource) -> tuple[str | int, ...]:
+    job, keys = source.record.job, [entry.key for entry in METHODS]
+    worlds = [world.name for world in WORLDS]
+    return (worlds.index(job.dataset), keys.index(job.method), job.setting, job.seed)
 
 
 def _environment(sources: Sequence[GroundingSource]) -> list[str]:

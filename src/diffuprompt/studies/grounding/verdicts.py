@@ -19,7 +19,7 @@ from diffuprompt.studies.grounding.design import (
 )
 from diffuprompt.studies.grounding.findings import WorldFindings, title_of
 
-Status = Literal["met", "missed", "not measured"]
+Status = Literal["met", "missed", "open"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Verdict:
     Attributes:
         world: its name.
         target: what is asked for, in words.
-        status: of the means of the seeds that are there.
+        status: open where a row or one of the seeds is missing that the target is asked of.
         by: points above the target (or below it, negative); None where nothing was measured.
         text: the measured numbers, in words.
     """
@@ -43,11 +43,8 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one line."""
-        verb = (
-            self.status.upper()
-            if self.status != "missed" or self.by is None
-            else (f"MISSED by {-self.by:.2f} points")
-        )
+        missed = self.status == "missed" and self.by is not None
+        verb = f"MISSED by {-(self.by or 0.0):.2f} points" if missed else self.status.upper()
         return f"{self.target}: {verb}. {self.text}"
 
 
@@ -69,7 +66,7 @@ def _above(found: WorldFindings, target: Target) -> Verdict:
     return Verdict(
         world=found.world.name,
         target=asked,
-        status="met" if by >= 0 else "missed",
+        status=_status(found, is_met=by >= 0),
         by=by,
         text=text,
     )
@@ -102,7 +99,9 @@ def _rivals(found: WorldFindings) -> Verdict:
     )
     if missing:
         text += f" Not measured: {', '.join(missing)}."
-    status: Status = "missed" if len(apart) < len(known) else "not measured" if missing else "met"
+    status = _status(found, is_met=len(apart) == len(known))
+    if missing and status == "met":
+        status = "open"
     return Verdict(world=found.world.name, target=asked, status=status, by=gaps[nearest], text=text)
 
 
@@ -122,10 +121,16 @@ def _unknown(found: WorldFindings, asked: str, keys: Sequence[str]) -> Verdict:
     return Verdict(
         world=found.world.name,
         target=asked,
-        status="not measured",
+        status="open",
         by=None,
         text=text,
     )
+
+
+def _status(found: WorldFindings, *, is_met: bool) -> Status:
+    if len(found.rows[OURS].seeds) < len(SEEDS):
+        return "open"
+    return "met" if is_met else "missed"
 
 
 def _seeds(found: WorldFindings) -> str:
