@@ -5,6 +5,7 @@ what a study adds to them through `Study`. These names are its door; what is not
 """
 
 from diffuprompt.report.aggregate import Section, build_sections
+from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import (
     RESAMPLES,
     Comparison,
@@ -15,22 +16,32 @@ from diffuprompt.report.compare import (
 from diffuprompt.report.configuration import differing_fields
 from diffuprompt.report.cost_table import number
 from diffuprompt.report.costs import Costs
-from diffuprompt.report.extension import Appendix, Extras, SectionPart, Study
+from diffuprompt.report.extension import Appendix, Extras, Figure, SectionPart, Study
+from diffuprompt.report.figure_file import write_files
 from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
 from diffuprompt.report.files import write_text
+from diffuprompt.report.grounding_intervals import ExpressionIntervals
+from diffuprompt.report.grounding_rows import MethodRow, method_rows
 from diffuprompt.report.html_parts import Example
-from diffuprompt.report.load import Source, find_records, load_records
-from diffuprompt.report.markdown import check, read_notes, write
+from diffuprompt.report.load import (
+    GroundingSource,
+    Source,
+    find_records,
+    load_grounding_records,
+    load_records,
+)
+from diffuprompt.report.markdown import FIGURES, check, read_notes, shell_block, write
 from diffuprompt.report.names import METRICS, OWN, generator_name, learner_name, metric_name
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.rows import Row
 from diffuprompt.report.stats import Interval, joint_bootstrap, wilson
-from diffuprompt.report.tables import Cell, Number, Table, plain
+from diffuprompt.report.tables import Cell, Number, Table, markdown_escape, plain, to_markdown
 from diffuprompt.report.views import TITLE, build_report, verdict
 
 __all__ = [
     "BLUE",
+    "FIGURES",
     "GREY",
     "METRICS",
     "ORANGE",
@@ -44,8 +55,12 @@ __all__ = [
     "Comparison",
     "Costs",
     "Example",
+    "ExpressionIntervals",
     "Extras",
+    "Figure",
+    "GroundingSource",
     "Interval",
+    "MethodRow",
     "Number",
     "Row",
     "Section",
@@ -62,9 +77,13 @@ __all__ = [
     "differing_fields",
     "find_records",
     "generator_name",
+    "generic_commands",
     "joint_bootstrap",
     "learner_name",
+    "load_grounding_records",
     "load_records",
+    "markdown_escape",
+    "method_rows",
     "metric_name",
     "number",
     "other_sets_table",
@@ -72,10 +91,13 @@ __all__ = [
     "plain",
     "publish",
     "read_notes",
+    "shell_block",
     "style",
+    "to_markdown",
     "to_svg",
     "verdict",
     "wilson",
     "write",
+    "write_files",
     "write_text",
 ]

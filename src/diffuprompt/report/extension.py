@@ -6,7 +6,7 @@ them is a `Study`; the command line passes those that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,4 +87,10 @@ class Study(Protocol):
         """Return the text of a summary of the records under ``paths``.
 
         Raises `DataError` as the loader does, or when they hold nothing of this study.
+        """
+
+    def files(self, paths: Sequence[Path]) -> Mapping[Path, str | Figure]:
+        """Return pages of its own and their figures, which lie among the records of ``paths``.
+
+        Raises `DataError` as the loader does.
         """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffuprompt.report.extension import Figure
+from diffuprompt.report.files import write_text
 
 INK = "#1f2328"  # of text in a file, which has no page around it to take its colour from
 STAMP = "data-sha256"
@@ -30,3 +32,16 @@ def digest(figure: Figure) -> str:
 def is_current(path: Path, figure: Figure) -> bool:
     """Whether a file was drawn of just these numbers; needs no matplotlib."""
     return path.is_file() and f'{STAMP}="{digest(figure)}"' in path.read_text(encoding="utf-8")
+
+
+def write_files(files: Mapping[Path, str | Figure]) -> tuple[Path, ...]:
+    """Write texts and figures, all of them or none, and return their paths.
+
+    Raises:
+        ConfigError: there are figures to draw and matplotlib is not installed.
+        StorageError: as `write_text` does.
+    """
+    texts = {path: f if isinstance(f, str) else file_text(f) for path, f in files.items()}
+    for path, text in texts.items():
+        write_text(path, text)
+    return tuple(texts)

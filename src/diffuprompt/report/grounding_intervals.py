@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffuprompt.record_expressions import ExpressionScores
 from diffuprompt.report.compare import RESAMPLES
@@ -43,7 +44,7 @@ class ExpressionIntervals:
         scored = [row for row in rows if test in row.tests]
         self.test = test
         self._values: dict[_Column, Floats] = {}  # (S,)
-        self._resampled: dict[_Column, Floats] = {}  # (R, S)
+        self._resampled: dict[_Column, NDArray[np.float32]] = {}  # (S, R)
         first = scored[0].records[0].scores(test) if scored else None
         self.total = first.total if first else 0
         pictures = np.array(first.pictures() if first else [], dtype=np.int64)
@@ -56,27 +57,25 @@ class ExpressionIntervals:
         self,
         rows: Sequence[MethodRow],
         first: ExpressionScores,
-        pictures: np.ndarray[tuple[int], np.dtype[np.int64]],
+        pictures: NDArray[np.int64],
         resamples: int,
         seed: int,
     ) -> None:
         kinds = np.array(first.kind_names())
         columns: dict[_Column, Floats] = {}
         for row in rows:
-            for measure in MEASURES:
-                values_SN = row.values(self.test, measure)
-                if values_SN is None:
-                    continue
+            for measure, values_SN in row.values(self.test, MEASURES).items():
                 columns[row.key, measure, ""] = values_SN
                 for kind in self.kinds if measure in BY_KIND else ():
                     columns[row.key, measure, kind] = np.where(kinds == kind, values_SN, np.nan)
         stacked = np.concatenate(list(columns.values()))
-        drawn = cluster_bootstrap(stacked, pictures, resamples=resamples, seed=seed)
+        drawn_RK = cluster_bootstrap(stacked, pictures, resamples=resamples, seed=seed)
+        drawn_KR = np.ascontiguousarray(drawn_RK.T)
         start = 0
         for column, values_SN in columns.items():
             stop = start + len(values_SN)
             self._values[column] = np.nanmean(values_SN, axis=1)
-            self._resampled[column] = drawn[:, start:stop].astype(np.float32)
+            self._resampled[column] = drawn_KR[start:stop]
             start = stop
 
     def seeds(self, row: MethodRow, measure: str, kind: str = "") -> tuple[float, ...]:
@@ -88,7 +87,7 @@ class ExpressionIntervals:
         column = (row.key, measure, kind)
         if column not in self._values:
             return None
-        return _interval(float(self._values[column].mean()), self._resampled[column].mean(axis=1))
+        return _interval(float(self._values[column].mean()), self._resampled[column])
 
     def difference(
         self, a: MethodRow, b: MethodRow, measure: str, kind: str = ""
@@ -103,10 +102,11 @@ class ExpressionIntervals:
             return None
         of_a, of_b = [i for i, _ in pairs], [j for _, j in pairs]
         gain = self._values[left][of_a] - self._values[right][of_b]
-        drawn = self._resampled[left][:, of_a] - self._resampled[right][:, of_b]
-        return _interval(float(gain.mean()), drawn.mean(axis=1))
+        drawn_SR = self._resampled[left][of_a] - self._resampled[right][of_b]
+        return _interval(float(gain.mean()), drawn_SR)
 
 
-def _interval(estimate: float, drawn: Floats) -> Interval:
-    low, high = np.nanquantile(drawn.astype(np.float64), TAILS)
+def _interval(estimate: float, drawn_SR: NDArray[np.float32]) -> Interval:
+    drawn = drawn_SR.mean(axis=0, dtype=np.float64)
+    low, high = (np.nanquantile if np.isnan(drawn).any() else np.quantile)(drawn, TAILS)
     return Interval(estimate=estimate, low=float(low), high=float(high))

@@ -19,7 +19,7 @@ from diffuprompt.report.consistency import OF_ROW, OF_TABLE, Seen, disagreements
 from diffuprompt.report.load import GroundingSource
 from diffuprompt.report.stats import Floats
 
-Ranks = Callable[[ExpressionScores], list[int]]
+DEPTH_OF = {**{f"r{k}": float(k) for k in DEPTHS}, "ub": np.inf}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +53,21 @@ class MethodRow:
         names = [scores.test for scores in first.tests]
         return tuple(n for n in names if all(r.scores(n) is not None for r in others))
 
-    def values(self, test: str, measure: str) -> Floats | None:
-        """Return a measure of each seed and expression ``(S, N)`` in per cent.
+    def values(self, test: str, measures: Sequence[str]) -> dict[str, Floats]:
+        """Return measures of each seed and expression ``(S, N)`` in per cent.
 
-        ``measure`` is "r1", "r5", "r10" or "ub", the same led by "giou_", or "mask_iou"; None where
-        a seed lacks the test set or its masks.
+        Of ``measures`` ("r1", "r5", "r10", "ub", the same led by "giou_", "mask_iou") those that
+        every seed has are there.
         """
         found = [record.scores(test) for record in self.records]
-        each = [None if scores is None else _measured(scores, measure) for scores in found]
-        known = [values for values in each if values is not None]
-        return 100 * np.array(known) if len(known) == len(each) else None
+        each = [_measured(scores, measures) for scores in found if scores is not None]
+        if len(each) < len(found):
+            return {}
+        return {
+            measure: 100 * np.array([values[measure] for values in each])
+            for measure in measures
+            if all(measure in values for values in each)
+        }
 
     def pairs(self, other: MethodRow) -> list[tuple[int, int]]:
         """Return positions of the records to compare: of one seed and on one detector.
@@ -86,15 +91,27 @@ class MethodRow:
         known = [value for value in each if value is not None]
         return fmean(known) if len(known) == len(each) else None
 
+    def milliseconds(self, test: str) -> float | None:
+        """Return the mean wall milliseconds per picture: making prompts, and detecting."""
 
-def _measured(scores: ExpressionScores, measure: str) -> Floats | None:
-    if measure == "mask_iou":
-        ious = scores.mask_ious()
-        return None if ious is None else np.array(ious)
-    kind = measure.removeprefix("giou_")
-    ranks = np.array(scores.ranks() if kind == measure else scores.giou_ranks())
-    most = {f"r{k}": k for k in DEPTHS}.get(kind, np.inf)
-    return ((ranks >= 0) & (ranks < most)).astype(np.float64)
+        def total(record: GroundingRecord) -> float | None:
+            scores = record.scores(test)
+            return sum(scores.timings.values()) if scores and scores.timings else None
+
+        return self.mean(total)
+
+
+def _measured(scores: ExpressionScores, measures: Sequence[str]) -> dict[str, Floats]:
+    ranks = {"": np.array(scores.ranks()), "giou_": np.array(scores.giou_ranks())}
+    out = {}
+    for measure in measures:
+        prefix = "giou_" if measure.startswith("giou_") else ""
+        name = measure.removeprefix(prefix)
+        if name in DEPTH_OF:
+            hits = (ranks[prefix] >= 0) & (ranks[prefix] < DEPTH_OF[name])
+            out[measure] = hits.astype(np.float64)
+    ious = scores.mask_ious()
+    return out if ious is None else {**out, "mask_iou": np.array(ious)}
 
 
 def method_rows(sources: Sequence[GroundingSource]) -> tuple[MethodRow, ...]:

@@ -11,9 +11,8 @@ from typing import TypeVar
 
 from diffuprompt.errors import DataError
 from diffuprompt.reading import read_json
-from diffuprompt.record import Record
-from diffuprompt.record_file import read_any_record
-from diffuprompt.record_grounding import GroundingRecord
+from diffuprompt.record import Record, read_record
+from diffuprompt.record_grounding import SCHEMA as GROUNDING, GroundingRecord, read_grounding_record
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +38,15 @@ AnySource = TypeVar("AnySource", Source, GroundingSource)
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What lies under the given paths: record files, runs without one, summaries of records."""
+    """What lies under the given paths: records by their task, runs without one, summaries.
+
+    ``files`` are records of classification, and what is none or cannot be read.
+    """
 
     files: tuple[Path, ...]
     unfinished: tuple[Path, ...]
     summaries: tuple[Path, ...] = ()
+    grounding: tuple[Path, ...] = ()
 
 
 def find_records(paths: Sequence[Path]) -> Found:
@@ -56,22 +59,18 @@ def find_records(paths: Sequence[Path]) -> Found:
 
     Raises `DataError` when a path does not exist.
     """
-    files: dict[Path, Path] = {}
-    unfinished: dict[Path, None] = {}
-    summaries: dict[Path, None] = {}
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
+    kinds: dict[str, dict[Path, Path]] = defaultdict(dict)
     for path in paths:
         for kind, found in _walk(path):
-            if kind == "unfinished":
-                unfinished[found] = None
-            elif kind == "summary":
-                summaries[found] = None
-            elif kind == "record":
-                files.setdefault(found.resolve(), found)
+            kinds[kind].setdefault(found.resolve(), found)
     return Found(
-        files=tuple(files.values()), unfinished=tuple(unfinished), summaries=tuple(summaries)
+        files=tuple(kinds["record"].values()),
+        unfinished=tuple(kinds["unfinished"].values()),
+        summaries=tuple(kinds["summary"].values()),
+        grounding=tuple(kinds["grounding"].values()),
     )
 
 
@@ -86,6 +85,8 @@ def _kind(path: Path) -> str:
         return "record"
     schema = data.get("schema_name") if isinstance(data, dict) else None
     name = schema.partition("/")[0] if isinstance(schema, str) else ""
+    if name == GROUNDING.partition("/")[0]:
+        return "grounding"
     return next((kind for kind in ("summary", "benchmark") if name.endswith(f"-{kind}")), "record")
 
 
@@ -95,7 +96,7 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]
         return
     record = path / "record.json"
     if record.exists():
-        yield "record", record
+        yield _kind(record), record
     elif (path / "run.json").exists():
         yield "unfinished", path
     elif path.resolve() not in above:  # a link to a folder that it lies in would never end
@@ -113,22 +114,27 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]
 def load_records(paths: Sequence[Path]) -> tuple[Source, ...]:
     """Read every record of classification under ``paths``, in the order of their jobs.
 
-    Records of other tasks are checked and left out. Unfinished runs are named in one log warning
-    and left out. A record that two studies share may lie in both folders.
+    Unfinished runs are named in one log warning and left out. A record that two studies share may
+    lie in both folders.
 
     Raises:
         DataError: a path is missing, nothing was found, a record is broken or contradicts itself,
             or two files hold different records of the same job; all problems of all files at once.
     """
-    sources, others = _load(paths)
+    found = find_records(paths)
+    if found.unfinished:
+        names = ", ".join(str(path) for path in found.unfinished)
+        logger.warning("unfinished runs left out of the report: %s", names)
+    sources = _read(found.files, Source, read_record, _order)
     if not sources:
         where = ", ".join(str(path) for path in paths)
-        of_others = f"; {len(others)} are of the task grounding" if others else ""
+        others = len(found.grounding)
         raise DataError(
-            f"no finished record under {where}; expected NAME.json or RUN/record.json files, "
-            f"as `diffuprompt train` and `diffuprompt evaluate` leave them{of_others}"
+            f"no finished record under {where}; expected NAME.json or RUN/record.json files, as "
+            "`diffuprompt train` and `diffuprompt evaluate` leave them"
+            + (f"; {others} are of the task grounding" if others else "")
         )
-    return tuple(sources)
+    return sources
 
 
 def load_grounding_records(paths: Sequence[Path]) -> tuple[GroundingSource, ...]:
@@ -137,33 +143,28 @@ def load_grounding_records(paths: Sequence[Path]) -> tuple[GroundingSource, ...]
     Raises:
         DataError: as `load_records` does.
     """
-    return tuple(_load(paths)[1])
+    found = find_records(paths).grounding
+    return _read(found, GroundingSource, read_grounding_record, _grounding_order)
 
 
-def _load(paths: Sequence[Path]) -> tuple[list[Source], list[GroundingSource]]:
-    found = find_records(paths)
-    if found.unfinished:
-        names = ", ".join(str(path) for path in found.unfinished)
-        logger.warning("unfinished runs left out of the report: %s", names)
+def _read(
+    files: Sequence[Path],
+    make: Callable[..., AnySource],
+    read: Callable[[Path], Record | GroundingRecord],
+    order: Callable[[AnySource], tuple[str | int, ...]],
+) -> tuple[AnySource, ...]:
     problems: list[str] = []
-    sources: list[Source] = []
-    grounding: list[GroundingSource] = []
-    for path in found.files:
+    sources: list[AnySource] = []
+    for path in files:
         try:
-            record = read_any_record(path)
+            sources.append(make(path=path, record=read(path)))
         except DataError as error:
             problems.append(str(error))
-            continue
-        if isinstance(record, GroundingRecord):
-            grounding.append(GroundingSource(path=path, record=record))
-        else:
-            sources.append(Source(path=path, record=record))
-    sources, clashes = _unique(sources, _order)
-    grounding, others = _unique(grounding, _grounding_order)
-    problems += [*clashes, *others]
+    sources, clashes = _unique(sources, order)
+    problems += clashes
     if problems:
         raise DataError("records cannot be used:\n" + "\n".join(problems))
-    return sorted(sources, key=_order), sorted(grounding, key=_grounding_order)
+    return tuple(sorted(sources, key=order))
 
 
 def _order(source: Source) -> tuple[str | int, ...]:

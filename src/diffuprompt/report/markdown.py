@@ -11,8 +11,7 @@ from pathlib import Path
 from diffuprompt.errors import DataError
 from diffuprompt.printable import printable
 from diffuprompt.report.extension import Figure, Study
-from diffuprompt.report.figure_file import file_text, is_current
-from diffuprompt.report.files import write_text
+from diffuprompt.report.figure_file import is_current, write_files
 from diffuprompt.report.load import load_records
 from diffuprompt.report.other_sets import OTHER_SETS
 from diffuprompt.report.summaries import summary_texts
@@ -41,7 +40,7 @@ def render_markdown(report: Report, *, notes: str = "", figures: str = FIGURES) 
         lines = [f"- {markdown_escape(k)}: {markdown_escape(v)}" for k, v in report.environment]
         parts.append("Environment of the records:\n\n" + "\n".join(lines))
     if report.commands:
-        parts.append("## Commands\n\n" + _fenced(report.commands))
+        parts.append("## Commands\n\n" + shell_block(report.commands))
     parts.append(
         "## How the numbers are made\n\n"
         + "\n".join(f"- {markdown_escape(note)}" for note in report.notes)
@@ -49,7 +48,7 @@ def render_markdown(report: Report, *, notes: str = "", figures: str = FIGURES) 
     return "\n\n".join(parts) + "\n"
 
 
-def _fenced(lines: Sequence[str]) -> str:
+def shell_block(lines: Sequence[str]) -> str:
     """Return a block of shell lines, fenced by more backticks than stand in it."""
     text = "\n".join(printable(line) for line in lines)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
@@ -101,20 +100,13 @@ def write(
     studies: Sequence[Study] = (),
     title: str = TITLE,
 ) -> tuple[Path, ...]:
-    """Write RESULTS.md, its figures and every summary that lies beside records; return all paths.
+    """Write RESULTS.md, its figures, the studies' pages and every summary that lies beside records.
 
     Raises:
         DataError: as the loader does, or a summary is of no study of ``studies``.
         ConfigError: there are figures to draw and matplotlib is not installed.
     """
-    report = build_report(load_records(paths), studies=studies, title=title)
-    folder = _figures_of(paths)
-    drawn = {folder / f"{f.name}.svg": file_text(f) for f in _figures(report)}
-    text = render_markdown(report, notes=read_notes(paths), figures=_link(folder, results_md))
-    files = {results_md: text, **drawn, **summary_texts(paths, studies)}
-    for path, content in files.items():
-        write_text(path, content)
-    return tuple(files)
+    return write_files(_files(paths, results_md, studies, title))
 
 
 def check(
@@ -131,22 +123,37 @@ def check(
     paths = [records] if isinstance(records, Path) else list(records)
     where = " ".join(str(path) for path in paths)
     again = f"rewrite it with `diffuprompt report {where} --write {results_md}`"
-    report = build_report(load_records(paths), studies=studies, title=title)
-    folder = _figures_of(paths)
     if not results_md.is_file():
         raise DataError(f"{results_md} does not exist; make it with --write {results_md}")
-    link = _link(folder, results_md)
-    expected = {results_md: render_markdown(report, notes=read_notes(paths), figures=link)}
-    expected |= summary_texts(paths, studies)
-    for path, text in expected.items():
-        _same(path, text, again)
-    for figure in _figures(report):
-        path = folder / f"{figure.name}.svg"
-        if not is_current(path, figure):
+    files = _files(paths, results_md, studies, title)
+    for path, text in files.items():
+        if isinstance(text, str):
+            _same(path, text, again)
+    for path, figure in files.items():
+        if not isinstance(figure, str) and not is_current(path, figure):
             raise DataError(f"{path} is missing or shows other numbers than the records; {again}")
 
 
+def _files(
+    paths: Sequence[Path], results_md: Path, studies: Sequence[Study], title: str
+) -> dict[Path, str | Figure]:
+    """Return everything that is made of the records under ``paths``."""
+    report = build_report(load_records(paths), studies=studies, title=title)
+    folder = _figures_of(paths)
+    files: dict[Path, str | Figure] = {
+        results_md: render_markdown(
+            report, notes=read_notes(paths), figures=_link(folder, results_md)
+        )
+    }
+    files |= {folder / f"{figure.name}.svg": figure for figure in _figures(report)}
+    for study in studies:
+        files |= study.files(paths)
+    return files | summary_texts(paths, studies)
+
+
 def _same(path: Path, expected: str, again: str) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; {again}")
     written = path.read_text(encoding="utf-8")
     if written == expected:
         return

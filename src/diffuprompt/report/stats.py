@@ -155,7 +155,7 @@ def _resampled_accuracy(
 
 def cluster_bootstrap(
     values_KN: Floats, clusters_N: NDArray[np.int64], *, resamples: int = 10_000, seed: int = 0
-) -> Floats:
+) -> NDArray[np.float32]:
     """Return means ``(R, K)`` of K rows over resampled clusters of items (Field & Welsh 2007).
 
     Whole clusters are drawn with replacement, so that items which share one stay together; a mean
@@ -176,24 +176,31 @@ def cluster_bootstrap(
     num_clusters = int(clusters_N.max()) + 1
     is_part = ~np.isnan(values_KN)
     # rows of the same items have the same counts: few of them are distinct
-    parts, of_row = np.unique(is_part, axis=0, return_inverse=True)
+    rows_of: dict[bytes, list[int]] = {}
+    for k, part in enumerate(is_part):
+        rows_of.setdefault(part.tobytes(), []).append(k)
+    # float32 holds sums of hits exactly and is twice as fast
     sums_CK = _by_cluster(np.where(is_part, values_KN, 0.0), clusters_N, num_clusters)
-    counts_CP = _by_cluster(parts.astype(np.float64), clusters_N, num_clusters)
+    firsts = [rows[0] for rows in rows_of.values()]
+    counts_CP = _by_cluster(is_part[firsts].astype(np.float64), clusters_N, num_clusters)
     rng = np.random.default_rng(seed)
-    blocks = []
+    out_RK = np.empty((resamples, len(values_KN)), dtype=np.float32)
     for start in range(0, resamples, 1000):  # R x C weights at once would not fit in memory
         size = min(1000, resamples - start)
         drawn = rng.integers(num_clusters, size=(size, num_clusters))
         flat = (drawn + num_clusters * np.arange(size)[:, None]).ravel()
-        weights = np.bincount(flat, minlength=size * num_clusters).astype(np.float64)
+        weights = np.bincount(flat, minlength=size * num_clusters).astype(np.float32)
         weights_RC = weights.reshape(size, num_clusters)
-        counts = (weights_RC @ counts_CP)[:, of_row.ravel()]
-        with np.errstate(invalid="ignore"):  # a draw without any item of a rare kind has no mean
-            blocks.append((weights_RC @ sums_CK) / counts)
-    return np.concatenate(blocks)
+        block, counts_RP = weights_RC @ sums_CK, weights_RC @ counts_CP
+        for p, rows in enumerate(rows_of.values()):
+            with np.errstate(invalid="ignore"):  # a draw without items of a rare kind has no mean
+                out_RK[start : start + size, rows] = block[:, rows] / counts_RP[:, p : p + 1]
+    return out_RK
 
 
-def _by_cluster(values_KN: Floats, clusters_N: NDArray[np.int64], num_clusters: int) -> Floats:
+def _by_cluster(
+    values_KN: Floats, clusters_N: NDArray[np.int64], num_clusters: int
+) -> NDArray[np.float32]:
     out = np.zeros((num_clusters, len(values_KN)))
     np.add.at(out, clusters_N, values_KN.T)
-    return out
+    return out.astype(np.float32)

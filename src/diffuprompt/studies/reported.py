@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffuprompt.report import Study
+from diffuprompt.studies.grounding.report import GroundingReport
 from diffuprompt.studies.plug_in.report import PlugInReport
 
-STUDIES: tuple[Study, ...] = (PlugInReport(),)
+STUDIES: tuple[Study, ...] = (PlugInReport(), GroundingReport())

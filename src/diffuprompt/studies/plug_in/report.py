@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffuprompt.record import Record
-from diffuprompt.report import Appendix, Comparison, Extras, Section, verdict
+from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, verdict
 from diffuprompt.studies.plug_in.ablations import ablation_parts
 from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
@@ -55,3 +55,7 @@ class PlugInReport:
     def summary(self, paths: Sequence[Path]) -> str:
         """Return the summary as JSON text; raises `DataError` when no record is of diffusion."""
         return summary_text(paths)
+
+    def files(self, paths: Sequence[Path]) -> Mapping[Path, str | Figure]:
+        """Return nothing: all it has to show stands on the main page."""
+        return {}
