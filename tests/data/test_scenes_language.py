@@ -7,10 +7,10 @@ from collections import Counter
 from random import Random
 
 import pytest
+from tests.data.reader import reading
 
 from diffuprompt.data.scenes import (
     COLOURS,
-    FILLS,
     SHAPES,
     Look,
     Query,
@@ -73,47 +73,6 @@ def test_articles_and_plurals() -> None:
     assert [plural(w) for w in ("cross", "star")] == ["crosses", "stars"]
 
 
-def _reading(text: str, made: Scene) -> set[int]:
-    """An independent reader of the wording: which objects does the phrase fit?"""
-    found = re.match(
-        r"(?:the )?(.*?)(?: (?:to the )?(left of|right of|above|below) the (.*))?$", text
-    )
-    assert found is not None
-    words, relation, rest = found.group(1).split(), found.group(2), found.group(3)
-    objects = made.objects
-    centre = [((o.box[0] + o.box[2]) / 2, (o.box[1] + o.box[3]) / 2) for o in objects]
-    fits = set(range(len(objects)))
-    extremes = {
-        "leftmost": (0, min),
-        "rightmost": (0, max),
-        "topmost": (1, min),
-        "bottommost": (1, max),
-    }
-    known = {*COLOURS, *FILLS, *SHAPES, "small", "large"}
-    for word in words:
-        if word in known:
-            traits = [(o.shape, o.colour, o.fill, o.size) for o in objects]
-            fits = {i for i in fits if word in traits[i]}
-    for word in words:
-        if word in extremes:
-            axis, best = extremes[word]
-            fits = {best(fits, key=lambda i: centre[i][axis])}
-        if word in ("largest", "smallest"):
-            order = ["small", "medium", "large"]
-            ranks = {i: order.index(objects[i].size) for i in fits}
-            edge = max(ranks.values()) if word == "largest" else min(ranks.values())
-            fits = {i for i in fits if ranks[i] == edge}
-    if relation:
-        (anchor,) = _reading(rest, made)
-        axis, sign = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}[
-            relation
-        ]
-        fits = {
-            i for i in fits if i != anchor and sign * (centre[i][axis] - centre[anchor][axis]) > 0
-        }
-    return fits
-
-
 def test_expressions_are_unique_by_an_independent_reader() -> None:
     kinds = set()
     made_any = 0
@@ -122,7 +81,7 @@ def test_expressions_are_unique_by_an_independent_reader() -> None:
         for found in references(made, Random(index), count=len(made.objects)):
             made_any += 1
             assert matches(made, found.query) == (found.target,)
-            assert _reading(found.text, made) == {found.target}, found.text
+            assert reading(found.text, made.objects) == {found.target}, found.text
             start, end = found.root
             assert found.text[start:end] == found.text.split(" to the ")[0].split(" above ")[
                 0

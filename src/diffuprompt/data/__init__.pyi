@@ -23,6 +23,7 @@ from .problems import verify as verify
 from .scenes import (
     CLASSES as CLASSES,
     COLOURS as COLOURS,
+    EXTREMES as EXTREMES,
     FILLS as FILLS,
     SHAPES as SHAPES,
     SIZES as SIZES,

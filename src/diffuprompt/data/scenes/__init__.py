@@ -13,12 +13,20 @@ from diffuprompt.data.scenes.attributes import (
 from diffuprompt.data.scenes.backgrounds import Background
 from diffuprompt.data.scenes.captions import caption
 from diffuprompt.data.scenes.dataset import CLASSES, materialise
-from diffuprompt.data.scenes.referring import Query, Reference, matches, references, refers_to
+from diffuprompt.data.scenes.referring import (
+    EXTREMES,
+    Query,
+    Reference,
+    matches,
+    references,
+    refers_to,
+)
 from diffuprompt.data.scenes.world import Scene, SceneObject, compose, random_look, scene, single
 
 __all__ = [
     "CLASSES",
     "COLOURS",
+    "EXTREMES",
     "FILLS",
     "SHAPES",
     "SIZES",
