@@ -6,6 +6,7 @@ from .automatic import (
     places as places,
 )
 from .header import Header as Header, read_header as read_header
+from .hub import fetch as fetch
 from .load import (
     BUNDLED as BUNDLED,
     PHOTO as PHOTO,
@@ -21,4 +22,4 @@ from .load import (
 from .pickles import read_pickle as read_pickle
 from .state_dict import read_torch as read_torch
 from .tokenizer import EOT as EOT, SOT as SOT, WORDS as WORDS, Tokenizer as Tokenizer
-from .weights import Origin as Origin, fill as fill, find_weights as find_weights
+from .weights import Origin as Origin, fill as fill
