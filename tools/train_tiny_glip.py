@@ -1,9 +1,11 @@
-"""Train the tiny GLIP of the scenes world from scratch on object labels alone.
+"""Train a tiny GLIP from scratch on object labels alone: of the scenes, or of photo collages.
 
-    python -m tools.train_tiny_glip --out src/diffuprompt/assets/scenes-glip --steps 2400
+    python -m tools.train_tiny_glip --world scenes --out src/diffuprompt/assets/scenes-glip
+    python -m tools.train_tiny_glip --world collages --out src/diffuprompt/assets/collages-glip
 
-The looks that the world holds out stay out. The learning rate follows a cosine over the steps.
-Prints recalls of labels and of expressions on validation pictures, without prompts.
+The looks that the scenes hold out stay out; no size, extreme or relation is ever said. The
+detector of the collages reads the frozen trunk of photo-clip-lite. The learning rate follows a
+cosine over the steps. Logs recalls of validation expressions by their root phrases, no prompts.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import argparse
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,24 +24,81 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from diffuprompt.data import COLOURS, FILLS, SHAPES
+from diffuprompt.data import COLOURS, EXTREMES, FILLS, SHAPES
+from diffuprompt.grounding.contract import Span
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
 from diffuprompt.grounding.detectors.folder import save_detector
-from diffuprompt.grounding.detectors.glip import TINY, Glip
+from diffuprompt.grounding.detectors.glip import PHOTO, TINY, Glip, GlipConfig
+from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.detectors.inference import detections
 from diffuprompt.grounding.detectors.losses import glip_losses
+from diffuprompt.grounding.detectors.trunk import load_trunk
 from diffuprompt.grounding.metrics import first_hit, recalls
+from diffuprompt.grounding.worlds.collages import CollageWorld
+from diffuprompt.grounding.worlds.cutouts import cutout_names, read_cutouts
 from diffuprompt.grounding.worlds.labels import label_caption, label_targets, vocabulary
-from diffuprompt.grounding.worlds.scenes import labelled_scene, scene_picture
+from diffuprompt.grounding.worlds.making import WorldName, make_expressions
+from diffuprompt.grounding.worlds.picture import World
+from diffuprompt.grounding.worlds.scenes import SceneWorld
 
 log = logging.getLogger("tiny-glip")
 BATCH, LR, DECAY, WARMUP, CLIP = 32, 2e-3, 0.05, 50, 1.0
 VAL = 400
 
 
-def all_labels() -> list[str]:
-    """Return every label of the world, at every granularity."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recipe:
+    """What differs between the worlds.
+
+    Attributes:
+        config: of the detector, but for the number of words.
+        labels: all that a caption may say.
+        words: of the vocabulary, besides those that expressions add.
+        absent: labels of a caption that fit nothing.
+        side: pictures are resized to ``side x side``.
+        steps: of training.
+        pictures: opens the training pictures of a seed.
+    """
+
+    config: GlipConfig
+    labels: Sequence[str]
+    words: Sequence[str]
+    absent: int
+    side: int
+    steps: int
+    pictures: Callable[[int], World]
+
+
+def recipe(world: WorldName) -> Recipe:
+    """Return the recipe of a world."""
+    if world == "collages":
+        names = cutout_names()
+        return Recipe(
+            config=PHOTO,
+            labels=names,
+            words=names,
+            absent=10,
+            side=128,
+            steps=800,
+            pictures=lambda seed: CollageWorld(
+                cutouts=read_cutouts("train"), split="train", seed=seed
+            ),
+        )
+    return Recipe(
+        config=TINY,
+        labels=scene_labels(),
+        words=[*SHAPES, *COLOURS, *FILLS],
+        absent=3,
+        side=64,
+        steps=2400,
+        pictures=lambda seed: SceneWorld(split="train", seed=seed),
+    )
+
+
+def scene_labels() -> list[str]:
+    """Return every label of the scenes, at every granularity."""
     found = list(SHAPES)
     found += [f"{c} {s}" for c in COLOURS for s in SHAPES]
     found += [f"{f} {s}" for f in FILLS for s in SHAPES]
@@ -47,94 +106,143 @@ def all_labels() -> list[str]:
     return found + [f"{word} object" for word in (*COLOURS, *FILLS)]
 
 
-def batch(seed: int, step: int) -> dict[str, Any]:
-    """Return pixels, captions and boxes of one training step."""
-    rng, others = Random(f"labels/{seed}/{step}"), all_labels()
-    pixels, labels, boxes = [], [], []
-    for i in range(BATCH):
-        picture = labelled_scene("train", seed, step * BATCH + i)
-        labels.append(label_caption(picture, rng.sample(others, 12), rng))
-        pixels.append(np.asarray(picture.image))
-        boxes.append(picture.boxes)
-    return {"pixels": np.stack(pixels), "labels": labels, "boxes": boxes}
+class Batches:
+    """Training batches by number, made in other processes."""
+
+    def __init__(self, world: WorldName, seed: int) -> None:
+        self.recipe, self.seed = recipe(world), seed
+        self.pictures = self.recipe.pictures(seed)
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """Return pixels, captions and boxes of one training step."""
+        rng = Random(f"labels/{self.seed}/{step}")
+        absent = self.recipe.absent
+        pixels, labels, boxes = [], [], []
+        for i in range(BATCH):
+            picture = self.pictures(step * BATCH + i)
+            others = rng.sample(self.recipe.labels, 4 * absent)
+            labels.append(label_caption(picture, others, rng, absent=absent))
+            pixels.append(np.asarray(picture.image))
+            boxes.append(picture.boxes)
+        return {"pixels": np.stack(pixels), "labels": labels, "boxes": boxes}
 
 
-def batches(seed: int, workers: int) -> Iterator[dict[str, Any]]:
+_own: list[Batches] = []  # of a worker
+
+
+def _open(world: WorldName, seed: int) -> None:
+    _own[:] = [Batches(world, seed)]
+
+
+def _batch(step: int) -> dict[str, Any]:
+    return _own[0](step)
+
+
+def batches(world: WorldName, seed: int, workers: int) -> Iterator[dict[str, Any]]:
     """Yield batches made ahead by other processes."""
-    with get_context("spawn").Pool(workers) as pool:
-        ahead = [pool.apply_async(batch, (seed, k)) for k in range(4 * workers)]
+    with get_context("spawn").Pool(workers, _open, (world, seed)) as pool:
+        ahead = [pool.apply_async(_batch, (k,)) for k in range(4 * workers)]
         step = len(ahead)
         while True:
             yield ahead.pop(0).get()
-            ahead.append(pool.apply_async(batch, (seed, step)))
+            ahead.append(pool.apply_async(_batch, (step,)))
             step += 1
 
 
-def tensor(pixels: np.ndarray) -> torch.Tensor:
-    """Return ``(B, 3, H, W)`` in 0..1."""
-    return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
+def tensor(pixels: np.ndarray, side: int) -> torch.Tensor:
+    """Return ``(B, 3, side, side)`` in 0..1."""
+    found = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    if found.shape[-1] == side:
+        return found
+    return functional.interpolate(found, (side, side), mode="bilinear", antialias=True)
 
 
-def score(model: Glip, tokenizer: CaptionTokenizer, count: int) -> dict[str, float]:
-    """Return recalls of validation expressions by their root phrases."""
+def score(
+    model: Glip, tokenizer: CaptionTokenizer, world: WorldName, side: int, count: int
+) -> dict[str, dict[str, float]]:
+    """Return recalls of validation expressions by root phrase, and by it without an extreme."""
     model.eval()
-    ranks = []
-    for i in range(count):
-        picture, referent = scene_picture("val", 0, i)
-        if referent is None:
-            continue
-        tokens = tokenizer([referent.text])
+    made = make_expressions(world, "val", seed=0, count=count)
+    ranks: dict[str, list[int]] = {"root": [], "label": []}
+    for first in range(0, count, BATCH):
+        rows = range(first, min(first + BATCH, count))
+        batch = made.batch(rows, side)
+        tokens = tokenizer(batch.texts)
         with torch.inference_mode():
-            raw = model(tensor(np.asarray(picture.image)[None]), tokens.ids, tokens.mask)
-        found = detections(
-            raw, 0, tokens.of_span(0, referent.root), (64, 64), plus=model.config.plus
-        )
-        ranks.append(first_hit(found.boxes, torch.from_numpy(picture.boxes[referent.target])))
+            raw = model(batch.pixels, tokens.ids, tokens.mask)
+        for i, (text, root) in enumerate(zip(batch.texts, batch.roots, strict=True)):
+            for name, span in (("root", root), ("label", _label(text, root))):
+                found = detections(
+                    raw, i, tokens.of_span(i, span), (side, side), plus=model.config.plus
+                )
+                ranks[name].append(first_hit(found.boxes, batch.boxes[i]))
     model.train()
-    return recalls(ranks)
+    return {k: {n: round(v, 1) for n, v in recalls(one).items()} for k, one in ranks.items()}
+
+
+def _label(text: str, root: Span) -> Span:
+    """Return the root phrase without the extreme that may begin it."""
+    start, end = root
+    first = text[start:end].split()[0]
+    return (start + len(first) + 1, end) if first in EXTREMES else root
 
 
 def main() -> None:
     """Train, and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", choices=("scenes", "collages"), default="scenes")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--side", type=int)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(args.seed)
-    tokenizer = vocabulary([*SHAPES, *COLOURS, *FILLS])
-    bert = replace(TINY.bert, vocab_size=tokenizer.vocab_size)
-    model = initialised(Glip(replace(TINY, bert=bert)))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=DECAY)
-    start = time.monotonic()
-    for step, made in enumerate(islice(batches(args.seed, args.workers), args.steps)):
-        share = step / args.steps
-        rate = min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * share))
+    chosen = recipe(args.world)
+    steps, side = args.steps or chosen.steps, args.side or chosen.side
+    tokenizer = vocabulary(chosen.words)
+    config = chosen.config
+    config = replace(
+        config,
+        bert=replace(config.bert, vocab_size=tokenizer.vocab_size),
+        anchors=tuple(size * side / chosen.side for size in config.anchors),
+    )
+    model = initialised(Glip(config, load_trunk(config.trunk) if config.trunk else None))
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=LR, weight_decay=DECAY)
+    start, cpu = time.monotonic(), time.process_time()
+    for step, made in enumerate(islice(batches(args.world, args.seed, args.workers), steps)):
+        rate = min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = LR * rate
         tokens = tokenizer([one.text for one in made["labels"]])
-        raw = model(tensor(made["pixels"]), tokens.ids, tokens.mask)
+        pixels = tensor(made["pixels"], side)
+        raw = model(pixels, tokens.ids, tokens.mask)
         targets = label_targets(tokens, made["labels"])
-        boxes = [torch.from_numpy(b) for b in made["boxes"]]
-        terms = glip_losses(raw, tokens.mask, boxes, targets, plus=model.config.plus)
+        scale = side / made["pixels"].shape[1]
+        boxes = [torch.from_numpy(b) * scale for b in made["boxes"]]
+        terms = glip_losses(raw, tokens.mask, boxes, targets, plus=config.plus)
         optimiser.zero_grad()
         terms["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(learned, CLIP)
         optimiser.step()
         if step % 50 == 49:
             shown = "  ".join(f"{k} {float(v):.3f}" for k, v in terms.items())
-            log.info("step %d  %.0f s  %s", step + 1, time.monotonic() - start, shown)
+            taken, used = time.monotonic() - start, time.process_time() - cpu
+            log.info("step %d  %.0f s (%.0f s of CPU)  %s", step + 1, taken, used, shown)
         if step % 400 == 399:
-            log.info("expressions: %s", score(model, tokenizer, 150))
-    log.info("expressions: %s", score(model, tokenizer, VAL))
-    save_detector(model, tokenizer, args.out)
+            log.info("expressions: %s", score(model, tokenizer, args.world, side, 150))
+    log.info("expressions: %s", score(model, tokenizer, args.world, side, VAL))
+    found = GlipDetector(model, tokenizer, name=args.out.name, side=side)
+    save_detector(found, args.out)
 
 
 def initialised(model: Glip) -> Glip:
-    """Return the model with small normal weights in its towers and head."""
+    """Return the model with small normal weights in its towers and head; a trunk's stay."""
     for name, parameter in model.named_parameters():
+        if name.startswith("trunk."):
+            continue
         if parameter.ndim == 4 and "head" in name:
             torch.nn.init.normal_(parameter, std=0.01)
         elif parameter.ndim == 2 and ("body" in name or "language" in name):

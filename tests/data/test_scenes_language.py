@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from random import Random
 
 import pytest
+from tests.data.reader import reading
 
 from diffuprompt.data.scenes import (
     COLOURS,
-    FILLS,
     SHAPES,
     Look,
     Query,
@@ -17,7 +18,7 @@ from diffuprompt.data.scenes import (
     caption,
     compose,
     matches,
-    referring,
+    references,
     scene,
 )
 from diffuprompt.data.scenes.captions import plural, with_article
@@ -72,61 +73,21 @@ def test_articles_and_plurals() -> None:
     assert [plural(w) for w in ("cross", "star")] == ["crosses", "stars"]
 
 
-def _reading(text: str, made: Scene) -> set[int]:
-    """An independent reader of the wording: which objects does the phrase fit?"""
-    found = re.match(
-        r"(?:the )?(.*?)(?: (?:to the )?(left of|right of|above|below) the (.*))?$", text
-    )
-    assert found is not None
-    words, relation, rest = found.group(1).split(), found.group(2), found.group(3)
-    objects = made.objects
-    centre = [((o.box[0] + o.box[2]) / 2, (o.box[1] + o.box[3]) / 2) for o in objects]
-    fits = set(range(len(objects)))
-    extremes = {
-        "leftmost": (0, min),
-        "rightmost": (0, max),
-        "topmost": (1, min),
-        "bottommost": (1, max),
-    }
-    known = {*COLOURS, *FILLS, *SHAPES, "small", "large"}
-    for word in words:
-        if word in known:
-            traits = [(o.shape, o.colour, o.fill, o.size) for o in objects]
-            fits = {i for i in fits if word in traits[i]}
-    for word in words:
-        if word in extremes:
-            axis, best = extremes[word]
-            fits = {best(fits, key=lambda i: centre[i][axis])}
-        if word in ("largest", "smallest"):
-            order = ["small", "medium", "large"]
-            ranks = {i: order.index(objects[i].size) for i in fits}
-            edge = max(ranks.values()) if word == "largest" else min(ranks.values())
-            fits = {i for i in fits if ranks[i] == edge}
-    if relation:
-        (anchor,) = _reading(rest, made)
-        axis, sign = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}[
-            relation
-        ]
-        fits = {
-            i for i in fits if i != anchor and sign * (centre[i][axis] - centre[anchor][axis]) > 0
-        }
-    return fits
-
-
 def test_expressions_are_unique_by_an_independent_reader() -> None:
     kinds = set()
     made_any = 0
     for index in range(120):
         made = scene(2, index)
-        for target in range(len(made.objects)):
-            found = referring(made, Random(index), target)
-            if found is None:
-                continue
+        for found in references(made, Random(index), count=len(made.objects)):
             made_any += 1
-            assert matches(made, found.query) == (target,)
-            assert _reading(found.text, made) == {target}, found.text
+            assert matches(made, found.query) == (found.target,)
+            assert reading(found.text, made.objects) == {found.target}, found.text
+            start, end = found.root
+            assert found.text[start:end] == found.text.split(" to the ")[0].split(" above ")[
+                0
+            ].split(" below ")[0].removeprefix("the ")
             kinds.add((found.query.extreme, found.query.relation))
-    assert made_any > 300
+    assert made_any > 350
     assert len(kinds) == 11  # plain, six extremes, four relations
 
 
@@ -136,10 +97,19 @@ def test_ambiguity_gives_no_expression() -> None:
     assert matches(made, Query(shape="ring")) == ()
     assert matches(made, Query(shape="star", relation="above", anchor=Query(shape="star"))) == ()
     for k in range(10):
-        found = referring(made, Random(k))
-        assert found is None or found.query.extreme in (
-            "leftmost",
-            "rightmost",
-            "topmost",
-            "bottommost",
-        )
+        for found in references(made, Random(k), count=2):
+            assert found.query.extreme in ("leftmost", "rightmost", "topmost", "bottommost")
+
+
+def test_references_are_about_different_objects_that_may_be_meant() -> None:
+    made = scene(2, 5, num_objects=6)
+    everyone = references(made, Random(0), count=6)
+    assert len({one.target for one in everyone}) == len(everyone) > 3
+    assert {one.target for one in references(made, Random(0), count=6, targets=[4, 1])} <= {1, 4}
+    assert references(made, Random(0), count=6, targets=[]) == []
+
+
+def test_kinds_are_equally_likely_where_they_exist() -> None:
+    made = _row(*[Look("star", "red"), Look("star", "blue"), Look("ring", "red")])
+    kinds = Counter(references(made, Random(k))[0].kind for k in range(300))
+    assert min(kinds.values()) > 70  # of 100, five standard deviations are 41

@@ -8,7 +8,7 @@ from .config import (
 from .identity import clip_identity as clip_identity
 from .layers import ACTIVATIONS as ACTIVATIONS
 from .model import Clip as Clip, normalize as normalize
-from .stem import build_stem as build_stem
+from .stem import EfficientNetLite0 as EfficientNetLite0, build_stem as build_stem
 from .templates import ENSEMBLES as ENSEMBLES, SINGLE as SINGLE
 from .text import TextPlan as TextPlan, TextTower as TextTower
 from .tokens import (

@@ -5,7 +5,7 @@ A vision config names its stem by ``type``; parameter names are the checkpoint's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ LITE0 = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+PYRAMID = (2, 4, 6)  # the last stages with strides 8, 16 and 32
 
 CPU_CHUNK = 4  # pictures at once on a CPU: their maps fit its cache, which doubles the speed
 
@@ -79,17 +80,33 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """``(B, 3, H, W)`` to ``(B, 320, H / 32, W / 32)``, rounded up; no last activation."""
+        return self._after(pixels_BCHW, (len(self.blocks) - 1,))[0]
+
+    def maps(self, pixels_BCHW: Tensor) -> list[Tensor]:
+        """Return the maps at strides 8, 16 and 32, each of the last stage with this stride."""
+        return self._after(pixels_BCHW, PYRAMID)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of `maps`."""
+        return tuple(LITE0[i][-1] for i in PYRAMID)
+
+    def _after(self, pixels_BCHW: Tensor, wanted: tuple[int, ...]) -> list[Tensor]:
+        """Return what some stages return."""
         x = pixels_BCHW.contiguous(memory_format=torch.channels_last)
         size = CPU_CHUNK if x.device.type == "cpu" else max(len(x), 1)
-        return torch.cat([self._trunk(part) for part in x.split(size)])
+        parts = [
+            [y for i, y in enumerate(self._stages(part)) if i in wanted] for part in x.split(size)
+        ]
+        return [torch.cat(one) for one in zip(*parts, strict=True)]
 
-    def _trunk(self, pixels_BCHW: Tensor) -> Tensor:
+    def _stages(self, pixels_BCHW: Tensor) -> Iterator[Tensor]:
         x = _relu6(self.conv_stem(pixels_BCHW))
         for stage in self.blocks:
             assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 x = block(x)
-        return x
+            yield x
 
 
 def _relu6(x: Tensor) -> Tensor:

@@ -13,20 +13,28 @@ from diffuprompt.data.scenes.attributes import (
 from diffuprompt.data.scenes.backgrounds import Background
 from diffuprompt.data.scenes.captions import caption
 from diffuprompt.data.scenes.dataset import CLASSES, materialise
-from diffuprompt.data.scenes.referring import Expression, Query, matches, referring, refers_to
+from diffuprompt.data.scenes.referring import (
+    EXTREMES,
+    Query,
+    Reference,
+    matches,
+    references,
+    refers_to,
+)
 from diffuprompt.data.scenes.world import Scene, SceneObject, compose, random_look, scene, single
 
 __all__ = [
     "CLASSES",
     "COLOURS",
+    "EXTREMES",
     "FILLS",
     "SHAPES",
     "SIZES",
     "STYLES",
     "Background",
-    "Expression",
     "Look",
     "Query",
+    "Reference",
     "Scene",
     "SceneObject",
     "Style",
@@ -36,7 +44,7 @@ __all__ = [
     "matches",
     "materialise",
     "random_look",
-    "referring",
+    "references",
     "refers_to",
     "scene",
     "single",

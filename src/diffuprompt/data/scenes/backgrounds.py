@@ -72,4 +72,5 @@ def paint_background(background: Background, size: int, rng: Random) -> np.ndarr
         else:
             coarse = Image.fromarray(noise.random((5, 5), np.float32) * 4 - 2)
             field = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))[..., None]
-    return np.clip(base + amount * field, 0, 255).astype(np.uint8)
+    painted = base + amount * field
+    return np.clip(painted, 0, 255, out=painted).astype(np.uint8)

@@ -1,28 +1,56 @@
-"""Referring expressions: phrases that fit exactly one object of a scene, proven by counting.
+"""Referring expressions: phrases that fit exactly one object of a picture, proven by counting.
 
-A `Query` has a meaning (`matches`) and a wording (`Query.text`). An expression is kept only when
-its query fits one object even under the loosest reading of "left of" or "largest", and that
-object under a strict one, so that no border case is ambiguous.
+A `Query` has a meaning (`matches`) and a wording (`Query.text`). Queries are drawn at random and
+kept only when they fit one object even under the loosest reading of "left of" or "largest", and
+that object under a strict one, so that no border case is ambiguous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal
-
-from diffuprompt.data.scenes.world import Scene, SceneObject
+from typing import Literal, Protocol
 
 Relation = Literal["left of", "right of", "above", "below"]
+Kind = Literal["plain", "extreme", "relation"]
 Extreme = Literal["leftmost", "rightmost", "topmost", "bottommost", "largest", "smallest"]
 RELATIONS: tuple[Relation, ...] = ("left of", "right of", "above", "below")
 EXTREMES: tuple[Extreme, ...] = (
     "leftmost", "rightmost", "topmost", "bottommost", "largest", "smallest",
 )  # fmt: skip
+KINDS: tuple[Kind, ...] = ("plain", "extreme", "relation")
 _SIZE_WORDS = ("small", "medium", "large")
+TRIES = 40  # queries of one kind about one object before another kind is tried
 MARGIN = 0.06  # of the picture's side: how far "left of" must hold for the object meant
+
+
+class Thing(Protocol):
+    """An object of a picture as language sees it."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What can be said of it: "shape" (its noun), and perhaps "colour", "fill" and "size"."""
+
+    @property
+    def size(self) -> str:
+        """Small, medium or large; the bands do not touch, so a difference is no close call."""
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of its box ``(x, y)``."""
+
+
+class View(Protocol):
+    """A square picture of things."""
+
+    @property
+    def objects(self) -> Sequence[Thing]:
+        """All of them."""
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +70,12 @@ class Query:
     anchor: Query | None = None
 
     @property
+    def attributes(self) -> dict[str, str]:
+        """The conditions on what can be said of the object alone."""
+        every = {"shape": self.shape, "colour": self.colour, "fill": self.fill, "size": self.size}
+        return {name: value for name, value in every.items() if value is not None}
+
+    @property
     def text(self) -> str:
         """The wording, without an article."""
         fill = self.fill
@@ -54,15 +88,30 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expression:
-    """A phrase, its meaning, and the index of the one object it fits."""
+class Reference:
+    """A meaning and the index of the one object that it fits."""
 
-    text: str
     query: Query
     target: int
 
+    @property
+    def text(self) -> str:
+        """The wording, with its article."""
+        return f"the {self.query.text}"
 
-def _key(item: SceneObject, direction: str) -> float:
+    @property
+    def root(self) -> tuple[int, int]:
+        """First and last (exclusive) character of the phrase that names the object itself."""
+        return 4, 4 + len(replace(self.query, relation=None, anchor=None).text)
+
+    @property
+    def kind(self) -> Kind:
+        """How it tells the object from the others."""
+        query = self.query
+        return "relation" if query.relation else "extreme" if query.extreme else "plain"
+
+
+def _key(item: Thing, direction: str) -> float:
     """A number that is largest for the most extreme object in ``direction``."""
     x, y = item.centre
     return {"left": -x, "right": x, "top": -y, "above": -y, "bottom": y, "below": y}[direction]
@@ -72,9 +121,8 @@ def _direction(word: str) -> str:
     return word.removesuffix("most").removesuffix(" of")
 
 
-def _extreme(items: list[SceneObject], found: list[int], word: Extreme, gap: float) -> list[int]:
+def _extreme(items: Sequence[Thing], found: list[int], word: Extreme, gap: float) -> list[int]:
     if word in ("largest", "smallest"):
-        # Sizes are three separate bands, so a difference of one band is never a close call.
         sign = 1 if word == "largest" else -1
         ranks = {i: float(sign * _SIZE_WORDS.index(items[i].size)) for i in found}
         gap = 0.5 if gap > 0 else 0.0
@@ -85,24 +133,19 @@ def _extreme(items: list[SceneObject], found: list[int], word: Extreme, gap: flo
     return [i for i in found if all(j == i or ranks[i] >= ranks[j] + gap for j in found)]
 
 
-def matches(scene: Scene, query: Query, *, strict: bool = False) -> tuple[int, ...]:
+def matches(picture: View, query: Query, *, strict: bool = False) -> tuple[int, ...]:
     """Return the indices of the objects that satisfy ``query``.
 
     Spatial words hold loosely by default (centres within the margin count as satisfying), with
     ``strict`` only when they hold by more than the margin. An anchor that does not fit exactly
     one object gives no match.
     """
-    items = list(scene.objects)
-    side = scene.image.width
-    margin = MARGIN * side if strict else -MARGIN * side
-    wanted = {k: getattr(query, k) for k in ("shape", "colour", "fill", "size")}
-    found = [
-        i
-        for i, item in enumerate(items)
-        if all(value is None or getattr(item, k) == value for k, value in wanted.items())
-    ]
+    items = picture.objects
+    margin = MARGIN * picture.side if strict else -MARGIN * picture.side
+    wanted = query.attributes.items()
+    found = [i for i, item in enumerate(items) if wanted <= item.attributes.items()]
     if query.relation is not None and query.anchor is not None:
-        anchors = matches(scene, query.anchor, strict=strict)
+        anchors = matches(picture, query.anchor, strict=strict)
         if len(anchors) != 1:
             return ()
         there, direction = anchors[0], _direction(query.relation)
@@ -113,75 +156,77 @@ def matches(scene: Scene, query: Query, *, strict: bool = False) -> tuple[int, .
     return tuple(found)
 
 
-def refers_to(scene: Scene, query: Query) -> int | None:
-    """The one object that ``query`` means, or None when it is ambiguous or empty."""
-    loose = matches(scene, query)
-    if len(loose) == 1 and matches(scene, query, strict=True) == loose:
+def refers_to(picture: View, query: Query) -> int | None:
+    """Return the one object that ``query`` means, or None when it is ambiguous or empty."""
+    loose = matches(picture, query)
+    if len(loose) == 1 and matches(picture, query, strict=True) == loose:
         return loose[0]
     return None
 
 
-def _attribute_queries(item: SceneObject) -> Iterator[Query]:
-    """All ways of naming some of the attributes, shortest first."""
-    names = ("shape", "colour", "fill", "size")
-    for count in (1, 2, 3, 4):
-        for chosen in combinations(names, count):
-            if "size" in chosen and item.size == "medium":
-                continue
-            yield Query(**{k: getattr(item, k) for k in chosen})
+def _some(item: Thing, rng: Random, least: int) -> Query:
+    """Draw at least ``least`` of the attributes; nobody is told that something is medium."""
+    known = [k for k, value in item.attributes.items() if (k, value) != ("size", "medium")]
+    while True:
+        said = {k: item.attributes[k] for k in known if rng.random() < 0.5}
+        if len(said) >= least:
+            return Query(
+                shape=said.get("shape"),
+                colour=said.get("colour"),
+                fill=said.get("fill"),
+                size=said.get("size"),
+            )
 
 
-def _candidates(scene: Scene, target: int, rng: Random) -> Iterator[Query]:
-    item = scene.objects[target]
-    plain = list(_attribute_queries(item))
-    rng.shuffle(plain)
-    anchors = []
-    for k, other in enumerate(scene.objects):
-        queries = [q for q in _attribute_queries(other) if k != target]
-        rng.shuffle(queries)
-        anchors += [next((q for q in queries if refers_to(scene, q) == k), None)]
-    extremes: list[Extreme] = list(EXTREMES)
-    relations: list[Relation] = list(RELATIONS)
-    for query in [Query(), *plain]:
-        fields = {k: getattr(query, k) for k in ("shape", "colour", "fill", "size")}
-        if query != Query():
-            yield query
-        rng.shuffle(extremes)
-        several = len(matches(scene, query)) > 1  # "the leftmost ring" implies other rings
-        for extreme in extremes if several else ():
-            if not (query.size and extreme in ("largest", "smallest")):
-                yield Query(**fields, extreme=extreme)
-        rng.shuffle(relations)
-        for relation in relations:
-            for anchor in anchors:
-                if anchor is not None:
-                    yield Query(**fields, relation=relation, anchor=anchor)
+def _guess(picture: View, target: int, kind: Kind, rng: Random) -> Query | None:
+    """Draw a query of a kind that may mean the target, None where this draw cannot."""
+    item = picture.objects[target]
+    # where the noun is all that can be said of a thing, it is always said
+    query = _some(item, rng, 1 if kind == "plain" or len(item.attributes) == 1 else 0)
+    if kind == "plain":
+        return query
+    if kind == "extreme":
+        extreme = rng.choice(EXTREMES)
+        if query.size and extreme in ("largest", "smallest"):
+            return None
+        # "the leftmost ring" implies other rings
+        return replace(query, extreme=extreme) if len(matches(picture, query)) > 1 else None
+    other = rng.randrange(len(picture.objects))
+    if other == target:
+        return None
+    anchor = _some(picture.objects[other], rng, 1)
+    return replace(query, relation=rng.choice(RELATIONS), anchor=anchor)
 
 
-def expressions(scene: Scene, target: int, rng: Random) -> list[Expression]:
-    """Return every tried expression that means object ``target`` and nothing else, in random order.
-
-    May be empty, for example for two equal objects at nearly the same place.
-    """
-    found = [q for q in _candidates(scene, target, rng) if refers_to(scene, q) == target]
-    rng.shuffle(found)
-    return [Expression(text=f"the {q.text}", query=q, target=target) for q in found]
-
-
-def referring(scene: Scene, rng: Random, target: int | None = None) -> Expression | None:
-    """Return one unique referring expression, or None when there is none.
-
-    ``target`` None tries the objects in random order. Plain attributes, extremes and relations are
-    equally likely where they exist.
-    """
-    order = list(range(len(scene.objects))) if target is None else [target]
-    rng.shuffle(order)
-    for index in order:
-        kinds: dict[str, list[Expression]] = {}
-        for expression in expressions(scene, index, rng):
-            query = expression.query
-            kind = "relation" if query.relation else "extreme" if query.extreme else "plain"
-            kinds.setdefault(kind, []).append(expression)
-        if kinds:
-            return rng.choice(kinds[rng.choice(sorted(kinds))])
+def _about(picture: View, target: int, rng: Random) -> Reference | None:
+    for kind in rng.sample(KINDS, len(KINDS)):
+        for _ in range(TRIES):
+            query = _guess(picture, target, kind, rng)
+            if query is not None and refers_to(picture, query) == target:
+                return Reference(query=query, target=target)
     return None
+
+
+def references(
+    picture: View, rng: Random, *, count: int = 1, targets: Sequence[int] | None = None
+) -> list[Reference]:
+    """Return up to ``count`` unique referring expressions about different objects.
+
+    Plain attributes, extremes and relations are equally likely where they exist. An object about
+    which none is found is passed over, for example one of two equal ones at nearly one place.
+
+    Args:
+        picture: with the objects.
+        rng: all randomness comes from it.
+        count: how many are wanted.
+        targets: the objects that may be meant; None for all.
+    """
+    order = list(range(len(picture.objects)) if targets is None else targets)
+    rng.shuffle(order)
+    found: list[Reference] = []
+    for target in order:
+        if len(found) == count:
+            break
+        reference = _about(picture, target, rng)
+        found += [] if reference is None else [reference]
+    return found

@@ -111,5 +111,5 @@ def paint(canvas: np.ndarray, background: np.ndarray, sprite: Sprite, x: int, y:
     columns = slice(x * OVERSAMPLE, x * OVERSAMPLE + width)
     patch = canvas[rows, columns]
     if sprite.inked is not sprite.silhouette:
-        patch[sprite.silhouette] = background[rows, columns][sprite.silhouette]
-    patch[sprite.inked] = sprite.rgb[sprite.inked]
+        np.copyto(patch, background[rows, columns], where=sprite.silhouette[..., None])
+    np.copyto(patch, sprite.rgb, where=sprite.inked[..., None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 import numpy as np
@@ -48,6 +49,11 @@ class SceneObject:
     box: tuple[int, int, int, int]
     mask: np.ndarray
 
+    @cached_property
+    def attributes(self) -> dict[str, str]:
+        """What can be said of it without looking at the others."""
+        return {"shape": self.shape, "colour": self.colour, "fill": self.fill, "size": self.size}
+
     @property
     def centre(self) -> tuple[float, float]:
         """Middle of the box ``(x, y)``."""
@@ -63,6 +69,11 @@ class Scene:
     objects: tuple[SceneObject, ...]
     background: Background
     style: Style
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side."""
+        return self.image.width
 
 
 @dataclass
@@ -104,8 +115,10 @@ def _place(placed: list[_Placed], new: _Placed, side: int, rng: Random) -> bool:
         new.y = rng.randint(0, side - new.sprite.height)
         new.mask = _put(new.sprite, new.x, new.y, side)
         share = 1.0 if strict and attempt < 16 else MIN_VISIBLE
-        visible = [p.mask & ~new.mask for p in placed]
-        if all(v.sum() >= share * p.area for v, p in zip(visible, placed, strict=True)):
+        free = ~new.mask
+        visible = [p.mask & free for p in placed]
+        counts = [np.count_nonzero(v) for v in visible]
+        if all(n >= share * p.area for n, p in zip(counts, placed, strict=True)):
             for p, v in zip(placed, visible, strict=True):
                 p.mask = v
             placed.append(new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -46,6 +46,8 @@ class GlipConfig:
         mean: of the pixels, in 0..1, in the order of ``channel_order``.
         std: likewise.
         channel_order: of the pixels that the tower was trained on.
+        trunk: backbone whose frozen stem the tower reads in the place of pixels, see `load_trunk`;
+            "" for none.
     """
 
     swin: SwinConfig = field(default_factory=SwinConfig)
@@ -61,6 +63,7 @@ class GlipConfig:
     mean: tuple[float, float, float] = (103.530 / 255, 116.280 / 255, 123.675 / 255)
     std: tuple[float, float, float] = (57.375 / 255, 57.120 / 255, 58.395 / 255)
     channel_order: Literal["rgb", "bgr"] = "bgr"
+    trunk: str = ""
 
 
 TINY = GlipConfig(
@@ -76,6 +79,15 @@ TINY = GlipConfig(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
     channel_order="rgb",
+)
+PHOTO = replace(  # for `photo-clip-lite`'s trunk, whose mean and deviation these are
+    TINY,
+    swin=replace(TINY.swin, patch=1, channels=472),
+    strides=(8, 16, 32),
+    anchors=(24, 36, 52),
+    mean=(127 / 255,) * 3,
+    std=(128 / 255,) * 3,
+    trunk="photo-clip-lite",
 )
 
 

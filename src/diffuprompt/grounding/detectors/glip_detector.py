@@ -26,23 +26,11 @@ from diffuprompt.grounding.detectors.losses import glip_losses
 
 
 class GlipDetector:
-    """A frozen `Glip` with its tokenizer; see `contract.Detector`.
+    """A frozen `Glip` with its tokenizer; see `contract.Detector`."""
 
-    ``trunk`` names the backbone that the model's trunk is a part of.
-    """
-
-    def __init__(
-        self,
-        model: Glip,
-        tokenizer: CaptionTokenizer,
-        *,
-        name: str,
-        side: int,
-        trunk: str | None = None,
-    ) -> None:
+    def __init__(self, model: Glip, tokenizer: CaptionTokenizer, *, name: str, side: int) -> None:
         self.module: nn.Module = model.eval().requires_grad_(False)
         self.model, self.tokenizer, self.name, self.side = model, tokenizer, name, side
-        self.trunk = trunk
         config = model.config
         self.sites = Sites(
             visual=config.swin.widths,

@@ -17,9 +17,7 @@ from torch import Tensor
 
 from diffuprompt.grounding.contract import Span, Tokens
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer, joined
-from diffuprompt.grounding.worlds.scenes import Picture
-
-ABSENT = 3  # labels of a caption that fit nothing in the picture
+from diffuprompt.grounding.worlds.picture import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +28,24 @@ class Labels:
     spans: tuple[tuple[Span, ...], ...]
 
 
-def label_caption(picture: Picture, others: Sequence[str], rng: Random) -> Labels:
-    """Return a caption that names every object, and up to three labels out of ``others`` besides.
+def label_caption(
+    picture: Picture, others: Sequence[str], rng: Random, *, absent: int = 3
+) -> Labels:
+    """Return a caption that names every object, and labels that fit nothing in the picture.
 
     One granularity per object is drawn; a label that fits several objects counts for all of them.
+
+    Args:
+        picture: with its objects' words.
+        others: labels of which those that fit nothing are drawn.
+        rng: all randomness comes from it.
+        absent: how many of them.
     """
     chosen = {rng.choice(words) for words in picture.words}
     every = {word for words in picture.words for word in words}
-    absent = [word for word in others if word not in every]
-    phrases = [*chosen, *rng.sample(absent, min(ABSENT, len(absent)))]
-    phrases.sort()
+    free = [word for word in others if word not in every]
+    phrases = [*chosen, *rng.sample(free, min(absent, len(free)))]
+    phrases.sort()  # a set's order differs between processes
     rng.shuffle(phrases)
     text, spans = joined(phrases)
     return Labels(

@@ -1,12 +1,11 @@
-"""Pictures with referring expressions that are made, not collected: scenes and crowds.
+"""Scenes and crowds: drawn pictures with referring expressions.
 
 Every picture is a pure function of (world, split, seed, index); boxes and masks are exact.
-
-Legend: N objects of a picture, H rows, W columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
@@ -14,92 +13,90 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from diffuprompt.data.scenes import Expression, Scene, SceneObject, referring, scene
+from diffuprompt.data import Scene, SceneObject, Style, held_out, references, scene
+from diffuprompt.grounding.worlds.picture import Picture, Split
 
-Split = Literal["train", "val", "test"]
-Kind = Literal["plain", "extreme", "relation"]
 SIDE = 64  # pixels of a scene
-CROWDED = 12  # objects that a crowd has at least
+CROWDED = (12, 24)  # objects of a crowd
+PARTS = 4  # scenes of a crowd, two by two
+MAX_PART = 6  # objects of a scene
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """A picture and the truth about its objects.
-
-    Attributes:
-        name: what identifies it, for errors and for resampling.
-        image: RGB.
-        boxes: ``(N, 4)`` float32, exclusive ends.
-        masks: ``(N, H, W)`` bool, the visible part of each object.
-        words: what can be said of each object without looking at the others, from one word to all.
-    """
-
-    name: str
-    image: Image.Image
-    boxes: np.ndarray
-    masks: np.ndarray
-    words: tuple[tuple[str, ...], ...]
+Targets = Literal["all", "held-out"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Referent:
-    """An expression and the one object that it means.
+class SceneWorld:
+    """Scenes of one to six objects, by number; of the training split, no look that is held out.
 
     Attributes:
-        text: the expression.
-        root: first and last (exclusive) character of its root phrase.
-        target: index of the object.
-        kind: how it tells the object from the others.
+        split: splits never share a picture.
+        seed: of the sequence.
+        count: expressions that a picture has at most.
+        style: how pictures are drawn; objects and expressions are the same in each.
+        targets: which objects expressions may mean: all, or those of looks that are held out.
     """
 
-    text: str
-    root: tuple[int, int]
-    target: int
-    kind: Kind
+    split: Split
+    seed: int
+    count: int = 0
+    style: Style = "clean"
+    targets: Targets = "all"
 
-
-def labelled_scene(split: Split, seed: int, index: int) -> Picture:
-    """Return a scene of one to six objects; of the training split, no look that is held out."""
-    return _picture(_scene(split, seed, index), f"scenes/{split}/{seed}/{index}")
-
-
-def scene_picture(split: Split, seed: int, index: int) -> tuple[Picture, Referent | None]:
-    """Return the same scene and an expression, None where none is unique."""
-    return _with_expression(_scene(split, seed, index), f"scenes/{split}/{seed}/{index}")
-
-
-def crowd_picture(split: Split, seed: int, index: int) -> tuple[Picture, Referent | None]:
-    """Return four scenes side by side, 12 to 24 objects, and an expression about all of them."""
-    name = f"crowds/{split}/{seed}/{index}"
-    rng = Random(name)
-    counts = [3, 3, 3, 3]
-    for _ in range(rng.randint(0, 8)):
-        counts[rng.randrange(4)] += 1
-    counts = [min(count, 6) for count in counts]
-    parts = [
-        scene(
-            seed,
-            4 * index + i,
+    def __call__(self, index: int) -> Picture:
+        """Return picture ``index``."""
+        made = scene(
+            self.seed,
+            index,
             size=SIDE,
-            num_objects=count,
-            pretraining=split == "train",
-            stream=f"crowd-{split}",
+            style=self.style,
+            pretraining=self.split == "train",
+            stream=f"refer-{self.split}",
         )
-        for i, count in enumerate(counts)
-    ]
-    return _with_expression(_mosaic(parts), name)
+        name = f"scenes/{self.split}/{self.seed}/{index}"
+        return _picture(made, name, self.count, self.targets)
 
 
-def _scene(split: Split, seed: int, index: int) -> Scene:
-    return scene(seed, index, size=SIDE, pretraining=split == "train", stream=f"refer-{split}")
+@dataclass(frozen=True, kw_only=True)
+class CrowdWorld:
+    """Four scenes side by side, 12 to 24 objects, and expressions about all of them.
+
+    Attributes:
+        split: splits never share a picture.
+        seed: of the sequence.
+        count: expressions that a picture has at most.
+    """
+
+    split: Split
+    seed: int
+    count: int = 0
+
+    def __call__(self, index: int) -> Picture:
+        """Return picture ``index``."""
+        name = f"crowds/{self.split}/{self.seed}/{index}"
+        parts = [
+            scene(
+                self.seed,
+                PARTS * index + i,
+                size=SIDE,
+                num_objects=count,
+                pretraining=self.split == "train",
+                stream=f"crowd-{self.split}",
+            )
+            for i, count in enumerate(_counts(Random(name)))
+        ]
+        return _picture(_mosaic(parts), name, self.count, "all")
 
 
-def _with_expression(made: Scene, name: str) -> tuple[Picture, Referent | None]:
-    found = referring(made, Random(f"{name}/expression"))
-    return _picture(made, name), None if found is None else _referent(found)
+def _counts(rng: Random) -> list[int]:
+    """Return how many objects each part of a crowd has."""
+    counts = [CROWDED[0] // PARTS] * PARTS
+    for _ in range(rng.randint(0, CROWDED[1] - CROWDED[0])):
+        free = [i for i, count in enumerate(counts) if count < MAX_PART]
+        counts[rng.choice(free)] += 1
+    return counts
 
 
-def _mosaic(parts: list[Scene]) -> Scene:
+def _mosaic(parts: Sequence[Scene]) -> Scene:
     """Return two by two scenes as one."""
     image = Image.new("RGB", (2 * SIDE, 2 * SIDE))
     objects: list[SceneObject] = []
@@ -114,13 +111,21 @@ def _mosaic(parts: list[Scene]) -> Scene:
     return replace(parts[0], image=image, objects=tuple(objects))
 
 
-def _picture(made: Scene, name: str) -> Picture:
+def _picture(made: Scene, name: str, count: int, targets: Targets) -> Picture:
+    meant = [
+        i
+        for i, item in enumerate(made.objects)
+        if targets == "all" or held_out(item.shape, item.colour, item.fill)
+    ]
     return Picture(
         name=name,
         image=made.image,
         boxes=np.array([item.box for item in made.objects], np.float32),
         masks=np.stack([item.mask for item in made.objects]),
         words=tuple(_words(item) for item in made.objects),
+        references=tuple(
+            references(made, Random(f"{name}/expressions"), count=count, targets=meant)
+        ),
     )
 
 
@@ -133,14 +138,4 @@ def _words(item: SceneObject) -> tuple[str, ...]:
         f"{item.colour} {item.fill} {item.shape}",
         f"{item.colour} object",
         f"{item.fill} object",
-    )
-
-
-def _referent(found: Expression) -> Referent:
-    query = found.query
-    kind: Kind = "relation" if query.relation else "extreme" if query.extreme else "plain"
-    root = replace(query, relation=None, anchor=None).text
-    start = found.text.index(root)
-    return Referent(
-        text=found.text, root=(start, start + len(root)), target=found.target, kind=kind
     )
