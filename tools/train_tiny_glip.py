@@ -31,6 +31,7 @@ from diffuprompt.grounding.contract import Span
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
 from diffuprompt.grounding.detectors.folder import save_detector
 from diffuprompt.grounding.detectors.glip import PHOTO, TINY, Glip, GlipConfig
+from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.detectors.inference import detections
 from diffuprompt.grounding.detectors.losses import glip_losses
 from diffuprompt.grounding.detectors.trunk import load_trunk
@@ -233,7 +234,8 @@ def main() -> None:
         if step % 400 == 399:
             log.info("expressions: %s", score(model, tokenizer, args.world, side, 150))
     log.info("expressions: %s", score(model, tokenizer, args.world, side, VAL))
-    save_detector(model, tokenizer, args.out)
+    found = GlipDetector(model, tokenizer, name=args.out.name, side=side)
+    save_detector(found, args.out)
 
 
 def initialised(model: Glip) -> Glip:

@@ -6,6 +6,7 @@ from .automatic import (
     places as places,
 )
 from .header import Header as Header, read_header as read_header
+from .hub import fetch as fetch
 from .load import (
     BUNDLED as BUNDLED,
     PHOTO as PHOTO,
@@ -22,4 +23,4 @@ from .pickles import read_pickle as read_pickle
 from .plain import read_plain_pickle as read_plain_pickle
 from .state_dict import read_torch as read_torch
 from .tokenizer import EOT as EOT, SOT as SOT, WORDS as WORDS, Tokenizer as Tokenizer
-from .weights import Origin as Origin, fill as fill, find_weights as find_weights
+from .weights import Origin as Origin, fill as fill

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -166,8 +166,14 @@ class Detections:
     scores: Tensor
 
 
-class Detector(Protocol):
-    """A frozen grounding detector; all its parameters are ``requires_grad=False``."""
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Detector(Protocol[AnswerT]):
+    """A frozen grounding detector; all its parameters are ``requires_grad=False``.
+
+    It reads answers of its own kind only.
+    """
 
     @property
     def name(self) -> str:
@@ -193,19 +199,19 @@ class Detector(Protocol):
 
     def run(
         self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED
-    ) -> Answer:
+    ) -> AnswerT:
         """Return what it says about pictures (RGB in 0..1) and their captions, one for each."""
 
     def context(self, pixels_BCHW: Tensor, tokens: Tokens) -> Context:
         """Return what the frozen detector knows."""
 
     def loss(
-        self, answer: Answer, tokens: Tokens, roots: Sequence[Span], boxes_B4: Tensor
+        self, answer: AnswerT, tokens: Tokens, roots: Sequence[Span], boxes_B4: Tensor
     ) -> dict[str, Tensor]:
         """Return "loss" and its terms for one true box per expression, in pixels."""
 
     def detect(
-        self, answer: Answer, tokens: Tokens, roots: Sequence[Span], size: tuple[int, int]
+        self, answer: AnswerT, tokens: Tokens, roots: Sequence[Span], size: tuple[int, int]
     ) -> list[Detections]:
         """Return the boxes of each expression's root phrase; ``size`` is height and width."""
 

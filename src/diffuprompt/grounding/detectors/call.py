@@ -44,16 +44,19 @@ class Call:
 
     Attributes:
         prefixes: of attention modules.
+        after: functions of the outputs of `AdaptableBlock` and `AdaptableLayer`.
         levels: function of the pyramid's maps ``(B, C, H, W)``.
         language: function of the text features ``(B, S, D)``.
     """
 
     prefixes: Mapping[nn.Module, Prefix] = field(default_factory=dict)
+    after: Mapping[nn.Module, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     levels: Callable[[Sequence[Tensor]], list[Tensor]] | None = None
     language: Callable[[Tensor], Tensor] | None = None
 
 
-_CURRENT: ContextVar[Call | None] = ContextVar("call of a detector", default=None)
+_NOTHING = Call()
+_CURRENT: ContextVar[Call] = ContextVar("call of a detector", default=_NOTHING)
 
 
 @contextmanager
@@ -82,7 +85,7 @@ class AdaptableEncoder(nn.Module):
         **rest: Any,
     ) -> Any:
         """Return what the encoder returns."""
-        call = _CURRENT.get() or Call()
+        call = _CURRENT.get()
         if call.levels is not None:
             maps = into_maps(vision_features, spatial_shapes_list)
             vision_features = torch.cat([x.flatten(2).mT for x in call.levels(maps)], 1)
@@ -94,6 +97,38 @@ class AdaptableEncoder(nn.Module):
             spatial_shapes_list=spatial_shapes_list,
             **rest,
         )
+
+
+class AdaptableBlock(nn.Module):
+    """A block of transformers' Swin; its output may be changed by the `Call`."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(
+        self, hidden_states: Tensor, input_dimensions: tuple[int, int], **rest: Any
+    ) -> tuple[Tensor, Any]:
+        """Return what the block returns; the change reads ``(B, H, W, C)``."""
+        x_BFC, weights = self.inner(hidden_states, input_dimensions, **rest)
+        change = _CURRENT.get().after.get(self)
+        if change is not None:
+            x_BFC = change(x_BFC.unflatten(1, input_dimensions)).flatten(1, 2)
+        return x_BFC, weights
+
+
+class AdaptableLayer(nn.Module):
+    """A layer of transformers' BERT; its output may be changed by the `Call`."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *given: Any, **rest: Any) -> Tensor:
+        """Return what the layer returns, ``(B, S, C)``."""
+        x_BSC: Tensor = self.inner(*given, **rest)
+        change = _CURRENT.get().after.get(self)
+        return x_BSC if change is None else change(x_BSC)
 
 
 def into_maps(rows_BFC: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -120,8 +155,7 @@ def _attend(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    call = _CURRENT.get()
-    prefix = None if call is None else call.prefixes.get(module)
+    prefix = _CURRENT.get().prefixes.get(module)
     if prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -130,16 +164,17 @@ def _attend(
         )
         return found
     bias = _additive(attention_mask, query)
-    keys, values, biases = [], [], []
-    for prompts, own in ((prefix.tokens, None), (prefix.windows, bias)):
-        if prompts is None:
-            continue
-        given = prompts.repeat_interleave(len(query) // len(prompts), 0)
-        for projected, name in ((keys, "key"), (values, "value")):
-            projected.append(_heads(_projection(module, name)(given), query.shape[1]))
-        shape = (*query.shape[:3], prompts.shape[1])
-        biases.append(query.new_zeros(shape) if own is None else own.expand(shape))
-    both = (torch.cat(keys, 2), torch.cat(values, 2))
+    prompts, biases = [], []
+    for given, own in ((prefix.tokens, None), (prefix.windows, bias)):
+        if given is not None:
+            prompts.append(given.repeat_interleave(len(query) // len(given), 0))
+            shape = (*query.shape[:3], given.shape[1])
+            biases.append(query.new_zeros(shape) if own is None else own.expand(shape))
+    every = torch.cat(prompts, 1)
+    both = (
+        _heads(_projection(module, "key")(every), query.shape[1]),
+        _heads(_projection(module, "value")(every), query.shape[1]),
+    )
     mixed = attend_with_prefix(query, key, value, both, bias, torch.cat(biases, -1))
     return mixed.transpose(1, 2).contiguous(), None
 

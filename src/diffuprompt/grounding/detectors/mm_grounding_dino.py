@@ -9,15 +9,14 @@ Legend: B image, Q query, S text token, C channels, F cells of all levels, H row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from diffuprompt.errors import ConfigError
+from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.grounding.contract import (
     UNCHANGED,
     Adaptation,
@@ -29,7 +28,9 @@ from diffuprompt.grounding.contract import (
     VisualPrompt,
 )
 from diffuprompt.grounding.detectors.call import (
+    AdaptableBlock,
     AdaptableEncoder,
+    AdaptableLayer,
     Call,
     Prefix,
     adapted,
@@ -37,42 +38,19 @@ from diffuprompt.grounding.detectors.call import (
     let_read_prefixes,
 )
 from diffuprompt.grounding.detectors.captions import LONGEST, CaptionTokenizer
+from diffuprompt.grounding.detectors.queries import QueryAnswer, query_boxes, query_losses
 from diffuprompt.grounding.detectors.swin import into_windows
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in 0..1
-MAX_BOXES = 100
 NOWHERE = -50000.0  # logit of padding, where transformers has minus infinity
 STOPS = str.maketrans(".?", ",,")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QueryAnswer:
-    """What is said about every query.
-
-    Attributes:
-        words: ``(B, Q, S)`` logits of each token of the caption.
-        boxes: ``(B, Q, 4)`` centre, width and height in 0..1.
-        cells: ``(B, Q, C)``, what the dot product reads of the picture.
-        language: ``(B, S, C)``, what it reads of the caption, after the fusion.
-        first_words: logits ``(B, Q, S)`` of the encoder's cells that became queries.
-        first_boxes: their boxes.
-        size: height and width of the pictures.
-    """
-
-    words: Tensor
-    boxes: Tensor
-    cells: Tensor
-    language: Tensor
-    first_words: Tensor
-    first_boxes: Tensor
-    size: tuple[int, int]
 
 
 class MMGroundingDino:
     """A frozen ``MMGroundingDinoForObjectDetection`` with its tokenizer; see `contract.Detector`.
 
-    Of an `Adaptation` it knows all but ``visual_layers`` and ``textual_layers``: transformers has
-    no place for functions between its blocks.
+    Where an `Adaptation` may change what goes through the model, the model gets modules of `call`
+    around its own; parameters below them have "inner" in their names.
     """
 
     def __init__(
@@ -91,11 +69,15 @@ class MMGroundingDino:
         let_read_prefixes(backbone)
         let_read_prefixes(text)
         whole.model.encoder = AdaptableEncoder(whole.model.encoder)
-        self.blocks = [b for stage in backbone.swin.encoder.layers for b in stage.blocks]
-        self.layers = list(text.encoder.layer)
+        for stage in backbone.swin.encoder.layers:
+            stage.blocks = nn.ModuleList(map(AdaptableBlock, stage.blocks))
+        text.encoder.layer = nn.ModuleList(map(AdaptableLayer, text.encoder.layer))
+        self.blocks: list[Any] = [b for s in backbone.swin.encoder.layers for b in s.blocks]
+        self.layers: list[Any] = list(text.encoder.layer)
         self.swin: Any = backbone.config
+        self.longest = min(LONGEST, self.config.max_text_len, text.config.max_position_embeddings)
         self.sites = Sites(
-            visual=tuple(block.layernorm_before.normalized_shape[0] for block in self.blocks),
+            visual=tuple(block.inner.layernorm_before.normalized_shape[0] for block in self.blocks),
             textual=(text.config.hidden_size,) * len(self.layers),
             levels=(self.config.d_model,) * self.config.num_feature_levels,
             language=self.config.d_model,
@@ -115,8 +97,7 @@ class MMGroundingDino:
         begin a phrase that does not attend to the others, and an expression is one phrase.
         """
         texts = [caption.rstrip(" .?").translate(STOPS) + "." for caption in captions]
-        longest = self.module.get_submodule("model.text_backbone").config.max_position_embeddings
-        return self.tokenizer(texts, min(LONGEST, self.config.max_text_len, longest))
+        return self.tokenizer(texts, self.longest)
 
     def run(
         self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED
@@ -124,7 +105,7 @@ class MMGroundingDino:
         """Return what it says about every query.
 
         Raises:
-            ConfigError: the adaptation has functions of single blocks or layers.
+            DataError: the pictures are so small that there are fewer cells than queries.
         """
         out, size = self._outputs(pixels_BCHW, tokens, adaptation), pixels_BCHW.shape[2:]
         cells = _words(out.enc_outputs_class, tokens)
@@ -162,47 +143,15 @@ class MMGroundingDino:
     def loss(
         self, answer: QueryAnswer, tokens: Tokens, roots: Sequence[Span], boxes_B4: Tensor
     ) -> dict[str, Tensor]:
-        """Return "loss" and its terms: Hungarian losses of the queries and of the encoder's cells.
-
-        The encoder's are computed from the cells that became queries, as in mmdetection;
-        transformers computes them from the queries' embeddings, which no prompt can change.
-        Intermediate layers of the decoder have no loss.
+        """Return "loss" and its terms, the root phrase standing for the true box.
 
         Raises:
             ConfigError: scipy is not installed, which the matching needs.
         """
-        from transformers.loss.loss_grounding_dino import GroundingDinoForObjectDetectionLoss
-
         rows = torch.zeros(len(roots), tokens.ids.shape[1], device=boxes_B4.device)
         for i, root in enumerate(roots):
             rows[i, tokens.of_span(i, root)] = 1
-        height, width = answer.size
-        middle, sides = (boxes_B4[:, :2] + boxes_B4[:, 2:]) / 2, boxes_B4[:, 2:] - boxes_B4[:, :2]
-        scale = boxes_B4.new_tensor((width, height, width, height))
-        truth = torch.cat([middle, sides], 1) / scale
-        labels = [
-            {"class_labels": torch.tensor([i], device=truth.device), "boxes": truth[i : i + 1]}
-            for i in range(len(truth))
-        ]
-        config = copy(self.config)
-        config.auxiliary_loss = False
-        try:
-            loss, terms, _ = GroundingDinoForObjectDetectionLoss(
-                answer.words,
-                labels,
-                answer.words.device,
-                answer.boxes,
-                config,
-                # every image has all rows: transformers counts the rows before an image wrongly
-                # from the third image on, which this makes harmless
-                label_maps=(rows,) * len(rows),
-                text_mask=tokens.mask[:, None].expand_as(answer.words),
-                encoder_logits=answer.first_words,
-                encoder_pred_boxes=answer.first_boxes,
-            )
-        except ImportError as error:
-            raise ConfigError(f"{self.name}: its loss needs scipy; pip install scipy") from error
-        return {"loss": loss, **{k: v for k, v in terms.items() if k.startswith("loss_")}}
+        return query_losses(answer, tokens.mask, rows, boxes_B4, self.config)
 
     def detect(
         self,
@@ -213,11 +162,18 @@ class MMGroundingDino:
     ) -> list[Detections]:
         """Return each root phrase's boxes: by the mean probability of its tokens, the best 100."""
         return [
-            _detections(answer.words[i][:, tokens.of_span(i, root)], answer.boxes[i], size)
+            query_boxes(answer.words[i][:, tokens.of_span(i, root)], answer.boxes[i], size)
             for i, root in enumerate(roots)
         ]
 
     def _outputs(self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation) -> Any:
+        height, width = pixels_BCHW.shape[2:]
+        cells = sum(rows * columns for rows, columns in self._levels(height, width))
+        if cells < self.config.num_queries:
+            raise DataError(
+                f"{self.name}: pictures of {width} x {height} have {cells} cells, fewer than its "
+                f"{self.config.num_queries} queries; give larger ones"
+            )
         mean, std = (pixels_BCHW.new_tensor(v)[:, None, None] for v in (MEAN, STD))
         inputs = {
             "pixel_values": (pixels_BCHW - mean) / std,
@@ -230,21 +186,23 @@ class MMGroundingDino:
             return self.module(**inputs)
 
     def _call(self, adaptation: Adaptation) -> Call:
-        for field in ("visual_layers", "textual_layers"):
-            if any(change is not None for change in getattr(adaptation, field)):
-                raise ConfigError(
-                    f"{self.name}: {field}: transformers has no place for functions between "
-                    "blocks; give a GLIP for methods that need them, or a method that acts by "
-                    "prompts, weights, levels, language or words"
-                )
         prefixes: dict[nn.Module, Prefix] = {}
         for block, prompt in zip(self.blocks, adaptation.visual, strict=False):
-            if prompt is not None and (prefix := _visual(block, prompt)) is not None:
-                prefixes[block.attention] = prefix
+            if prompt is not None and (prefix := _visual(block.inner, prompt)) is not None:
+                prefixes[block.inner.attention] = prefix
         for layer, tokens in zip(self.layers, adaptation.textual, strict=False):
             if tokens is not None and tokens.shape[1]:
-                prefixes[layer.attention.self] = Prefix(tokens=tokens)
-        return Call(prefixes=prefixes, levels=adaptation.levels, language=adaptation.language)
+                prefixes[layer.inner.attention.self] = Prefix(tokens=tokens)
+        changes = [
+            *zip(self.blocks, adaptation.visual_layers, strict=False),
+            *zip(self.layers, adaptation.textual_layers, strict=False),
+        ]
+        return Call(
+            prefixes=prefixes,
+            after={module: change for module, change in changes if change is not None},
+            levels=adaptation.levels,
+            language=adaptation.language,
+        )
 
     def _stages(self, height: int, width: int, count: int) -> list[tuple[int, int]]:
         patch = self.swin.patch_size
@@ -278,13 +236,3 @@ def _words(logits: Tensor, tokens: Tokens) -> Tensor:
 
 def _rows(x_BFC: Tensor, chosen_BQ: Tensor) -> Tensor:
     return x_BFC.gather(1, chosen_BQ[..., None].expand(-1, -1, x_BFC.shape[-1]))
-
-
-@torch.inference_mode()
-def _detections(words: Tensor, boxes: Tensor, size: tuple[int, int]) -> Detections:
-    scores, order = words.sigmoid().mean(-1).sort(descending=True, stable=True)
-    order = order[:MAX_BOXES]
-    middle, sides = boxes[order].chunk(2, -1)
-    scale = boxes.new_tensor((size[1], size[0], size[1], size[0]))
-    corners = torch.cat([middle - sides / 2, middle + sides / 2], -1).clamp(0, 1)
-    return Detections(boxes=corners * scale, scores=scores[:MAX_BOXES])
