@@ -43,12 +43,11 @@ def test_any_sides_that_eight_divides(kind: str, vaes) -> None:
         vae.encode(torch.zeros(2, 1, 16, 20))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_initial_weights_come_from_the_generator_alone(kind: str, vaes) -> None:
+def test_initial_weights_come_from_the_generator_alone(vaes) -> None:
     before = torch.get_rng_state()
-    again = vae_of(kind)
+    again = vae_of("reference")
     assert torch.equal(before, torch.get_rng_state())
-    pairs = list(zip(vaes[kind].parameters(), again.parameters(), strict=True))
+    pairs = list(zip(vaes["reference"].parameters(), again.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)
     assert all(bool(a.isfinite().all()) for a, _ in pairs)
 
@@ -133,7 +132,7 @@ def test_latents_that_do_not_vary_are_refused() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ConfigError, match="vae.kind"):
+    with pytest.raises(ConfigError, match=r"vae\.kind"):
         VaeConfig(kind="heavy")
-    with pytest.raises(ConfigError, match="Did you mean|expected one of"):
+    with pytest.raises(ConfigError, match="expected one of"):
         VaeConfig.preset("papers")
