@@ -74,6 +74,7 @@ def save_grounder(
         "generator": _generator_fields(generator),
         "maps": None if grounder.maps is None else asdict(grounder.maps),
         "seed": grounder.seed,
+        "side": grounder.side,
     }  # fmt: skip
     write_json(folder / FILE, {**description, CHECKSUM: digest(description)})
 
@@ -151,6 +152,7 @@ def _read(folder: Path, data: Mapping[str, Any], name: str | None) -> Grounder:
         generator=generator,
         maps=maps,
         seed=data["seed"],
+        side=data["side"],
     )
 
 

@@ -67,6 +67,7 @@ class Grounder:
         generator: makes masks; None where nothing does.
         maps: how they are made; None for methods that read none.
         seed: of the draws.
+        side: pictures are resized to ``side x side``.
     """
 
     detector: Detector
@@ -76,6 +77,7 @@ class Grounder:
     generator: MaskGenerator | IndependentMasks | None = None
     maps: MapsConfig | None = None
     seed: int = 1
+    side: int
 
     def __call__(
         self,
@@ -101,7 +103,7 @@ class Grounder:
         spans = tuple(root_phrase(text) for text in texts) if roots is None else tuple(roots)
         batch = self._batch(picture, texts, spans)
         every = [self._draw(batch, draw) for draw in range(samples)]
-        scale = torch.tensor([picture.width, picture.height] * 2) / self.detector.side
+        scale = torch.tensor([picture.width, picture.height] * 2) / self.side
         found = []
         for i, text in enumerate(texts):
             maps = [own[i] for _, own in every if own is not None]
@@ -121,7 +123,7 @@ class Grounder:
     @torch.inference_mode()
     def _draw(self, batch: Batch, draw: int) -> tuple[list[Detections], Tensor | None]:
         """Return boxes in pixels of what the detector reads, and maps ``(B, K, H, W)``."""
-        side = self.detector.side
+        side = self.side
         maps = shown = None
         if self.maps is not None:
             maker = MapMaker(
@@ -142,7 +144,7 @@ class Grounder:
         return detected(self.detector, self.method, batch, maps), shown
 
     def _batch(self, picture: Image.Image, texts: Sequence[str], spans: tuple[Span, ...]) -> Batch:
-        side = self.detector.side
+        side = self.side
         resized = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1).float() / 255
         return Batch(

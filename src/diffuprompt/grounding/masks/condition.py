@@ -153,7 +153,7 @@ def pooled_condition(image_features: Tensor, text_features: Tensor) -> PooledCon
     return PooledCondition(image=image_features, text=text_features)
 
 
-def joined(parts: Sequence[TokensCondition]) -> TokensCondition:
+def joined(parts: Sequence[Condition]) -> Condition:
     """Return the expressions of all parts, one after another, padded to the longest caption.
 
     Raises:
@@ -161,9 +161,11 @@ def joined(parts: Sequence[TokensCondition]) -> TokensCondition:
     """
     if not parts:
         raise DataError("condition: there is nothing to join")
-    longest = max(part.mask.shape[1] for part in parts)
-    padded = [_padded(part, longest - part.mask.shape[1]).tensors() for part in parts]
-    return TokensCondition(**{name: torch.cat([p[name] for p in padded]) for name in padded[0]})
+    tokens = [part for part in parts if isinstance(part, TokensCondition)]
+    longest = max((part.mask.shape[1] for part in tokens), default=0)
+    padded = [_padded(part, longest - part.mask.shape[1]) for part in tokens] or parts
+    every = [part.tensors() for part in padded]
+    return type(parts[0])(**{name: torch.cat([p[name] for p in every]) for name in every[0]})
 
 
 def resized(maps_BCHW: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -58,7 +58,7 @@ class MaskGenerator(nn.Module):
             ConfigError: ``widths`` are of another kind of condition.
         """
         super().__init__()
-        self.config = config
+        self.config, self.widths = config, dict(widths)
         self.schedule = make_schedule(config.schedule, config.steps)
         self.encoder: MaskEncoder | None = None
         self.image_in: nn.Module = nn.Identity()

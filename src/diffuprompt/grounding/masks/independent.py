@@ -24,6 +24,7 @@ class IndependentMasks(nn.Module):
     ) -> None:
         """Build it for conditions of ``widths``, initial weights from ``generator``."""
         super().__init__()
+        self.config, self.widths = config, dict(widths)
         self.encoder = built(lambda: MaskEncoder(config, widths), generator)
 
     def losses(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffuprompt.grounding.contract import Detections
 
@@ -37,7 +38,11 @@ def boxes_of_map(map_HW: Tensor, side: int) -> Detections:
 
 
 def _parts(inside_HW: Tensor) -> Tensor:
-    """Return a number from 1 on for each part of cells that touch by an edge; 0 outside."""
-    from scipy.ndimage import label
-
-    return torch.from_numpy(label(inside_HW.numpy())[0])
+    """Return a number from 1 on for each part of cells that touch; 0 outside."""
+    numbers = torch.arange(1, inside_HW.numel() + 1).view_as(inside_HW).float() * inside_HW
+    while True:  # the largest number of a part spreads, one cell at a time
+        spread = functional.max_pool2d(numbers[None, None], 3, 1, 1)[0, 0] * inside_HW
+        if torch.equal(spread, numbers):
+            found = spread.unique(return_inverse=True)[1]
+            return found + (0 if bool((spread == 0).any()) else 1)
+        numbers = spread

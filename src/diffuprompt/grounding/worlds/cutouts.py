@@ -5,7 +5,6 @@ Legend: H rows, W columns.
 
 from __future__ import annotations
 
-
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property

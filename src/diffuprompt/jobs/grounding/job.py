@@ -29,7 +29,7 @@ class GroundingJobConfig:
 
     data: Annotated[str, PATH] = "scenes"
     data_root: Path | None = None
-    test: tuple[Annotated[str, Range(1, 200)], ...] = ()
+    test: Annotated[tuple[Annotated[str, Range(1, 200)], ...], Range(0, 100)] = ()
     masks_from: Annotated[str, Range(0, 4096)] = ""
     detector: Annotated[str, PATH] = AUTO
     method: str = "diff-prompt"

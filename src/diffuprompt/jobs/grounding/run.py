@@ -72,6 +72,7 @@ def _save(work: GroundingWork, folder: Path) -> None:
             generator=work.generator if recipe.generates else None,
             maps=work.maps_config,
             seed=work.job.seed,
+            side=work.side,
         ),
         folder,
         detector=work.detector_name,

@@ -21,10 +21,10 @@ from diffuprompt.grounding import (
     Detector,
     Expressions,
     IndependentMasks,
+    MapsConfig,
     MaskGenerator,
     MaskVae,
     Method,
-    MapsConfig,
     content_of,
     make_method,
     open_detector,
@@ -100,7 +100,7 @@ class GroundingWork:
             detector=self.detector,
             content=content_of(self.detector.module),
             clip=self._clip,
-            side=self.detector.side,
+            side=self.side,
             store=self.store,
             progress=self.progress,
             save_every_s=self.save_every_s,
@@ -288,9 +288,11 @@ class GroundingWork:
                 "add a segmentation to each, or take a method without maps, such as vpt or lora"
             )
 
-    @property
+    @cached_property
     def side(self) -> int:
-        """Pictures are resized to ``side x side``."""
+        """Pictures are resized to ``side x side``: a world's own, or what the detector reads."""
+        if self.source.is_made:
+            return self.train.expressions.size(0)[0]
         return self.detector.side
 
     def values(self) -> Mapping[str, Mapping[str, float]]:

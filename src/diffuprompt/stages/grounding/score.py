@@ -148,9 +148,12 @@ def _scorer(
 
 def mask_iou(maps_BHW: Tensor, truth_BHW: Tensor) -> Tensor:
     """Return the IoU ``(B,)`` of maps, from one half on, with true masks of any resolution."""
-    truth = functional.adaptive_avg_pool2d(
-        truth_BHW[:, None], (maps_BHW.shape[1], maps_BHW.shape[2])
-    )[:, 0] >= HALF
+    truth = (
+        functional.adaptive_avg_pool2d(truth_BHW[:, None], (maps_BHW.shape[1], maps_BHW.shape[2]))[
+            :, 0
+        ]
+        >= HALF
+    )
     guess = maps_BHW >= HALF
     both, either = (guess & truth).sum((1, 2)), (guess | truth).sum((1, 2))
     return both / either.clamp(min=1)
