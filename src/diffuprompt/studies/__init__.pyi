@@ -7,5 +7,5 @@ from .plug_in.summary import (
     update_summary as update_summary,
     write_summary as write_summary,
 )
-from .reported import STUDIES as STUDIES
+from .reported import STUDIES as STUDIES, own_pages as own_pages
 from .shared import Shared as Shared
