@@ -252,8 +252,11 @@ def test_the_files_are_made_and_checked_with_the_report(tmp_path: Path) -> None:
 def test_the_command_line_shows_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = write_grounding(tmp_path / "grounding", full()[:2])
-    assert main(["report", str(folder)]) == 0
+    for record in full()[:2]:
+        run = tmp_path / record.job.method
+        run.mkdir()
+        (run / "record.json").write_text(record.model_dump_json())
+    assert main(["report", str(tmp_path)]) == 0
     assert "# Diff-Prompt on made-up worlds" in capsys.readouterr().out
 
 

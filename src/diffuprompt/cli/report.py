@@ -58,7 +58,7 @@ def run(args: Args) -> int:
         read_notes,
         write,
     )
-    from diffuprompt.studies import STUDIES, own_pages, write_summary
+    from diffuprompt.studies import STUDIES, grounding_page, write_summary
 
     formats = parse_formats(args.format)
     title = args.title or TITLE
@@ -76,8 +76,7 @@ def run(args: Args) -> int:
         return 0
     found = find_records(args.paths)
     if found.grounding and not found.files and args.out is None:
-        for page in own_pages(args.paths):
-            print(page)
+        print(grounding_page(args.paths))
         return 0
     sources = load_records(args.paths)
     report = build_report(sources, studies=STUDIES, title=title)
