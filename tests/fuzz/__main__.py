@@ -20,7 +20,7 @@ from typing import Any
 CHUNK = 500
 GROUPS = (
     "runs", "artifacts", "backbones", "legacy", "settings", "toml", "csv", "splits", "folders",
-    "pictures", "records",
+    "pictures", "records", "grounding-records",
 )  # fmt: skip
 KINDS = ("read", "refused", "traceback", "hang", "silent", "unnamed", "wrongly refused")
 LIMIT_S = 3600

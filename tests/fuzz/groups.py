@@ -6,6 +6,7 @@ from tests.fuzz import (
     artifacts,
     backbones,
     folders,
+    grounding_records,
     legacy,
     pictures,
     records,
@@ -18,6 +19,7 @@ from tests.fuzz.group import Group
 
 _ALL: tuple[Group, ...] = (
     settings.GROUP, toml.GROUP, tables.CSV, tables.SPLIT, folders.GROUP, pictures.GROUP,
-    artifacts.GROUP, runs.GROUP, records.GROUP, backbones.GROUP, legacy.GROUP,
+    artifacts.GROUP, runs.GROUP, records.GROUP, grounding_records.GROUP, backbones.GROUP,
+    legacy.GROUP,
 )  # fmt: skip
 GROUPS: dict[str, Group] = {group.name: group for group in _ALL}

@@ -10,6 +10,7 @@ import pytest
 from tests.report import factory
 from tests.report.grounding import grounding_record, write_grounding
 
+from diffuprompt.cli.main import main
 from diffuprompt.errors import DataError
 from diffuprompt.record_grounding import GroundingRecord
 from diffuprompt.report import GroundingSource, check, write
@@ -240,9 +241,23 @@ def test_the_files_are_made_and_checked_with_the_report(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=path.name):
             check([results], document, studies=(GroundingReport(),))
         path.write_bytes(first[path])
-    (folder / "RESULTS.md").unlink()
+    page = folder / "RESULTS.md"
+    page.unlink()
     with pytest.raises(DataError, match=r"grounding/RESULTS\.md does not exist"):
         check([results], document, studies=(GroundingReport(),))
+    write([folder], page, studies=(GroundingReport(),))
+    assert page.read_bytes() == first[page], "a study's page needs no record of classification"
+
+
+def test_the_command_line_shows_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for record in full()[:2]:
+        run = tmp_path / record.job.method
+        run.mkdir()
+        (run / "record.json").write_text(record.model_dump_json())
+    assert main(["report", str(tmp_path)]) == 0
+    assert "# Diff-Prompt on made-up worlds" in capsys.readouterr().out
 
 
 def test_single_runs_have_no_page_and_other_folders_no_summary(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ diffuprompt report runs
 diffuprompt report results --out page --format html,csv
 diffuprompt report results --write RESULTS.md
 diffuprompt report results --check RESULTS.md
+diffuprompt report results/grounding --write results/grounding/RESULTS.md
 diffuprompt report results/plugin-study --summary results/plugin-study/summary.json
 """
 
@@ -50,13 +51,14 @@ def run(args: Args) -> int:
         TITLE,
         build_report,
         check,
+        find_records,
         load_records,
         parse_formats,
         publish,
         read_notes,
         write,
     )
-    from diffuprompt.studies import STUDIES, write_summary
+    from diffuprompt.studies import STUDIES, grounding_page, write_summary
 
     formats = parse_formats(args.format)
     title = args.title or TITLE
@@ -71,6 +73,10 @@ def run(args: Args) -> int:
             print(f"wrote {path}")
     asked = (args.check, args.summary, args.write)
     if args.out is None and any(path is not None for path in asked):
+        return 0
+    found = find_records(args.paths)
+    if found.grounding and not found.files and args.out is None:
+        print(grounding_page(args.paths))
         return 0
     sources = load_records(args.paths)
     report = build_report(sources, studies=STUDIES, title=title)

@@ -137,18 +137,22 @@ def check(
 def _files(
     paths: Sequence[Path], results_md: Path, studies: Sequence[Study], title: str
 ) -> dict[Path, str | Figure]:
-    """Return everything that is made of the records under ``paths``."""
+    """Return everything that is made of the records under ``paths``.
+
+    Where the document is a study's own page, the engine makes none.
+    """
+    theirs: dict[Path, str | Figure] = {}
+    for study in studies:
+        theirs |= study.files(paths)
+    theirs |= summary_texts(paths, studies)
+    if results_md.resolve() in {path.resolve() for path in theirs}:
+        return theirs
     report = build_report(load_records(paths), studies=studies, title=title)
     folder = _figures_of(paths)
-    files: dict[Path, str | Figure] = {
-        results_md: render_markdown(
-            report, notes=read_notes(paths), figures=_link(folder, results_md)
-        )
-    }
-    files |= {folder / f"{figure.name}.svg": figure for figure in _figures(report)}
-    for study in studies:
-        files |= study.files(paths)
-    return files | summary_texts(paths, studies)
+    link = _link(folder, results_md)
+    text = render_markdown(report, notes=read_notes(paths), figures=link)
+    drawn = {folder / f"{figure.name}.svg": figure for figure in _figures(report)}
+    return {results_md: text, **drawn, **theirs}
 
 
 def _same(path: Path, expected: str, again: str) -> None:

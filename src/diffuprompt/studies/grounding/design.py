@@ -17,12 +17,6 @@ Setting = str | int | bool
 SEEDS = (1, 2, 3)
 LEAST_EXPRESSIONS = 2_000  # of a test set
 FROZEN, OURS, REGRESSION, GLOBALS = "zero-shot", "diff-prompt", "regression", "globals"
-GROUPS: Mapping[Group, str] = {
-    "frozen": "the frozen detector",
-    "ours": "Diff-Prompt",
-    "control": "controls",
-    "rival": "rivals",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ def _panel(axis: Axes, title: str, numbers: dict[str, Any]) -> None:
         axis.plot(ends, [y, y], color=colour, lw=2.2, solid_capstyle="round")
         if len(each["seeds"]) > 1:
             axis.plot(each["seeds"], [y + 0.27] * len(each["seeds"]), "|", ms=4, mec=colour)
-        size = 7 if entry.key == OURS else 5
+        size = 5.5 if entry.key == OURS else 4
         axis.plot(each["mean"], y, "o", ms=size, mfc=colour, mec="white", mew=0.8)
     axis.set_title(title)
     axis.set_xlim(0, 100)

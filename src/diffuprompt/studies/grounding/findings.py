@@ -22,7 +22,6 @@ from diffuprompt.studies.grounding.design import (
     TRANSFERS,
     WORLDS,
     Ablation,
-    Entry,
     World,
 )
 
@@ -89,12 +88,7 @@ class WorldFindings:
 
 def title_of(key: str) -> str:
     """Return what tables call a row of the study."""
-    return entry_of(key).title
-
-
-def entry_of(key: str) -> Entry:
-    """Return a row of the study by its key."""
-    return next(entry for entry in METHODS if entry.key == key)
+    return next(entry.title for entry in METHODS if entry.key == key)
 
 
 def find(

@@ -23,7 +23,7 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import find
-from diffuprompt.studies.grounding.page import page_of
+from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
 PAGE, FILE, OF_RUN = "RESULTS.md", "summary.json", "record.json"
@@ -67,6 +67,14 @@ class GroundingReport:
             out[folder / PAGE] = page_of(found, sources, notes=read_notes([folder]))
             out[folder / FIGURES / f"{figure.name}.svg"] = figure
         return out
+
+
+def grounding_page(paths: Sequence[Path]) -> str:
+    """Return the page of all records of grounding under ``paths``, of single runs too.
+
+    Raises `DataError` as the loader and `findings.find` do.
+    """
+    return make_page(load_grounding_records(paths))
 
 
 def write_grounding_results(folder: Path) -> tuple[Path, ...]:
