@@ -27,20 +27,30 @@ import torch
 from torch.nn import functional
 
 from diffuprompt.data import COLOURS, EXTREMES, FILLS, SHAPES
-from diffuprompt.grounding.contract import Span
-from diffuprompt.grounding.detectors.captions import CaptionTokenizer
-from diffuprompt.grounding.detectors.folder import save_detector
-from diffuprompt.grounding.detectors.glip import PHOTO, TINY, Glip, GlipConfig
-from diffuprompt.grounding.detectors.inference import detections
-from diffuprompt.grounding.detectors.losses import glip_losses
-from diffuprompt.grounding.detectors.trunk import load_trunk
-from diffuprompt.grounding.metrics import first_hit, recalls
-from diffuprompt.grounding.worlds.collages import CollageWorld
-from diffuprompt.grounding.worlds.cutouts import cutout_names, read_cutouts
-from diffuprompt.grounding.worlds.labels import label_caption, label_targets, vocabulary
-from diffuprompt.grounding.worlds.making import WorldName, make_expressions
-from diffuprompt.grounding.worlds.picture import World
-from diffuprompt.grounding.worlds.scenes import SceneWorld
+from diffuprompt.grounding import (
+    PHOTO,
+    TINY,
+    CaptionTokenizer,
+    CollageWorld,
+    Glip,
+    GlipConfig,
+    SceneWorld,
+    Span,
+    World,
+    WorldName,
+    cutout_names,
+    detections,
+    first_hit,
+    glip_losses,
+    label_caption,
+    label_targets,
+    load_trunk,
+    make_expressions,
+    read_cutouts,
+    recalls,
+    save_detector,
+    vocabulary,
+)
 
 log = logging.getLogger("tiny-glip")
 LR, DECAY, WARMUP, CLIP = 2e-3, 0.05, 50, 1.0
