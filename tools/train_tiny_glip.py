@@ -27,25 +27,35 @@ import torch
 from torch.nn import functional
 
 from diffuprompt.data import COLOURS, EXTREMES, FILLS, SHAPES
-from diffuprompt.grounding.contract import Span
-from diffuprompt.grounding.detectors.captions import CaptionTokenizer
-from diffuprompt.grounding.detectors.folder import save_detector
-from diffuprompt.grounding.detectors.glip import PHOTO, TINY, Glip, GlipConfig
-from diffuprompt.grounding.detectors.glip_detector import GlipDetector
-from diffuprompt.grounding.detectors.inference import detections
-from diffuprompt.grounding.detectors.losses import glip_losses
-from diffuprompt.grounding.detectors.trunk import load_trunk
-from diffuprompt.grounding.metrics import first_hit, recalls
-from diffuprompt.grounding.worlds.collages import CollageWorld
-from diffuprompt.grounding.worlds.cutouts import cutout_names, read_cutouts
-from diffuprompt.grounding.worlds.labels import label_caption, label_targets, vocabulary
-from diffuprompt.grounding.worlds.making import WorldName, make_expressions
-from diffuprompt.grounding.worlds.picture import World
-from diffuprompt.grounding.worlds.scenes import SceneWorld
+from diffuprompt.grounding import (
+    PHOTO,
+    TINY,
+    CaptionTokenizer,
+    CollageWorld,
+    Glip,
+    GlipConfig,
+    GlipDetector,
+    SceneWorld,
+    Span,
+    World,
+    WorldName,
+    cutout_names,
+    detections,
+    first_hit,
+    glip_losses,
+    label_caption,
+    label_targets,
+    load_trunk,
+    make_expressions,
+    read_cutouts,
+    recalls,
+    save_detector,
+    vocabulary,
+)
 
 log = logging.getLogger("tiny-glip")
-BATCH, LR, DECAY, WARMUP, CLIP = 32, 2e-3, 0.05, 50, 1.0
-VAL = 400
+LR, DECAY, WARMUP, CLIP = 2e-3, 0.05, 50, 1.0
+VAL, SCORED = 400, 32  # validation expressions, and how many at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +68,7 @@ class Recipe:
         words: of the vocabulary, besides those that expressions add.
         absent: labels of a caption that fit nothing.
         side: pictures are resized to ``side x side``.
+        batch: pictures of a step.
         steps: of training.
         pictures: opens the training pictures of a seed.
     """
@@ -67,6 +78,7 @@ class Recipe:
     words: Sequence[str]
     absent: int
     side: int
+    batch: int
     steps: int
     pictures: Callable[[int], World]
 
@@ -81,7 +93,8 @@ def recipe(world: WorldName) -> Recipe:
             words=names,
             absent=10,
             side=128,
-            steps=800,
+            batch=16,
+            steps=1200,
             pictures=lambda seed: CollageWorld(
                 cutouts=read_cutouts("train"), split="train", seed=seed
             ),
@@ -92,6 +105,7 @@ def recipe(world: WorldName) -> Recipe:
         words=[*SHAPES, *COLOURS, *FILLS],
         absent=3,
         side=64,
+        batch=32,
         steps=2400,
         pictures=lambda seed: SceneWorld(split="train", seed=seed),
     )
@@ -116,10 +130,10 @@ class Batches:
     def __call__(self, step: int) -> dict[str, Any]:
         """Return pixels, captions and boxes of one training step."""
         rng = Random(f"labels/{self.seed}/{step}")
-        absent = self.recipe.absent
+        absent, size = self.recipe.absent, self.recipe.batch
         pixels, labels, boxes = [], [], []
-        for i in range(BATCH):
-            picture = self.pictures(step * BATCH + i)
+        for i in range(size):
+            picture = self.pictures(step * size + i)
             others = rng.sample(self.recipe.labels, 4 * absent)
             labels.append(label_caption(picture, others, rng, absent=absent))
             pixels.append(np.asarray(picture.image))
@@ -164,8 +178,8 @@ def score(
     model.eval()
     made = make_expressions(world, "val", seed=0, count=count)
     ranks: dict[str, list[int]] = {"root": [], "label": []}
-    for first in range(0, count, BATCH):
-        rows = range(first, min(first + BATCH, count))
+    for first in range(0, count, SCORED):
+        rows = range(first, min(first + SCORED, count))
         batch = made.batch(rows, side)
         tokens = tokenizer(batch.texts)
         with torch.inference_mode():
@@ -218,6 +232,8 @@ def main() -> None:
             group["lr"] = LR * rate
         tokens = tokenizer([one.text for one in made["labels"]])
         pixels = tensor(made["pixels"], side)
+        if not step:
+            standardise(model, pixels)
         raw = model(pixels, tokens.ids, tokens.mask)
         targets = label_targets(tokens, made["labels"])
         scale = side / made["pixels"].shape[1]
@@ -228,7 +244,7 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(learned, CLIP)
         optimiser.step()
         if step % 50 == 49:
-            shown = "  ".join(f"{k} {float(v):.3f}" for k, v in terms.items())
+            shown = "  ".join(f"{k} {v.item():.3f}" for k, v in terms.items())
             taken, used = time.monotonic() - start, time.process_time() - cpu
             log.info("step %d  %.0f s (%.0f s of CPU)  %s", step + 1, taken, used, shown)
         if step % 400 == 399:
@@ -248,6 +264,22 @@ def initialised(model: Glip) -> Glip:
         elif parameter.ndim == 2 and ("body" in name or "language" in name):
             torch.nn.init.trunc_normal_(parameter, std=0.02 if "embed" not in name else 0.1)
     return model
+
+
+@torch.no_grad()
+def standardise(model: Glip, pixels: torch.Tensor) -> None:
+    """Let the tower begin with a trunk's channels centred and of unit deviation.
+
+    Both go into the weights of its first projection, which is linear, and are learned from there.
+    """
+    if model.trunk is None:
+        return
+    maps = model.trunk(model.normalised(pixels))
+    mean, std = maps.mean((0, 2, 3)), maps.std((0, 2, 3))
+    proj = model.body.patch_embed.proj
+    assert proj.bias is not None
+    proj.weight.div_(std[:, None, None])
+    proj.bias.sub_(proj.weight.sum((2, 3)) @ mean)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,11 @@ from tests.data.reader import reading
 from tests.grounding.truth import check_truth
 
 from diffuprompt.clip.stem import EfficientNetLite0
+from diffuprompt.engine import read_tensors
 from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.grounding.detectors.folder import load_detector, save_detector
+from diffuprompt.grounding.detectors.glip import PHOTO, Glip
+from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.detectors.trunk import Trunk, load_trunk
 from diffuprompt.grounding.worlds import collages
 from diffuprompt.grounding.worlds.collages import (
@@ -27,6 +32,7 @@ from diffuprompt.grounding.worlds.collages import (
     collage,
 )
 from diffuprompt.grounding.worlds.cutouts import SIDE, Cutout, Cutouts, cutout_names, read_cutouts
+from diffuprompt.grounding.worlds.labels import vocabulary
 from diffuprompt.grounding.worlds.making import make_expressions
 
 NAMES = (
@@ -126,10 +132,14 @@ def test_base_and_new_mean_the_halves_of_the_classes(cutouts: Cutouts) -> None:
     assert meant == {"base": set(sorted(NAMES)[:4]), "new": set(sorted(NAMES)[4:])}
 
 
-def files(root: Path, box: list[int] | None = None) -> Path:
-    """Write four photographs of which two are cut out, and the official split."""
+def files(root: Path) -> Path:
+    """Write five photographs of which two are cut out, and the official split."""
     rows = {
-        "train": [["cup/1.png", 0, "cup"], ["leopard/1.png", 1, "leopard"]],
+        "train": [
+            ["cup/1.png", 0, "cup"],
+            ["leopard/1.png", 1, "leopard"],
+            ["windsor_chair/2.png", 2, "windsor_chair"],
+        ],
         "val": [],
         "test": [["windsor_chair/1.png", 2, "windsor_chair"], ["leopard/2.png", 1, "leopard"]],
     }
@@ -145,7 +155,7 @@ def files(root: Path, box: list[int] | None = None) -> Path:
     mask = Image.new("L", (60, 40))
     mask.paste(255, (10, 5, 30, 35))
     mask.save(folder / "masks" / "one.png")
-    shared = {"mask": "masks/one.png", "box": box or [10, 5, 30, 35]}
+    shared = {"mask": "masks/one.png", "box": [10, 5, 30, 35]}
     entries = [
         {"photo": "cup/1.png", "name": "cup", "split": "train", **shared},
         {"photo": "windsor_chair/1.png", "name": "windsor_chair", "split": "test", **shared},
@@ -247,6 +257,30 @@ def test_a_backbone_without_the_stem_is_no_trunk() -> None:
         load_trunk("scenes-clip")
 
 
-def test_the_real_trunk(shared_models: Path) -> None:
-    trunk = load_trunk(str(shared_models / "photo-clip-lite"))
-    assert trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 472, 8, 8)
+def test_a_detector_keeps_its_trunk_by_name(shared_models: Path, tmp_path: Path) -> None:
+    backbone = str(shared_models / "photo-clip-lite")
+    tokenizer = vocabulary(NAMES)
+    config = replace(
+        PHOTO,
+        swin=replace(PHOTO.swin, width=8, heads=(2, 2, 2)),
+        bert=replace(PHOTO.bert, vocab_size=tokenizer.vocab_size, width=16, layers=1, hidden=16),
+        channels=16,
+        trunk=backbone,
+    )
+    model = Glip(config, load_trunk(backbone)).eval()
+    save_detector(model, tokenizer, tmp_path)
+    stored = read_tensors(tmp_path / "model.safetensors")[0]
+    assert stored
+    assert not [name for name in stored if "trunk" in name]
+    read, _ = load_detector(tmp_path)
+    assert read.config == config
+    tokens = tokenizer(["the chair"])
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for name, value in model.named_parameters():
+            value.copy_(value.half() if not name.startswith("trunk.") else value)
+        expected, found = (m(pixels, tokens.ids, tokens.mask) for m in (model, read))
+    assert torch.equal(expected.words, found.words)
+    assert torch.equal(expected.code, found.code)
+    detector = GlipDetector(read, tokenizer, name="collages", side=SIDE)
+    assert detector.grids(128, 100) == [(16, 13)] * 2 + [(8, 7)] * 2 + [(4, 4)] * 2

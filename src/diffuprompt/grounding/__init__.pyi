@@ -10,8 +10,16 @@ from .contract import (
     Detector as Detector,
     Expressions as Expressions,
     Method as Method,
+    Span as Span,
 )
+from .detectors.captions import CaptionTokenizer as CaptionTokenizer
+from .detectors.folder import save_detector as save_detector
+from .detectors.glip import PHOTO as PHOTO, TINY as TINY, Glip as Glip, GlipConfig as GlipConfig
+from .detectors.glip_detector import GlipDetector as GlipDetector
+from .detectors.inference import detections as detections
 from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
+from .detectors.losses import glip_losses as glip_losses
+from .detectors.trunk import load_trunk as load_trunk
 from .grounder import Grounded as Grounded, Grounder as Grounder
 from .maps import MapMaker as MapMaker, MapsConfig as MapsConfig
 from .masks.condition import Condition as Condition, joined as joined
@@ -38,8 +46,18 @@ from .methods.training import (
     fit_method as fit_method,
     paper_fit as paper_fit,
 )
-from .metrics import first_hit as first_hit
-from .worlds.cutouts import cutouts_hash as cutouts_hash
+from .metrics import first_hit as first_hit, recalls as recalls
+from .worlds.collages import CollageWorld as CollageWorld
+from .worlds.cutouts import (
+    cutout_names as cutout_names,
+    cutouts_hash as cutouts_hash,
+    read_cutouts as read_cutouts,
+)
+from .worlds.labels import (
+    label_caption as label_caption,
+    label_targets as label_targets,
+    vocabulary as vocabulary,
+)
 from .worlds.made import MadeExpressions as MadeExpressions
 from .worlds.making import (
     COUNTS as COUNTS,
@@ -50,3 +68,5 @@ from .worlds.making import (
 )
 from .worlds.opening import open_expressions as open_expressions
 from .worlds.part import Part as Part
+from .worlds.picture import World as World
+from .worlds.scenes import SceneWorld as SceneWorld

@@ -82,7 +82,7 @@ TINY = GlipConfig(
 )
 PHOTO = replace(  # for `photo-clip-lite`'s trunk, whose mean and deviation these are
     TINY,
-    swin=replace(TINY.swin, patch=1, channels=472),
+    swin=replace(TINY.swin, patch=1, width=64, heads=(4, 8, 16), channels=472),
     strides=(8, 16, 32),
     anchors=(24, 36, 52),
     mean=(127 / 255,) * 3,
