@@ -3,6 +3,9 @@
 Vision and language meet in the last dot product only. Parameters have GLIP's names below the
 towers, so that ``glip_a_tiny_o365.pth`` is read by its own keys.
 
+GLIP pads its pictures to multiples of 32 pixels before the tower; here the tower pads where it has
+to, which is the same for sides that are such multiples (224, 800).
+
 Legend: B image, A anchor, S text token, C channels, D text width.
 """
 
