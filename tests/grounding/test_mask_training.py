@@ -66,7 +66,8 @@ def run(task: Task, fit: Any, folder: Path, *, until: int | None = None) -> None
             return loss(epoch, step)
 
         task.loss = short
-    train(task, fit.optimiser(), **fit.plan(COUNT), folder=folder, save_every_s=0)
+    every = 30.0 if until is None else 0.0
+    train(task, fit.optimiser(), **fit.plan(COUNT), folder=folder, save_every_s=every)
 
 
 @pytest.mark.parametrize(

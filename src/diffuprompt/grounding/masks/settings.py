@@ -55,14 +55,14 @@ class GeneratorConfig:
     keep: Keep = "estimates"
     kept: int = 4
     width: int = 128
-    depth: int = 4
+    depth: int = 3
     heads: int = 4
     patch: int = 2
     positions: Literal["absolute", "relative"] = "relative"
     learn_sigma: bool = False
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     mask_weight: float = 1.0
-    draws: int = 4
+    draws: int = 2
     ema: float = 0.999
 
     def __post_init__(self) -> None:

@@ -185,11 +185,11 @@ class VaeTask:
 
     def state(self) -> dict[str, Any]:
         """Return its weights."""
-        return {"vae": self.vae.state_dict()}
+        return {"weights": self.vae.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
-        self.vae.load_state_dict(state["vae"])
+        self.vae.load_state_dict(state["weights"])
 
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return the losses of a batch."""
