@@ -11,7 +11,7 @@ prompts, K kept steps of a trajectory, N boxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
@@ -85,10 +85,6 @@ class Tokens:
     ids: Tensor
     mask: Tensor
     offsets: tuple[tuple[Span, ...], ...]
-
-    def to(self, device: torch.device) -> Tokens:
-        """Return them on a device."""
-        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
 
     def of_span(self, index: int, span: Span) -> Tensor:
         """Return the positions of the tokens of caption ``index`` that overlap ``span``.
