@@ -209,3 +209,11 @@ def test_misplaced_biases_are_zeros_before_and_prompts_behind() -> None:
         right = attention(x, None, given)
     assert torch.allclose(got, wanted, atol=1e-12)
     assert not torch.allclose(got, right, atol=1e-3)
+
+
+def test_the_releases_mistakes_have_their_own_switches() -> None:
+    for switches in ((False, False), (True, False), (False, True)):
+        mixup, shift = switches
+        method = made(TINY, batch_mixup=mixup, bias_shift=shift)
+        found = prompts(method, torch.rand(2, 1, 64, 64), batch=2).visual
+        assert all(one is not None and (one.mixed, one.misplaced) == switches for one in found)

@@ -11,11 +11,12 @@ from tests.grounding.toy_detector import SIDE, ToyExpressions, drawn, redrawn, t
 from torch import Tensor
 
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.grounding.contract import Inputs
+from diffuprompt.grounding.contract import Inputs, Sites
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.methods.batches import placed
 from diffuprompt.grounding.methods.registry import make_method
 from diffuprompt.grounding.methods.shots import training_shots
+from diffuprompt.grounding.methods.weights import Lora, LoraConfig
 
 SET = ToyExpressions()
 
@@ -53,6 +54,16 @@ def test_lora_is_a_detector_with_changed_matrices(detector: GlipDetector, inputs
     assert len(names) == 4 + 3 * 2
     assert torch.allclose(got.words, wanted.words, atol=1e-10)
     assert torch.allclose(got.code, wanted.code, atol=1e-10)
+
+
+def test_lora_changes_matrices_of_the_towers_alone() -> None:
+    inside = ["body.layers.0.attn.qkv.weight", "model.text_backbone.layer.0.self.query.weight"]
+    others = ["model.decoder.0.query.weight", "body.layers.0.attn.qkv.bias", "body.fc1.weight"]
+    frozen = {name: drawn(*(4, 4)[: 1 + name.endswith("weight")]) for name in (*inside, *others)}
+    sites = Sites(visual=(4,), textual=(4,), levels=(4,), language=4)
+    method = Lora(sites, LoraConfig(), torch.Generator().manual_seed(0), frozen=frozen).double()
+    empty = Inputs(pixels=torch.zeros(0), tokens=None, roots=())  # type: ignore[arg-type]
+    assert sorted(method(empty).weights) == inside
 
 
 def test_the_linear_probe_starts_from_the_frozen_head(detector: GlipDetector) -> None:

@@ -52,8 +52,8 @@ def test_the_loss_falls_with_true_masks(detector: GlipDetector) -> None:
             return sum(float(task.loss(0, step)["loss"]) for step in range(3)) / 3
 
     before = loss()
-    fit_method(task, MethodFit(steps=25, lr=1e-2, warmup_steps=2))
-    assert loss() < 0.8 * before
+    fit_method(task, MethodFit(steps=12, lr=1e-2, warmup_steps=2))
+    assert loss() < 0.9 * before
 
 
 def test_every_pass_reads_every_expression_once_in_another_order(detector: GlipDetector) -> None:

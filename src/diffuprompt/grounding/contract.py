@@ -86,10 +86,6 @@ class Tokens:
     mask: Tensor
     offsets: tuple[tuple[Span, ...], ...]
 
-    def to(self, device: torch.device) -> Tokens:
-        """Return them on a device."""
-        return replace(self, ids=self.ids.to(device), mask=self.mask.to(device))
-
     def of_span(self, index: int, span: Span) -> Tensor:
         """Return the positions of the tokens of caption ``index`` that overlap ``span``.
 

@@ -21,8 +21,13 @@ def placed(detector: Detector, batch: Batch) -> tuple[Batch, Tokens]:
     """Return a batch on the detector's device, without its masks, and its captions' tokens."""
     device = _device(detector)
     pixels, boxes = batch.pixels.to(device), batch.boxes.to(device)
-    tokens = detector.tokens(batch.texts).to(device)
-    return replace(batch, pixels=pixels, boxes=boxes, masks=None), tokens
+    return replace(batch, pixels=pixels, boxes=boxes, masks=None), tokens_on(detector, batch.texts)
+
+
+def tokens_on(detector: Detector, texts: Sequence[str]) -> Tokens:
+    """Return captions' tokens on the detector's device."""
+    device, tokens = _device(detector), detector.tokens(texts)
+    return replace(tokens, ids=tokens.ids.to(device), mask=tokens.mask.to(device))
 
 
 def as_inputs(batch: Batch, tokens: Tokens, maps: Tensor | None) -> Inputs:

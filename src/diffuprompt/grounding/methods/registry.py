@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffuprompt.engine import torch_stream
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.grounding.contract import Detector, Method
+from diffuprompt.grounding.methods.batches import tokens_on
 from diffuprompt.grounding.methods.clip_adapter import ClipAdapter, ClipAdapterConfig
 from diffuprompt.grounding.methods.coop import Coop, CoopConfig
 from diffuprompt.grounding.methods.diff_prompt import PIXEL_STRIDE, DiffPrompt, DiffPromptConfig
@@ -169,8 +170,8 @@ def _word_embeddings(detector: Detector) -> Tensor:
 def _cells(detector: Detector) -> list[int]:
     """Return how many cells each level has for a picture of the detector's own size."""
     like = next(detector.module.parameters())
-    tokens = detector.tokens(["object"]).to(like.device)
-    context = detector.context(like.new_zeros(1, 3, detector.side, detector.side), tokens)
+    blank = like.new_zeros(1, 3, detector.side, detector.side)
+    context = detector.context(blank, tokens_on(detector, ["object"]))
     return [level.shape[2] * level.shape[3] for level in context.levels]
 
 

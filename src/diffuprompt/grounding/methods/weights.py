@@ -20,6 +20,7 @@ from diffuprompt.grounding.methods.settings import Factor, Settings, Width
 from diffuprompt.ranges import Range
 
 Names = Annotated[tuple[str, ...], Range(1, 100)]
+TOWERS = {"body", "language", "backbone", "text_backbone"}  # as detectors call them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ class Lora(Method):
         frozen: Mapping[str, Tensor],
     ) -> None:
         super().__init__()
-        chosen = chosen_parameters(frozen, config.names, method="lora", each=False)
+        towers = {name: value for name, value in frozen.items() if TOWERS & set(name.split("."))}
+        chosen = chosen_parameters(towers, config.names, method="lora", each=False)
         matrices = {name: value for name, value in chosen.items() if value.ndim == 2}
         # In a tuple, so that it is no part of the state that is saved.
         self._frozen = (matrices,)
