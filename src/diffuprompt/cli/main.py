@@ -32,6 +32,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "study base-to-new": ("study_base_to_new", "Train and score many learners and seeds."),
     "study plug-in": ("study_plug_in", "Plug generators into learners: rivals, controls, sweeps."),
     "predict": ("predict", "Name what is in images, with the trained classes or with your own."),
+    "ground train": ("ground_train", "Learn to find what an expression means in a picture."),
+    "ground evaluate": ("ground_evaluate", "Score grounding runs: R@1, R@5, R@10 and UB."),
     "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),
     "data verify": ("data_verify", "Read every image of a data set and list all problems."),
