@@ -59,6 +59,32 @@ def test_suppression_is_that_of_a_loop(seed: int) -> None:
     assert B.nms(boxes, scores, 0.3, plus=1.0).tolist() == kept
 
 
+def one_by_one(
+    boxes: Tensor, scores: Tensor, threshold: float, plus: float, most: int | None
+) -> Tensor:
+    left, kept = scores.argsort(descending=True, stable=True), []
+    while len(left) and len(kept) != most:
+        best, left = left[:1], left[1:]
+        kept.append(best)
+        left = left[B.iou(boxes[best], boxes[left], plus=plus)[0] <= threshold]
+    return torch.cat(kept)
+
+
+@pytest.mark.parametrize("most", [1, 20, 100, None])
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.6])
+def test_suppression_in_blocks_is_that_of_one_at_a_time(threshold: float, most: int | None) -> None:
+    """Bit for bit, with ties of scores, equal boxes and an overlap right at the threshold."""
+    boxes = some_boxes(3 * B.NMS_BLOCK + 7, 5, side=60).float().round()
+    boxes[1] = boxes[0] + boxes.new_tensor([0, 0, 5, 0])
+    scores = torch.rand(len(boxes), generator=torch.Generator().manual_seed(1)).mul(50).round()
+    scores[:2] = 99
+    edge = B.iou(boxes[:1], boxes[1:2], plus=1.0).item()
+    for at in (threshold, edge):
+        wanted = one_by_one(boxes, scores, at, 1.0, most)
+        assert torch.equal(B.nms(boxes, scores, at, plus=1.0, most=most), wanted)
+    assert len(B.nms(boxes[:0], scores[:0], threshold)) == 0
+
+
 @pytest.mark.parametrize("plus", [0.0, 1.0])
 def test_codes_come_back(plus: float) -> None:
     boxes, anchors = some_boxes(9, 2), some_boxes(9, 3)

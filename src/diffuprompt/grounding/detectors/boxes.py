@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+NMS_BLOCK = 128  # boxes whose overlaps are computed at once
 MAX_LOG = math.log(1000 / 16)  # how much larger than its anchor a box may be decoded
 
 
@@ -54,15 +57,33 @@ def nms(
     """Return the indices of the boxes that are kept, the best score first, ``most`` of them.
 
     A box goes when a better one that stays overlaps it by more than ``threshold``. Ties keep their
-    order.
+    order. The best boxes are settled a block at a time, with all overlaps of a block at once.
     """
     left = scores_N.argsort(descending=True, stable=True)
-    kept: list[Tensor] = []
-    while len(left) and len(kept) != most:
-        best, left = left[:1], left[1:]
-        kept.append(best)
-        left = left[iou(boxes_N4[best], boxes_N4[left], plus=plus)[0] <= threshold]
-    return torch.cat(kept) if kept else left
+    kept = [left[:0]]
+    wanted = len(left) if most is None else most
+    while len(left) and wanted > 0:
+        block, left = left[:NMS_BLOCK], left[NMS_BLOCK:]
+        apart = iou(boxes_N4[block], boxes_N4[block], plus=plus) <= threshold
+        stay = block[_apart(apart.cpu().numpy(), wanted)]
+        kept.append(stay)
+        wanted -= len(stay)
+        if wanted > 0 and len(left):
+            free = (iou(boxes_N4[stay], boxes_N4[left], plus=plus) <= threshold).all(0)
+            left = left[free]
+    return torch.cat(kept)
+
+
+def _apart(apart_NN: NDArray[np.bool_], most: int) -> list[int]:
+    """Return the first ``most`` rows that are apart from every earlier one of them."""
+    is_free, found = np.ones(len(apart_NN), dtype=np.bool_), []
+    for row, apart in enumerate(apart_NN):
+        if is_free[row]:
+            found.append(row)
+            if len(found) == most:
+                break
+            is_free &= apart
+    return found
 
 
 def encode(boxes_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:
