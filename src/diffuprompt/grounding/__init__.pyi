@@ -21,7 +21,12 @@ from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector 
 from .detectors.losses import glip_losses as glip_losses
 from .detectors.trunk import load_trunk as load_trunk
 from .grounder import Grounded as Grounded, Grounder as Grounder
-from .maps import MapMaker as MapMaker, MapsConfig as MapsConfig
+from .maps import (
+    MapMaker as MapMaker,
+    MapsConfig as MapsConfig,
+    decoded as decoded,
+    stored as stored,
+)
 from .masks.condition import Condition as Condition, joined as joined
 from .masks.encoder import EncoderConfig as EncoderConfig
 from .masks.generator import MaskGenerator as MaskGenerator

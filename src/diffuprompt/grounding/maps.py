@@ -99,8 +99,7 @@ class MapMaker:
     def decoded(self, latents_BKChw: Tensor) -> Tensor:
         """Return masks ``(B, K, H, W)`` of normalised latents, not clamped."""
         assert self.vae is not None
-        flat = self.vae.restored(latents_BKChw.flatten(0, 1))
-        return self.vae.decode(flat)[:, 0].unflatten(0, latents_BKChw.shape[:2])
+        return decoded(self.vae, latents_BKChw)
 
     def latents(self, batch: Batch, rows: Sequence[int], draw: int = 0) -> Tensor:
         """Return the kept latents ``(B, K, C, h, w)`` of one draw, the cleanest first."""
@@ -125,5 +124,16 @@ class MapMaker:
 
     def _small(self, maps_BKHW: Tensor) -> Tensor:
         """Return one map for each kept step; what is only one map stands for all."""
-        small = functional.avg_pool2d(maps_BKHW.clamp(0, 1), FINE)
+        small = stored(maps_BKHW)
         return small.expand(-1, self.config.kept, -1, -1) if small.shape[1] == 1 else small
+
+
+def decoded(vae: MaskVae, latents_BKChw: Tensor) -> Tensor:
+    """Return masks ``(B, K, H, W)`` of normalised latents, not clamped."""
+    flat = vae.restored(latents_BKChw.flatten(0, 1))
+    return vae.decode(flat)[:, 0].unflatten(0, latents_BKChw.shape[:2])
+
+
+def stored(masks_BKHW: Tensor) -> Tensor:
+    """Return masks as maps are kept: in 0..1, half as fine as pictures."""
+    return functional.avg_pool2d(masks_BKHW.clamp(0, 1), FINE)

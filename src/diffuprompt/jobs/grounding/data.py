@@ -156,6 +156,11 @@ class Piece:
     rows: Sequence[int]
 
     @property
+    def source(self) -> Source:
+        """Where they come from."""
+        return self.of.source
+
+    @property
     def content(self) -> str:
         """What stages name it by."""
         return digest([self.of.content, self.rows[0], len(self.rows)])

@@ -44,14 +44,14 @@ class GroundingRun:
     def masks(self) -> str:
         """What its Mask-VAE and mask generator depend on; "" where it reads none of a generator.
 
-        An independent encoder is nobody else's.
+        An independent encoder is nobody else's. Those of another world are that world's own.
         """
         recipe = find_recipe(self.job.method)
         if not recipe.generates or recipe.maps == "independent":
             return ""
         job, settings = self.job, self.settings.to_json()
         used = ("expressions", "vae", "vae_fit", "generator", "generator_fit")
-        asked = [job.data, job.masks_from, job.detector, job.seed]
+        asked = [job.masks_from or job.data, job.detector_name, job.seed]
         return digest([asked, {name: settings[name] for name in used}])
 
     def to_json(self) -> dict[str, Any]:

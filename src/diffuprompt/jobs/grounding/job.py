@@ -15,6 +15,7 @@ from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.ranges import OVERRIDES, PATH, SEED, SETTING, WORKERS, Range, misfits
 
 AUTO = "auto"
+DETECTORS = {"scenes": "scenes-glip", "crowds": "scenes-glip", "collages": "collages-glip"}
 _PATHS = ("data_root", "out", "runs_dir")
 ONLY_HERE = ("data_root", "out", "runs_dir", "workers")  # where and how, never what
 
@@ -49,6 +50,22 @@ class GroundingJobConfig:
             problems.append(str(error))
         if problems:
             raise ConfigError("\n  ".join(problems))
+
+    @property
+    def detector_name(self) -> str:
+        """What "auto" means for the data.
+
+        Raises:
+            ConfigError: there is no detector for these data.
+        """
+        if self.detector != AUTO:
+            return self.detector
+        if self.data not in DETECTORS:
+            raise ConfigError(
+                "detector: 'auto' knows the made worlds only; for your own pictures name one, "
+                "for example openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg"
+            )
+        return DETECTORS[self.data]
 
     def to_json(self) -> dict[str, Any]:
         """Return a form that JSON knows."""

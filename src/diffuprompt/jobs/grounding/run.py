@@ -75,7 +75,7 @@ def _save(work: GroundingWork, folder: Path) -> None:
             side=work.side,
         ),
         folder,
-        detector=work.detector_name,
+        detector=work.job.detector_name,
         method=recipe.method,
         settings=work.settings.method,
     )

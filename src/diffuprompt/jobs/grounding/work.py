@@ -12,31 +12,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from diffuprompt.checkpoints import load_clip
-from diffuprompt.clip import Clip
 from diffuprompt.engine import Progress
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import DataError
 from diffuprompt.grounding import (
-    BUNDLED_DETECTOR,
-    Detector,
     Expressions,
     IndependentMasks,
     MapsConfig,
     MaskGenerator,
     MaskVae,
     Method,
-    content_of,
     make_method,
-    open_detector,
 )
-from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, Source
-from diffuprompt.jobs.grounding.job import AUTO, GroundingJobConfig
-from diffuprompt.jobs.grounding.recipes import MAP_BOX, Recipe, find_recipe
+from diffuprompt.jobs.grounding.data import ExpressionSet, Piece
+from diffuprompt.jobs.grounding.job import GroundingJobConfig
+from diffuprompt.jobs.grounding.opened import OpenedJob
+from diffuprompt.jobs.grounding.recipes import MAP_BOX
 from diffuprompt.jobs.grounding.settings import Settings
 from diffuprompt.runs import Stage, Store
 from diffuprompt.stages import (
     Found,
-    GroundingBench,
     grounding_score_stage,
     made_maps,
     maps_stage,
@@ -50,13 +44,10 @@ from diffuprompt.stages import (
     vae_stage,
 )
 
-DETECTORS = {"scenes": BUNDLED_DETECTOR, "crowds": BUNDLED_DETECTOR, "collages": "collages-glip"}
-CLIPS = {"scenes": "scenes-clip", "crowds": "scenes-clip"}  # of pooled features
-PHOTO_CLIP = "photo-clip-lite"
 VAE, GENERATOR, MAPS, METHOD = "mask-vae", "mask-generator", "maps", "method"  # in records
 
 
-class GroundingWork:
+class GroundingWork(OpenedJob):
     """One job; what it needs is opened once, and what is finished is only loaded."""
 
     def __init__(
@@ -67,139 +58,56 @@ class GroundingWork:
         progress: Progress,
         save_every_s: float,
     ) -> None:
-        self.job, self.settings, self.store = job, settings, store
-        self.progress, self.save_every_s = progress, save_every_s
-        self.recipe: Recipe = find_recipe(job.method)
+        super().__init__(job, settings, store, progress, save_every_s)
         self.stages: dict[str, Stage] = {}  # of training, as they are made or found
 
     @cached_property
-    def detector(self) -> Detector:
-        """The frozen detector."""
-        return open_detector(self.detector_name)
-
-    @property
-    def detector_name(self) -> str:
-        """What ``auto`` means for the data.
-
-        Raises:
-            ConfigError: there is no detector for these data.
-        """
-        if self.job.detector != AUTO:
-            return self.job.detector
-        if self.job.data not in DETECTORS:
-            raise ConfigError(
-                "detector: 'auto' knows the made worlds only; for your own pictures name one, "
-                "for example openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg"
-            )
-        return DETECTORS[self.job.data]
-
-    @cached_property
-    def bench(self) -> GroundingBench:
-        """What stages work with."""
-        return GroundingBench(
-            detector=self.detector,
-            content=content_of(self.detector.module),
-            clip=self._clip,
-            side=self.side,
-            store=self.store,
-            progress=self.progress,
-            save_every_s=self.save_every_s,
+    def vae_stage(self) -> Stage:
+        """Of stage 1: it knows nothing of a world but that of its own training."""
+        return vae_stage(
+            config=asdict(self.settings.vae),
+            fit=asdict(self.settings.vae_fit),
+            seed=self.job.seed,
+            side=self.side_of(self.for_masks),
+            expressions=self.for_masks.content,
         )
-
-    @cached_property
-    def _clip(self) -> Clip | None:
-        pooled = self.settings.generator.condition == "pooled"
-        if not pooled or not self.recipe.generates:
-            return None
-        return load_clip(CLIPS.get(self.job.data, PHOTO_CLIP))
-
-    @cached_property
-    def source(self) -> Source:
-        """Where the job's expressions come from."""
-        return self._source(self.job.data)
-
-    def _source(self, data: str) -> Source:
-        return Source(
-            data=data,
-            root=self.job.data_root,
-            store=self.store,
-            workers=self.job.workers,
-            progress=self.progress,
-        )
-
-    @cached_property
-    def train(self) -> ExpressionSet:
-        """All training expressions."""
-        count = self.settings.expressions.train
-        return self.source.split("train", seed=self.job.seed, count=count)
-
-    @cached_property
-    def tests(self) -> list[ExpressionSet]:
-        """The test sets, the job's own first."""
-        own = self.job.data if self.source.is_made else "test"
-        names = self.job.test or (own,)
-        return [self.source.test(name, count=self.settings.expressions.test) for name in names]
-
-    @cached_property
-    def for_masks(self) -> Piece:
-        """What stages 1 and 2 are trained on."""
-        other = self.job.masks_from
-        train = self.train
-        if other:
-            source = self._source(other)
-            count = self.settings.expressions.train
-            train = source.split("train", seed=self.job.seed, count=count)
-        return train.halves(self.settings.expressions.held)[0]
-
-    @property
-    def for_method(self) -> ExpressionSet | Piece:
-        """What the method learns from: what reads maps, from those the generator never saw."""
-        if not self.recipe.maps or self.recipe.maps == "truth":
-            return self.train
-        return self.train.halves(self.settings.expressions.held)[1]
 
     @cached_property
     def vae(self) -> MaskVae:
         """Stage 1."""
         expressions = self.for_masks.expressions
         self._refuse_without_masks(expressions)
-        stage = vae_stage(
-            config=asdict(self.settings.vae),
-            fit=asdict(self.settings.vae_fit),
-            seed=self.job.seed,
-            side=self.side,
-            expressions=self.for_masks.content,
-        )
-        found = trained_vae(self.bench, stage, expressions)
-        self.stages[VAE] = stage
+        found = trained_vae(self.bench_for(self.for_masks), self.vae_stage, expressions)
+        self.stages[VAE] = self.vae_stage
         return found
+
+    @cached_property
+    def generator_stage(self) -> Stage:
+        """Of stage 2; likewise."""
+        settings, independent = self.settings, self.recipe.maps == "independent"
+        return mask_generator_stage(
+            config=asdict(settings.generator.encoder if independent else settings.generator),
+            fit=asdict(settings.generator_fit),
+            seed=self.job.seed,
+            side=self.side_of(self.for_masks),
+            expressions=self.for_masks.content,
+            detector="" if settings.generator.condition == "pooled" else self.bench.content,
+            clip=self.clip.identity if self.clip is not None else "",
+            vae="" if independent else self.vae_stage.key,
+            independent=independent,
+        )
 
     @cached_property
     def generator(self) -> MaskGenerator | IndependentMasks:
         """Stage 2, or what stands in its place."""
-        independent, expressions = self.recipe.maps == "independent", self.for_masks.expressions
-        if independent:
-            self._refuse_without_masks(expressions)
-        settings = self.settings
-        pooled = settings.generator.condition == "pooled"
-        vae = None if independent else self.vae
-        stage = mask_generator_stage(
-            config=asdict(settings.generator.encoder if independent else settings.generator),
-            fit=asdict(settings.generator_fit),
-            seed=self.job.seed,
-            side=self.side,
-            expressions=self.for_masks.content,
-            detector="" if pooled else self.bench.content,
-            clip=self._clip.identity if self._clip is not None else "",
-            vae="" if independent else self.stages[VAE].key,
-            independent=independent,
-        )
+        bench, expressions = self.bench_for(self.for_masks), self.for_masks.expressions
         found: MaskGenerator | IndependentMasks
-        if vae is None:
-            found = trained_independent(self.bench, stage, expressions)
+        if self.recipe.maps == "independent":
+            self._refuse_without_masks(expressions)
+            found = trained_independent(bench, self.generator_stage, expressions)
         else:
-            found = trained_generator(self.bench, stage, expressions, vae)
-        self.stages[GENERATOR] = stage
+            found = trained_generator(bench, self.generator_stage, expressions, self.vae)
+        self.stages[GENERATOR] = self.generator_stage
         return found
 
     @property
@@ -217,22 +125,27 @@ class GroundingWork:
             kept=self.settings.generator.kept,
         )
 
-    def maps(self, of: ExpressionSet | Piece) -> tuple[Stage, Tensor] | None:
-        """Return the maps of a set with their stage; None for methods that read none."""
+    def maps_stage(self, of: ExpressionSet | Piece) -> Stage | None:
+        """Return the stage of a set's maps; None for methods that read none."""
         if self.maps_config is None:
             return None
-        recipe, expressions = self.recipe, of.expressions
-        generator = self.generator if recipe.generates else None
-        vae = self.vae if recipe.decodes else None
-        stage = maps_stage(
+        return maps_stage(
             config=self.maps_config,
             seed=self.job.seed,
-            side=self.side,
+            side=self.side_of(of),
             expressions=of.content,
-            generator=self.stages[GENERATOR].key if recipe.generates else "",
-            vae=self.stages[VAE].key if recipe.decodes else "",
+            generator=self.generator_stage.key if self.recipe.generates else "",
+            vae=self.vae_stage.key if self.recipe.decodes else "",
         )
-        return stage, made_maps(self.bench, stage, expressions, vae, generator)
+
+    def maps(self, of: ExpressionSet | Piece) -> Tensor | None:
+        """Return the maps of a set; None for methods that read none."""
+        stage = self.maps_stage(of)
+        if stage is None:
+            return None
+        generator = self.generator if self.recipe.generates else None
+        vae = self.vae if self.recipe.decodes else None
+        return made_maps(self.bench_for(of), stage, of.expressions, vae, generator)
 
     @cached_property
     def _new_method(self) -> Method | None:
@@ -241,45 +154,56 @@ class GroundingWork:
         return make_method(self.recipe.method, self.detector, self.settings.method, self.job.seed)
 
     @cached_property
+    def method_stage(self) -> Stage:
+        """Of stage 3."""
+        maps = self.maps_stage(self.for_method)
+        return method_stage(
+            name=self.recipe.method,
+            settings=self.settings.method,
+            fit=asdict(self.settings.fit),
+            seed=self.job.seed,
+            side=self.side,
+            expressions=self.for_method.content,
+            detector=self.bench.content,
+            maps=maps.key if maps else "",
+        )
+
+    @cached_property
     def method(self) -> Method | None:
         """Stage 3; None where boxes are read from maps alone."""
         if self._new_method is None:
             _ = self.generator
             return None
         of = self.for_method
-        maps = self.maps(of)
-        stage = method_stage(
-            name=self.recipe.method,
-            settings=self.settings.method,
-            fit=asdict(self.settings.fit),
-            seed=self.job.seed,
-            side=self.side,
-            expressions=of.content,
-            detector=self.bench.content,
-            maps=maps[0].key if maps else "",
-        )
-        if maps:
-            self.stages[MAPS] = maps[0]
-        tensor = maps[1] if maps else None
-        found = trained_method(self.bench, stage, of.expressions, tensor)
-        self.stages[METHOD] = stage
+        if (stage := self.maps_stage(of)) is not None:
+            maps = self.maps(of)
+            self.stages[MAPS] = stage
+        else:
+            maps = None
+        found = trained_method(self.bench, self.method_stage, of.expressions, maps)
+        self.stages[METHOD] = self.method_stage
         return found
 
     def score(self, test: ExpressionSet) -> tuple[Found, float]:
         """Return what was found on a test set, and milliseconds per expression for the maps."""
-        method, maps = self.method, self.maps(test)
-        boxes_of_maps = method is None
+        method, maps, made = self.method, self.maps(test), self.maps_stage(test)
         stage = grounding_score_stage(
-            side=self.side,
+            side=self.side_of(test),
             expressions=test.content,
-            detector="" if boxes_of_maps else self.bench.content,
-            method="" if boxes_of_maps else self.stages[METHOD].key,
-            maps=maps[0].key if maps else "",
+            detector="" if method is None else self.bench.content,
+            method="" if method is None else self.method_stage.key,
+            maps=made.key if made else "",
         )
-        tensor = maps[1] if maps else None
-        label = f"{self.job.method} on {test.name}"
-        found = scored_expressions(self.bench, stage, test.expressions, method, tensor, label)
-        return found, self.store.folder(maps[0]).values()["ms"] if maps else 0.0
+        found = scored_expressions(
+            self.bench_for(test),
+            stage,
+            test.expressions,
+            method,
+            maps,
+            label=f"{self.job.method} on {test.name}",
+            vae=self.vae if self.recipe.decodes else None,
+        )
+        return found, self.store.folder(made).values()["ms"] if made else 0.0
 
     def _refuse_without_masks(self, expressions: Expressions) -> None:
         if not expressions.has_masks:
@@ -287,13 +211,6 @@ class GroundingWork:
                 f"{self.job.data}: Diff-Prompt learns from masks, and its annotations have none; "
                 "add a segmentation to each, or take a method without maps, such as vpt or lora"
             )
-
-    @cached_property
-    def side(self) -> int:
-        """Pictures are resized to ``side x side``: a world's own, or what the detector reads."""
-        if self.source.is_made:
-            return self.train.expressions.size(0)[0]
-        return self.detector.side
 
     def values(self) -> Mapping[str, Mapping[str, float]]:
         """Return what each stage of training measured."""
@@ -306,7 +223,7 @@ class GroundingWork:
         method = 0 if self.method is None else _size(self._new_method)
         generator = sum(map(_size, generators))
         detector = 0 if self.method is None else _size(self.detector.module)
-        clip = 0 if self._clip is None else _size(self._clip)
+        clip = 0 if self.clip is None else _size(self.clip)
         return {
             "trainable": method,
             "generator": generator,

@@ -17,20 +17,24 @@ from diffuprompt.grounding import (
     Batch,
     Detections,
     Expressions,
+    MaskVae,
     Method,
     boxes_of_map,
+    decoded,
     detected,
     first_hit,
+    stored,
 )
 from diffuprompt.runs import Stage, StageFolder, Values
 from diffuprompt.stages.grounding.bench import GroundingBench
 from diffuprompt.stages.grounding.maps import reader
 from diffuprompt.stages.grounding.parts import in_parts
 
-VERSION = 1
+VERSION = 2
 TENSORS = "scores.safetensors"
 BATCH = 32
 RANK, GIOU_RANK, MASK_IOU, MAPS, DETECT = "rank", "giou_rank", "mask_iou", "maps_ms", "detect_ms"
+MAPS_NDIM = 4  # of masks (B, K, H, W); latents have channels, too
 HALF = 0.5  # from where on a cell belongs to a mask
 MOST = 254  # ranks beyond it count as the last one
 
@@ -79,7 +83,9 @@ def scored_expressions(
     expressions: Expressions,
     method: Method | None,
     maps: Tensor | None,
+    *,
     label: str,
+    vae: MaskVae | None = None,
 ) -> Found:
     """Return what was found; computed here where nobody has yet.
 
@@ -90,11 +96,12 @@ def scored_expressions(
         method: adapts the detector; None reads boxes from the maps.
         maps: of the test set; None where none are read.
         label: what is scored, for people.
+        vae: shows what maps that are latents look like; None where there are none.
     """
 
     def make(folder: StageFolder) -> Values:
         found = in_parts(
-            _scorer(bench, expressions, method, maps),
+            _scorer(bench, expressions, method, maps, vae),
             len(expressions),
             batch=BATCH,
             folder=folder.work,
@@ -118,10 +125,13 @@ def scored_expressions(
 
 
 def _scorer(
-    bench: GroundingBench, expressions: Expressions, method: Method | None, maps: Tensor | None
+    bench: GroundingBench,
+    expressions: Expressions,
+    method: Method | None,
+    maps: Tensor | None,
+    vae: MaskVae | None,
 ) -> Callable[[list[int]], dict[str, Tensor]]:
     read = None if maps is None else reader(maps)
-    pictures = maps is not None and maps.dtype == torch.uint8
 
     def score(rows: list[int]) -> dict[str, Tensor]:
         batch = expressions.batch(rows, bench.side)
@@ -139,11 +149,20 @@ def _scorer(
             GIOU_RANK: _ranks(found, batch, generalised=True),
             DETECT: seconds,
         }
-        if own is not None and pictures and batch.masks is not None:
-            columns[MASK_IOU] = mask_iou(own[:, 0], batch.masks)
+        if own is not None and batch.masks is not None:
+            columns[MASK_IOU] = mask_iou(_cleanest(own, vae), batch.masks)
         return columns
 
     return score
+
+
+@torch.no_grad()
+def _cleanest(maps: Tensor, vae: MaskVae | None) -> Tensor:
+    """Return the first map of each expression ``(B, H, W)``, of latents too."""
+    if maps.ndim == MAPS_NDIM:
+        return maps[:, 0]
+    assert vae is not None
+    return stored(decoded(vae, maps[:, :1]))[:, 0]
 
 
 def mask_iou(maps_BHW: Tensor, truth_BHW: Tensor) -> Tensor:
