@@ -27,6 +27,7 @@ from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
 SPOKEN = {"held-out looks": "held-out"}  # names of test sets -> domains
+OTHERS = 1000  # test expressions of a world's other domains
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
 
 
@@ -90,7 +91,7 @@ class Source:
             split=split,
             domain=domain,
             seed=seed,
-            count=count or known[cast(Any, split)],
+            count=count or (known[cast(Any, split)] if domain == "usual" else OTHERS),
             photographs=cutouts_hash(self.root) if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)

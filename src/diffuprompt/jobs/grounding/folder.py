@@ -50,9 +50,10 @@ class GroundingRun:
         if not recipe.generates or recipe.maps == "independent":
             return ""
         job, settings = self.job, self.settings.to_json()
-        used = ("expressions", "vae", "vae_fit", "generator", "generator_fit")
+        used = ("expressions", "vae", "vae_fit", "generator_fit")
         asked = [job.masks_from or job.data, job.detector_name, job.seed]
-        return digest([asked, {name: settings[name] for name in used}])
+        network = self.settings.generator.training()
+        return digest([asked, network, {name: settings[name] for name in used}])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `read_grounding_run` reads."""

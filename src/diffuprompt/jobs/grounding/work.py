@@ -86,7 +86,9 @@ class GroundingWork(OpenedJob):
         """Of stage 2; likewise."""
         settings, independent = self.settings, self.recipe.maps == "independent"
         return mask_generator_stage(
-            config=asdict(settings.generator.encoder if independent else settings.generator),
+            config=(
+                asdict(settings.generator.encoder) if independent else settings.generator.training()
+            ),
             fit=asdict(settings.generator_fit),
             seed=self.job.seed,
             side=self.side_of(self.for_masks),
@@ -106,7 +108,8 @@ class GroundingWork(OpenedJob):
             self._refuse_without_masks(expressions)
             found = trained_independent(bench, self.generator_stage, expressions)
         else:
-            found = trained_generator(bench, self.generator_stage, expressions, self.vae)
+            sampling = self.settings.generator.sampling()
+            found = trained_generator(bench, self.generator_stage, expressions, self.vae, sampling)
         self.stages[GENERATOR] = self.generator_stage
         return found
 
@@ -120,7 +123,6 @@ class GroundingWork(OpenedJob):
         return MapsConfig(
             source="map" if source == "independent" else source,
             latents=self._new_method is not None and self._new_method.reads == "latents",
-            nfe=sampling.nfe if self.recipe.samples else 1,
             samples=sampling.samples if source == "mean" else 1,
             kept=self.settings.generator.kept,
         )
@@ -131,6 +133,7 @@ class GroundingWork(OpenedJob):
             return None
         return maps_stage(
             config=self.maps_config,
+            sampling=self.settings.generator.sampling() if recipe.samples else {},
             seed=self.job.seed,
             side=self.side_of(of),
             expressions=of.content,
