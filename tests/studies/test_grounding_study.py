@@ -12,6 +12,7 @@ from tests.report.grounding import grounding_record, write_grounding
 
 from diffuprompt.cli.main import main
 from diffuprompt.errors import DataError
+from diffuprompt.jobs import RECIPES
 from diffuprompt.record_grounding import GroundingRecord
 from diffuprompt.report import GroundingSource, check, write
 from diffuprompt.studies.grounding.design import ABLATIONS, FROZEN, METHODS, OURS, TRANSFERS, WORLDS
@@ -58,14 +59,15 @@ def test_the_design_is_what_the_issue_asks_for() -> None:
         "independent",
     }  # fmt: skip
     assert {"zero-shot", "diff-prompt", "paper", "released"} == set(keys) - controls - set(RIVALS)
-    assert len(RIVALS) == 13
+    assert len(RIVALS) == 14
+    assert set(keys) == set(RECIPES), "a row is what a job may be"
     settings = [ablation.setting for ablation in ABLATIONS]
     assert settings == [
         "depth=1", "depth=2", "depth=4", "depth=6", "length=2", "length=4", "length=8",
         "without=visual", "without=text", "without=global", "nfe=1", "nfe=2", "nfe=5", "nfe=25",
         "order=clean", "order=noisy", "order=all",
     ]  # fmt: skip
-    assert all(varied.settings for varied in (*ABLATIONS, *TRANSFERS))
+    assert all(varied.settings or varied.masks_from for varied in (*ABLATIONS, *TRANSFERS))
 
 
 def test_a_target_is_met_or_missed_by_so_much() -> None:

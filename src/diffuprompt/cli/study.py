@@ -14,15 +14,31 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.ranges import JOBS, SEED, SHOTS, THREADS
 
 if TYPE_CHECKING:
-    from diffuprompt.matrix import MatrixJob
+    from diffuprompt.matrix import Runnable
     from diffuprompt.studies import Shared
 
 FAILED = 4  # exit code when a job has no record in the end
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyArgs:
-    """Options of every study."""
+class MatrixArgs:
+    """Options of whatever runs many jobs."""
+
+    jobs: Annotated[int, JOBS, bounded(JOBS)] = 0
+    """Jobs at a time, each in a process of its own; 0: as many as cores and --threads allow."""
+    threads: Annotated[int, THREADS, bounded(THREADS)] = 1
+    """Processor threads of one job."""
+    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
+    """Where runs are kept; a run that is there already is used."""
+    results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
+    """Where a copy of each record goes, in a folder of the study."""
+    dry_run: Switch[bool] = False
+    """List the jobs and what of them is done, and stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyArgs(MatrixArgs):
+    """Options of every study of learners."""
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = ""
     """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
@@ -41,16 +57,6 @@ class StudyArgs:
     """As in `diffuprompt train`."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    jobs: Annotated[int, JOBS, bounded(JOBS)] = 0
-    """Jobs at a time, each in a process of its own; 0: as many as cores and --threads allow."""
-    threads: Annotated[int, THREADS, bounded(THREADS)] = 1
-    """Processor threads of one job."""
-    runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
-    """Where runs are kept; a run that is there already is used."""
-    results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
-    """Where a copy of each record goes, in a folder of the study."""
-    dry_run: Switch[bool] = False
-    """List the jobs and what of them is done, and stop."""
 
 
 def shared(args: StudyArgs) -> Shared:
@@ -73,16 +79,15 @@ def shared(args: StudyArgs) -> Shared:
     )
 
 
-def carry_out(jobs: Sequence[MatrixJob], args: StudyArgs, study: str) -> int:
+def carry_out(planned: Sequence[Runnable], args: MatrixArgs, study: str) -> int:
     """List the jobs or run them; what failed is shown at the end with its log file.
 
     ``study`` is the folder inside ``--results``.
     """
     from diffuprompt.cli.console import table
     from diffuprompt.engine import cores
-    from diffuprompt.matrix import plan, run_matrix
+    from diffuprompt.matrix import run_matrix
 
-    planned = plan(jobs)
     if args.dry_run:
         rows = [[p.title, "done" if p.is_finished else "to do", p.path] for p in planned]
         print(table(["job", "state", "folder"], rows))

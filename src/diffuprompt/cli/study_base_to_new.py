@@ -29,7 +29,8 @@ def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = shared(args)
     from diffuprompt.learners import METHODS
+    from diffuprompt.matrix import plan
     from diffuprompt.studies import base_to_new_jobs
 
     jobs = base_to_new_jobs(common, args.learners or tuple(METHODS), args.seeds)
-    return carry_out(jobs, args, f"base-to-new-{Path(args.data).name}")
+    return carry_out(plan(jobs), args, f"base-to-new-{Path(args.data).name}")

@@ -50,6 +50,7 @@ def run(args: Args) -> int:
     """Run the matrix and write the summary of all its records, or list the jobs."""
     common = shared(args)
     from diffuprompt.jobs import GENERATORS
+    from diffuprompt.matrix import plan
     from diffuprompt.studies import FILE, plug_in_jobs, update_summary
 
     learners = args.learners or LEARNERS
@@ -69,7 +70,7 @@ def run(args: Args) -> int:
         controls=args.controls,
         oracle=args.oracle,
     )
-    code = carry_out(jobs, args, f"{FOLDER}/{Path(args.data).name}")
+    code = carry_out(plan(jobs), args, f"{FOLDER}/{Path(args.data).name}")
     folder = args.results / FOLDER
     if not args.dry_run and update_summary(folder):
         print(f"wrote {folder / FILE}")

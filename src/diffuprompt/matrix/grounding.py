@@ -85,7 +85,9 @@ class PlannedGrounding:
 
 
 def plan_grounding(jobs: Sequence[GroundingJobConfig]) -> tuple[PlannedGrounding, ...]:
-    """Resolve jobs, drop repeats (the first stays), and put those first that make masks.
+    """Resolve jobs and drop repeats (the first stays); their order remains.
+
+    The first one that reads masks of some training makes them, and the others wait for it.
 
     Raises:
         ConfigError: a job cannot be; before the first one starts.
@@ -100,4 +102,4 @@ def plan_grounding(jobs: Sequence[GroundingJobConfig]) -> tuple[PlannedGrounding
         masks = run.masks
         needs = makers.setdefault(masks, name) if masks else None
         out.append(PlannedGrounding(run=run, needs=None if needs == name else needs))
-    return tuple(sorted(out, key=lambda p: p.needs is not None))
+    return tuple(out)

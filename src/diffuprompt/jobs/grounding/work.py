@@ -133,7 +133,7 @@ class GroundingWork(OpenedJob):
             return None
         return maps_stage(
             config=self.maps_config,
-            sampling=self.settings.generator.sampling() if recipe.samples else {},
+            sampling=self.settings.generator.sampling() if self.recipe.samples else {},
             seed=self.job.seed,
             side=self.side_of(of),
             expressions=of.content,

@@ -1,15 +1,14 @@
 """What the grounding study is made of: worlds, rows, ablations and targets, as data.
 
-A row is trained as ``method`` with ``settings`` over that method's defaults: "preset" names a whole
-configuration, "masks" where the method's masks come from, "method.NAME" and "generator.NAME" are
-fields of the configurations of stage 3 and of stage 2.
+A row is a grounding job's ``method``. An ablation is Diff-Prompt with ``settings``, which are the
+job's ``--set`` overrides, or with masks from another world.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Group = Literal["frozen", "ours", "control", "rival"]
 Setting = str | int | bool
@@ -45,26 +44,20 @@ class Entry:
     """One row of the main tables.
 
     Attributes:
-        key: what records and the summary call it.
+        key: the job's method, and what records and the summary call it.
         title: what tables call it.
         group: what it is for.
-        method: what is trained; "" for the key.
-        settings: what is not the method's default.
         seeds: how many are asked for.
     """
 
     key: str
     title: str
     group: Group
-    method: str = ""
-    settings: Mapping[str, Setting] = field(default_factory=dict)
     seeds: int = len(SEEDS)
 
 
-def _control(key: str, title: str, **settings: Setting) -> Entry:
-    return Entry(
-        key=key, title=title, group="control", method=OURS, settings={"masks": key, **settings}
-    )
+def _control(key: str, title: str) -> Entry:
+    return Entry(key=key, title=title, group="control")
 
 
 def _rival(key: str, title: str) -> Entry:
@@ -74,34 +67,14 @@ def _rival(key: str, title: str) -> Entry:
 METHODS = (
     Entry(key=FROZEN, title="Zero-shot", group="frozen", seeds=1),
     Entry(key=OURS, title="Diff-Prompt", group="ours"),
-    Entry(
-        key="paper",
-        title="Diff-Prompt as in the paper",
-        group="ours",
-        method=OURS,
-        settings={"preset": "paper"},
-        seeds=1,
-    ),
-    Entry(
-        key="released",
-        title="Diff-Prompt as released",
-        group="ours",
-        method=OURS,
-        settings={"preset": "released"},
-        seeds=1,
-    ),
+    Entry(key="paper", title="Diff-Prompt as in the paper", group="ours", seeds=1),
+    Entry(key="released", title="Diff-Prompt as released", group="ours", seeds=1),
     _control("oracle", "true mask (uses the answer)"),
     _control(REGRESSION, "encoder's map, no diffusion"),
     _control("shuffled", "mask of another expression"),
     _control("noise", "noise masks"),
-    Entry(
-        key=GLOBALS,
-        title="global prompts only",
-        group="control",
-        method=OURS,
-        settings={"method.visual_specific": False, "method.text_specific": False},
-    ),
-    Entry(key="map-box", title="box of the map, no detector", group="control"),
+    _control(GLOBALS, "global prompts only"),
+    _control("map-box", "box of the map, no detector"),
     _control("mean-of-samples", "mean of several samples"),
     _control("independent", "mask generator trained by itself"),
     _rival("coop", "CoOp"),
@@ -112,6 +85,7 @@ METHODS = (
     _rival("fedtpg", "FedTPG"),
     _rival("clip-adapter", "CLIP-Adapter"),
     _rival("tip-adapter", "Tip-Adapter"),
+    _rival("tip-adapter-f", "Tip-Adapter-F"),
     _rival("meta-adapter", "Meta-Adapter"),
     _rival("mma", "MMA"),
     _rival("linear-probe", "Linear probe"),
@@ -128,15 +102,45 @@ class Ablation:
         setting: its name in records and in the summary.
         title: what the table calls it.
         group: heading of what is varied.
-        settings: what is changed.
+        settings: what is changed, by the keys of ``--set``.
+        masks_from: world on which stages 1 and 2 are trained; "" for its own.
         world: where it is trained and tested.
     """
 
     setting: str
     title: str
     group: str
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    masks_from: str = ""
     world: str = "scenes"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The same as ``--set`` takes them."""
+        return tuple(f"{key}={_word(value)}" for key, value in self.settings.items())
+
+    def is_in(self, config: Mapping[str, Any]) -> bool:
+        """Whether a job with these settings (as its record keeps them) has no other ones.
+
+        One of the values that are varied is the default, so that its row is the main row.
+        """
+        return not self.masks_from and all(
+            _value(config, key) == value for key, value in self.settings.items()
+        )
+
+
+# What the prompts' settings are where a job does not say them, on a detector of 6 layers or more.
+OF_PROMPTS: dict[str, Setting] = {"method.depth": 6, "method.length": 8, "method.order": "all"}
+
+
+def _word(value: Setting) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    found = config.get(section)
+    return found.get(name, OF_PROMPTS.get(key)) if isinstance(found, Mapping) else None
 
 
 def _varied(group: str, name: str, key: str, values: tuple[Setting, ...]) -> list[Ablation]:
@@ -180,7 +184,7 @@ TRANSFERS = (
         setting="generator=scenes",
         title="stages 1 and 2 from scenes, unchanged",
         group="Transfer",
-        settings={"generator.world": "scenes"},
+        masks_from="scenes",
         world="crowds",
     ),
 )

@@ -33,7 +33,7 @@ class WorldFindings:
     Attributes:
         world: which one.
         rows: main rows by their keys; what is not there has no record.
-        varied: rows of ablations and transfers by their settings.
+        varied: rows of ablations and transfers by their settings; the main row where it has them.
         tests: intervals by test set, its own first.
     """
 
@@ -116,10 +116,15 @@ def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldF
     tests = dict.fromkeys([world.name, *world.others, *scored])
     keys = [entry.key for entry in METHODS]
     main = {row.method: row for row in own if not row.setting}
+    varied = {row.setting: row for row in own if row.setting}
+    if OURS in main:
+        configs = [record.config for record in main[OURS].records]
+        as_it_is = [v for v in ABLATIONS if v.world == world.name and all(map(v.is_in, configs))]
+        varied = {**{v.setting: main[OURS] for v in as_it_is}, **varied}
     return WorldFindings(
         world=world,
         rows={key: main[key] for key in keys if key in main},
-        varied={row.setting: row for row in own if row.setting},
+        varied=varied,
         tests={test: ExpressionIntervals(own, test, resamples=resamples) for test in tests},
     )
 
