@@ -197,7 +197,10 @@ def test_the_verb_runs_the_matrix_and_writes_the_page(
              "lora", "--runs-dir", str(tmp_path / "runs"), "--results", str(tmp_path / "results"),
              "--jobs", "2"]  # fmt: skip
     assert main([*words, "--dry-run"]) == 0
-    assert "scenes lora seed 1  to do" in capsys.readouterr().out
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:6] for line in listed[3:]] == [
+        ["scenes", "lora", "seed", "1", "to", "do"]
+    ]
     assert not asked
     assert main(words) == FAILED
     folder = tmp_path / "results" / ground_study.FOLDER

@@ -262,6 +262,33 @@ def test_the_command_line_shows_the_page(
     assert "# Diff-Prompt on made-up worlds" in capsys.readouterr().out
 
 
+def test_a_users_own_runs_are_a_plain_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [grounding_record(OURS, seed, dataset="my-birds", tests=("testA",)) for seed in (1, 2)]
+    own.append(grounding_record("lora", dataset="my-birds", setting="rank=2"))
+    own.append(grounding_record(OURS))  # of the study, among them
+    for i, record in enumerate(own):
+        (tmp_path / f"run-{i}").mkdir()
+        (tmp_path / f"run-{i}" / "record.json").write_text(record.model_dump_json())
+    assert main(["report", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "## my-birds with tiny-glip-my-birds" in text
+    assert "## scenes with tiny-glip-scenes" in text
+    assert "missing" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    of_birds = {(row[0], row[1]): row for row in rows if row[1] in ("my-birds", "testA")}
+    assert set(of_birds) == {
+        ("diff-prompt", "my-birds"), ("lora, rank=2", "my-birds"), ("diff-prompt", "testA"),
+    }  # fmt: skip
+    ours = of_birds["diff-prompt", "my-birds"]
+    r1 = sum(record.tests[0].metrics["r1"] for record in own[:2]) / 2
+    assert ours[2].startswith(f"{r1:.1f}")
+    assert "[" in ours[2]
+    assert ours[6:] == ["32,000", "2,290,000", "14.0", "60", "1, 2"]
+
+
 def test_single_runs_have_no_page_and_other_folders_no_summary(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)

@@ -129,6 +129,11 @@ def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldF
     )
 
 
+def is_of_study(source: GroundingSource) -> bool:
+    """Whether a record is of a world, row or ablation of the study."""
+    return not list(_strange(source))
+
+
 def _strange(source: GroundingSource) -> Iterator[str]:
     job = source.record.job
     worlds, keys = [w.name for w in WORLDS], [e.key for e in METHODS]

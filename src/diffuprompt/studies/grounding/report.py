@@ -22,7 +22,8 @@ from diffuprompt.report import (
     write_files,
 )
 from diffuprompt.studies.grounding.figure import RecallFigure
-from diffuprompt.studies.grounding.findings import find
+from diffuprompt.studies.grounding.findings import find, is_of_study
+from diffuprompt.studies.grounding.own_runs import plain_tables
 from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
@@ -72,9 +73,11 @@ class GroundingReport:
 def grounding_page(paths: Sequence[Path]) -> str:
     """Return the page of all records of grounding under ``paths``, of single runs too.
 
+    Where one is none of the study's, such as a run on a user's own pictures, a plain table of all.
     Raises `DataError` as the loader and `findings.find` do.
     """
-    return make_page(load_grounding_records(paths))
+    sources = load_grounding_records(paths)
+    return make_page(sources) if all(map(is_of_study, sources)) else plain_tables(sources)
 
 
 def write_grounding_results(folder: Path) -> tuple[Path, ...]:
