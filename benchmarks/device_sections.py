@@ -22,6 +22,7 @@ from benchmarks.device_bench import (
     problem,
     relative,
 )
+from benchmarks.device_grounding import grounding
 from diffuprompt.clip import Clip, PromptedTokens, TextConfig, TextPlan
 from diffuprompt.data import ImageBatch
 from diffuprompt.engine import Optimiser, train
@@ -311,4 +312,5 @@ SECTIONS: dict[str, tuple[float, Callable[[Bench], Result]]] = {  # seconds on a
     "cocoop_step": (30, cocoop_step),
     "generation": (20, generation),
     "overfitting": (90, overfitting),
+    "grounding": (40, grounding),
 }
