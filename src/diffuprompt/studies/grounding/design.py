@@ -20,13 +20,22 @@ FROZEN, OURS, REGRESSION, GLOBALS = "zero-shot", "diff-prompt", "regression", "g
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A data set of the study; ``others`` are further test sets that its methods are scored on."""
+    """A data set of the study.
+
+    Attributes:
+        name: what jobs call it.
+        title: what tables call it.
+        others: further test sets that its methods are scored on.
+        overrides: settings of all of its jobs: larger pictures come in smaller batches.
+    """
 
     name: str
     title: str
     others: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
+LARGE = ("fit.batch=8", "generator_fit.batch=16")  # four times the pixels of scenes
 STYLES = ("sketch", "noisy", "inverted", "painted")  # of scenes, as other domains
 WORLDS = (
     World(
@@ -34,8 +43,10 @@ WORLDS = (
         title="Scenes",
         others=("scenes/held-out looks", *(f"scenes/{style}" for style in STYLES), "crowds"),
     ),
-    World(name="crowds", title="Crowds"),
-    World(name="collages", title="Collages"),
+    World(name="crowds", title="Crowds", overrides=LARGE),
+    World(
+        name="collages", title="Collages", others=("collages/base", "collages/new"), overrides=LARGE
+    ),
 )
 
 

@@ -91,7 +91,13 @@ def grounding_jobs(
     if not seeds:
         raise ConfigError("--seeds: expected at least one")
     jobs = [
-        shared.job(world.name, entry.key, seed, test=_tests(world, entry.key))
+        shared.job(
+            world.name,
+            entry.key,
+            seed,
+            test=_tests(world, entry.key),
+            overrides=world.overrides,
+        )
         for seed in seeds
         for world in chosen
         for entry in entries
@@ -124,7 +130,9 @@ def _tests(world: World, method: str) -> tuple[str, ...]:
 
 
 def _varied(world: World, shared: SharedFields) -> Iterator[GroundingJobConfig]:
-    main = grounding_run(shared.job(world.name, OURS, SEEDS[0])).settings.to_json()
+    main = grounding_run(
+        shared.job(world.name, OURS, SEEDS[0], overrides=world.overrides)
+    ).settings.to_json()
     for varied in (*ABLATIONS, *TRANSFERS):
         if varied.world == world.name and not varied.is_in(main):
             yield shared.job(
@@ -132,7 +140,7 @@ def _varied(world: World, shared: SharedFields) -> Iterator[GroundingJobConfig]:
                 OURS,
                 SEEDS[0],
                 test=(world.name,),
-                overrides=varied.overrides,
+                overrides=(*world.overrides, *varied.overrides),
                 masks_from=varied.masks_from,
                 setting=varied.setting,
             )
