@@ -146,7 +146,7 @@ def _varied(world: World, shared: SharedFields) -> Iterator[GroundingJobConfig]:
             )
 
 
-def _known(option: str, asked: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def _known(option: str, asked: Sequence[str], known: list[str]) -> Sequence[str]:
     """Return what is asked for, or all; raises `ConfigError` naming all that is unknown."""
     unknown = [name for name in asked if name not in known]
     if unknown:
