@@ -1,6 +1,5 @@
 from .base_to_new import base_to_new_jobs as base_to_new_jobs
 from .demo import run_demo as run_demo
-from .grounding.design import SEEDS as SEEDS
 from .grounding.jobs import SharedFields as SharedFields, grounding_jobs as grounding_jobs
 from .grounding.report import (
     grounding_page as grounding_page,
