@@ -142,10 +142,14 @@ class ExpressionSet:
         return found if total == len(found) else Part(found, range(total))
 
     def halves(self, held: int) -> tuple[Piece, Piece]:
-        """Return all but the last ``held`` expressions (a quarter at most), and these."""
+        """Return all but the last ``held`` expressions (a quarter at most), and these.
+
+        Where none are held, both are all.
+        """
         total = len(self.expressions)
         cut = total - min(held, total // 4)
-        return Piece(of=self, rows=range(cut)), Piece(of=self, rows=range(cut, total))
+        rest = range(cut, total) if cut < total else range(total)
+        return Piece(of=self, rows=range(cut)), Piece(of=self, rows=rest)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -164,3 +168,12 @@ class Piece:
     def expressions(self) -> Expressions:
         """These rows."""
         return Part(self.of.expressions, self.rows)
+
+
+def refuse_without_masks(data: str, expressions: Expressions) -> None:
+    """Raise `DataError` naming ``data`` where its expressions have no masks."""
+    if not expressions.has_masks:
+        raise DataError(
+            f"{data}: Diff-Prompt learns from masks, and its annotations have none; add a "
+            "segmentation to each, or take a method without maps, such as vpt or lora"
+        )

@@ -11,6 +11,7 @@ from diffuprompt.errors import DataError
 from diffuprompt.grounding import Grounder, save_grounder
 from diffuprompt.jobs.grounding.data import ExpressionSet
 from diffuprompt.jobs.grounding.folder import GroundingFolder, GroundingRun, read_grounding_run
+from diffuprompt.jobs.grounding.frozen import detector_of
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import find_recipe
 from diffuprompt.jobs.grounding.settings import settings_of
@@ -49,7 +50,7 @@ def train_grounding(
         log.info("%s is trained already; nothing to do", folder.path)
         return folder.path
     work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
-    _ = work.train.expressions, work.detector  # all that can be wrong, before anything is written
+    work.check()  # before anything is written
     with folder.held():
         folder.open(run)
         if not folder.is_trained:
@@ -75,7 +76,7 @@ def _save(work: GroundingWork, folder: Path) -> None:
             side=work.side,
         ),
         folder,
-        detector=work.detector_name,
+        detector=detector_of(work.job),
         method=recipe.method,
         settings=work.settings.method,
     )

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 from diffuprompt.checkpoints import load_clip
 from diffuprompt.clip import Clip
 from diffuprompt.engine import Progress
-from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.grounding import (
-    BUNDLED_DETECTOR,
     Detector,
-    Expressions,
     IndependentMasks,
     MapsConfig,
     MaskGenerator,
@@ -29,8 +26,9 @@ from diffuprompt.grounding import (
     make_method,
     open_detector,
 )
-from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, Source
-from diffuprompt.jobs.grounding.job import AUTO, GroundingJobConfig
+from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, Source, refuse_without_masks
+from diffuprompt.jobs.grounding.frozen import clip_of, detector_of
+from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import MAP_BOX, Recipe, find_recipe
 from diffuprompt.jobs.grounding.settings import Settings
 from diffuprompt.runs import Stage, Store
@@ -50,9 +48,6 @@ from diffuprompt.stages import (
     vae_stage,
 )
 
-DETECTORS = {"scenes": BUNDLED_DETECTOR, "crowds": BUNDLED_DETECTOR, "collages": "collages-glip"}
-CLIPS = {"scenes": "scenes-clip", "crowds": "scenes-clip"}  # of pooled features
-PHOTO_CLIP = "photo-clip-lite"
 VAE, GENERATOR, MAPS, METHOD = "mask-vae", "mask-generator", "maps", "method"  # in records
 
 
@@ -72,26 +67,23 @@ class GroundingWork:
         self.recipe: Recipe = find_recipe(job.method)
         self.stages: dict[str, Stage] = {}  # of training, as they are made or found
 
+    def check(self) -> None:
+        """Open all that the job reads, so that nothing that is wrong is found after hours.
+
+        Raises:
+            DataError, ConfigError, CheckpointError: something is.
+        """
+        _ = self.train.expressions, self.tests, self.detector, self._new_method, self.maps_config
+        job, recipe = self.job, self.recipe
+        if recipe.generates or recipe.decodes:
+            refuse_without_masks(job.masks_from or job.data, self.for_masks.expressions)
+        if recipe.maps == "truth":
+            refuse_without_masks(job.data, self.train.expressions)
+
     @cached_property
     def detector(self) -> Detector:
         """The frozen detector."""
-        return open_detector(self.detector_name)
-
-    @property
-    def detector_name(self) -> str:
-        """What ``auto`` means for the data.
-
-        Raises:
-            ConfigError: there is no detector for these data.
-        """
-        if self.job.detector != AUTO:
-            return self.job.detector
-        if self.job.data not in DETECTORS:
-            raise ConfigError(
-                "detector: 'auto' knows the made worlds only; for your own pictures name one, "
-                "for example openmmlab-community/mm_grounding_dino_tiny_o365v1_goldg"
-            )
-        return DETECTORS[self.job.data]
+        return open_detector(detector_of(self.job))
 
     @cached_property
     def bench(self) -> GroundingBench:
@@ -108,10 +100,13 @@ class GroundingWork:
 
     @cached_property
     def _clip(self) -> Clip | None:
-        pooled = self.settings.generator.condition == "pooled"
-        if not pooled or not self.recipe.generates:
-            return None
-        return load_clip(CLIPS.get(self.job.data, PHOTO_CLIP))
+        return load_clip(clip_of(self.job)) if self._pooled else None
+
+    @property
+    def _pooled(self) -> bool:
+        """Whether masks are generated from CLIP's features."""
+        drawn = self.recipe.generates and self.recipe.maps != "independent"
+        return drawn and self.settings.generator.condition == "pooled"
 
     @cached_property
     def source(self) -> Source:
@@ -161,8 +156,6 @@ class GroundingWork:
     @cached_property
     def vae(self) -> MaskVae:
         """Stage 1."""
-        expressions = self.for_masks.expressions
-        self._refuse_without_masks(expressions)
         stage = vae_stage(
             config=asdict(self.settings.vae),
             fit=asdict(self.settings.vae_fit),
@@ -170,7 +163,7 @@ class GroundingWork:
             side=self.side,
             expressions=self.for_masks.content,
         )
-        found = trained_vae(self.bench, stage, expressions)
+        found = trained_vae(self.bench, stage, self.for_masks.expressions)
         self.stages[VAE] = stage
         return found
 
@@ -178,10 +171,7 @@ class GroundingWork:
     def generator(self) -> MaskGenerator | IndependentMasks:
         """Stage 2, or what stands in its place."""
         independent, expressions = self.recipe.maps == "independent", self.for_masks.expressions
-        if independent:
-            self._refuse_without_masks(expressions)
         settings = self.settings
-        pooled = settings.generator.condition == "pooled"
         vae = None if independent else self.vae
         stage = mask_generator_stage(
             config=asdict(settings.generator.encoder if independent else settings.generator),
@@ -189,7 +179,7 @@ class GroundingWork:
             seed=self.job.seed,
             side=self.side,
             expressions=self.for_masks.content,
-            detector="" if pooled else self.bench.content,
+            detector="" if self._pooled else self.bench.content,
             clip=self._clip.identity if self._clip is not None else "",
             vae="" if independent else self.stages[VAE].key,
             independent=independent,
@@ -260,8 +250,7 @@ class GroundingWork:
         )
         if maps:
             self.stages[MAPS] = maps[0]
-        tensor = maps[1] if maps else None
-        found = trained_method(self.bench, stage, of.expressions, tensor)
+        found = trained_method(self.bench, stage, of.expressions, maps[1] if maps else None)
         self.stages[METHOD] = stage
         return found
 
@@ -280,13 +269,6 @@ class GroundingWork:
         label = f"{self.job.method} on {test.name}"
         found = scored_expressions(self.bench, stage, test.expressions, method, tensor, label)
         return found, self.store.folder(maps[0]).values()["ms"] if maps else 0.0
-
-    def _refuse_without_masks(self, expressions: Expressions) -> None:
-        if not expressions.has_masks:
-            raise DataError(
-                f"{self.job.data}: Diff-Prompt learns from masks, and its annotations have none; "
-                "add a segmentation to each, or take a method without maps, such as vpt or lora"
-            )
 
     @cached_property
     def side(self) -> int:

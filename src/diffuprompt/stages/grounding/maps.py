@@ -12,6 +12,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
+from diffuprompt.errors import DataError
 from diffuprompt.grounding import (
     Expressions,
     IndependentMasks,
@@ -106,12 +107,18 @@ def reader(stored: Tensor) -> Callable[[Sequence[int]], Tensor]:
 
 
 def _others(expressions: Expressions, rows: Sequence[int]) -> list[int]:
-    """Return for each row one that is half a set away and of another picture."""
+    """Return for each row one that is half a set away and of another picture.
+
+    Raises:
+        DataError: there is only one picture.
+    """
     total = len(expressions)
     found = []
     for row in rows:
         other = (row + total // 2) % total
         while expressions[other].picture == expressions[row].picture and other != row:
             other = (other + 1) % total
+        if other == row:
+            raise DataError("shuffled masks are those of other pictures, and there is only one")
         found.append(other)
     return found
