@@ -143,6 +143,10 @@ def saved(grounder: Grounder, folder: Path, **values: Any) -> Path:
     return folder
 
 
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
 def test_what_was_saved_answers_alike(
     grounder: Grounder, opened: dict[str, Detector], tmp_path: Path
 ) -> None:
