@@ -74,7 +74,7 @@ def test_one_value_at_a_time() -> None:
         (("fit.steps",), ["KEY=VALUE"]),
         (("method.depth",), ["KEY=VALUE"]),
         (("generator.nfe=3",), ["unknown key"]),
-        (("generator.width=30",), ["generator"]),
+        (("generator.width=30",), ["width: 30 is no multiple"]),
     ],
 )
 def test_what_is_wrong_is_said_all_at_once(sets: tuple[str, ...], said: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.grounding.tiny_stages import generator_for, independent_for, maker_of, vae_of
+from tests.grounding.tiny_stages import KEPT, generator_for, independent_for, maker_of, vae_of
 from tests.grounding.toy_detector import SIDE, ToyExpressions, toy_detector
 from torch import Tensor
 from torch.nn import functional
@@ -55,7 +55,7 @@ def test_maps_do_not_depend_on_the_batch(
 ) -> None:
     maker = maker_of(detector, vae, generator, source=source, samples=2)
     whole = made(maker, ROWS)
-    assert whole.shape == (3, 3, SIDE // 2, SIDE // 2)
+    assert whole.shape == (3, KEPT, SIDE // 2, SIDE // 2)
     assert 0 <= whole.min() <= whole.max() <= 1
     for i, row in enumerate(ROWS):
         assert torch.allclose(made(maker, [row])[0], whole[i], atol=1e-4)
@@ -81,12 +81,12 @@ def test_truth_and_map_are_theirs(detector: GlipDetector, generator: MaskGenerat
     assert batch.masks is not None
     true = functional.avg_pool2d(batch.masks, 2)
     found = made(maker_of(detector, None, None, source="truth"), ROWS)
-    assert torch.equal(found, true[:, None].expand(-1, 3, -1, -1))
+    assert torch.equal(found, true[:, None].expand(-1, KEPT, -1, -1))
     for network in (generator, independent_for(detector, SET)):
         condition = condition_of(detector, None, batch, "tokens")
         own = functional.avg_pool2d(network.map(condition), 2)
         found = made(maker_of(detector, None, network, source="map"), ROWS)
-        assert torch.allclose(found, own.expand(-1, 3, -1, -1))
+        assert torch.allclose(found, own.expand(-1, KEPT, -1, -1))
 
 
 def test_latents_are_what_masks_are_decoded_of(
@@ -127,7 +127,7 @@ def test_the_stage_keeps_maps_as_bytes_and_shuffles_between_pictures(
     few, bench = Few(6, double=False), bench_of(detector, Store(tmp_path))
 
     def stored(source: str) -> Tensor:
-        config = MapsConfig(source=source, nfe=2, kept=2)  # type: ignore[arg-type]
+        config = MapsConfig(source=source, nfe=2, kept=KEPT)  # type: ignore[arg-type]
         stage = stages.maps_stage(
             config=config, seed=1, side=SIDE, expressions="few", generator="g", vae="v"
         )
@@ -139,7 +139,7 @@ def test_the_stage_keeps_maps_as_bytes_and_shuffles_between_pictures(
     assert sorted(others) == list(range(6)), "every mask is somebody's"
     assert all(few[a].picture != few[b].picture for a, b in enumerate(others))
     assert torch.equal(shuffled, generated[others])
-    config = MapsConfig(nfe=2, kept=2)
+    config = MapsConfig(nfe=2, kept=KEPT)
     maker = MapMaker(
         detector=detector, clip=None, vae=vae, generator=generator, config=config, seed=1,
         scope="few",

@@ -40,7 +40,19 @@ def test_made_worlds_are_known_without_making_them(tmp_path: Path) -> None:
     assert not (tmp_path / "stages").exists()
 
 
-@pytest.mark.parametrize("name", ["scene", "crowds/sketch", "testA", "scenes/usually", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scene",
+        "scenes/held-out",
+        "crowds/sketch",
+        "testA",
+        "scenes/usual",
+        "scenes/",
+        "scenes/usually",
+        "",
+    ],
+)
 def test_an_unknown_test_set_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="test: expected one of"):
         source("scenes", tmp_path).test(name, count=0)

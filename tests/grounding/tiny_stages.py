@@ -18,6 +18,8 @@ from diffuprompt.grounding.masks.independent import IndependentMasks
 from diffuprompt.grounding.masks.mask_vae import MaskVae, VaeConfig
 from diffuprompt.grounding.masks.settings import GeneratorConfig
 
+KEPT = 2  # maps of a trajectory
+
 
 def shaken(module: nn.Module) -> nn.Module:
     """Let networks that begin at zero say something."""
@@ -37,7 +39,7 @@ def vae_of() -> MaskVae:
 
 def generator_for(detector: Detector, expressions: Expressions) -> MaskGenerator:
     first = condition_of(detector, None, expressions.batch([0], SIDE), "tokens")
-    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), **SMALL)
+    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), kept=KEPT, **SMALL)
     made = MaskGenerator(config, first.widths(), generator=stream(4))
     shaken(made)
     return made
@@ -55,5 +57,5 @@ def maker_of(
 ) -> MapMaker:
     return MapMaker(
         detector=detector, clip=None, vae=vae, generator=generator,
-        config=MapsConfig(**{"nfe": 2, "kept": 3, **config}), seed=seed, scope="toy",
+        config=MapsConfig(**{"nfe": 2, "kept": KEPT, **config}), seed=seed, scope="toy",
     )  # fmt: skip

@@ -56,7 +56,6 @@ from .worlds.made import MadeExpressions as MadeExpressions
 from .worlds.making import (
     COUNTS as COUNTS,
     DOMAINS as DOMAINS,
-    Domain as Domain,
     WorldName as WorldName,
     make_expressions as make_expressions,
 )

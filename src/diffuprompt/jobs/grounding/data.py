@@ -26,7 +26,7 @@ from diffuprompt.grounding import (
 from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
-SPOKEN = {"held-out looks": "held-out"}  # names of test sets -> domains
+SPOKEN = {"held-out": "held-out looks"}  # domains -> names of test sets, where they differ
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
 
 
@@ -75,10 +75,14 @@ class Source:
                 raise ConfigError(f"test: expected one of {list(OF_FILES)}, got {name!r}")
             return ExpressionSet(name=name, source=self, of_file=name, count=count)
         world, _, spoken = name.partition("/")
-        domain = SPOKEN.get(spoken, spoken) or "usual"
-        if domain not in DOMAINS.get(cast(WorldName, world), ()):
-            known = [*DOMAINS, *(f"{w}/{d}" for w, every in DOMAINS.items() for d in every[1:])]
+        others = _others(world)
+        if world not in DOMAINS or (name != world and spoken not in others):
+            known = [
+                *DOMAINS,
+                *(f"{world}/{other}" for world in DOMAINS for other in _others(world)),
+            ]
             raise ConfigError(f"test: expected one of {known}, got {name!r}")
+        domain = others.get(spoken, "usual")
         return self._world(world, "test", domain, seed=0, count=count, name=name)
 
     def _world(
@@ -177,3 +181,8 @@ def refuse_without_masks(data: str, expressions: Expressions) -> None:
             f"{data}: Diff-Prompt learns from masks, and its annotations have none; add a "
             "segmentation to each, or take a method without maps, such as vpt or lora"
         )
+
+
+def _others(world: str) -> dict[str, str]:
+    """Return what a world's other domains are called in names of test sets, and the domains."""
+    return {SPOKEN.get(d, d): d for d in DOMAINS.get(cast(WorldName, world), ())[1:]}
