@@ -90,7 +90,8 @@ def test_several_expressions_are_what_each_is_first_in_line(grounder: Grounder) 
 
 
 def test_boxes_are_in_pixels_of_the_picture(grounder: Grounder) -> None:
-    (small,), (wide,) = (grounder(picture(scale), TEXTS[:1]) for scale in (1, 3))
+    plain = [Image.new("RGB", (scale * SIDE, SIDE), "red") for scale in (1, 3)]
+    (small,), (wide,) = (grounder(one, TEXTS[:1]) for one in plain)
     factor = torch.tensor([3.0, 1, 3, 1])
     assert torch.allclose(small.boxes * factor, wide.boxes, atol=0.05)
     assert torch.allclose(small.best * factor, wide.best, atol=0.05)
