@@ -25,7 +25,7 @@ from diffuprompt.grounding.methods.evaluate import detected
 from diffuprompt.grounding.methods.registry import make_method
 
 SET = ToyExpressions(6, double=False)
-MAPS = MapsConfig(nfe=2, kept=2)
+MAPS = MapsConfig(kept=2)
 SETTINGS = {"maps": 2, "depth": 2}
 
 

@@ -54,11 +54,11 @@ def test_presets() -> None:
 
 def test_one_value_at_a_time() -> None:
     found = settings(
-        "diff-prompt", "default", "generator_fit.steps=500", "sampling.nfe=5", "method.depth=4",
+        "diff-prompt", "default", "generator_fit.steps=500", "generator.nfe=5", "method.depth=4",
         "encoder.width=64", "lr=0.01", "method.form=latent", "method.depth=2", "kept=3",
     )  # fmt: skip
     assert found.generator_fit.steps == 500
-    assert found.sampling.nfe == 5
+    assert found.generator.nfe == 5
     assert found.generator.encoder.width == 64
     assert found.fit.lr == 0.01  # the section "fit" comes first
     assert found.method == {"maps": 3, "depth": 2, "form": "latent"}
@@ -69,11 +69,11 @@ def test_one_value_at_a_time() -> None:
     ("sets", "said"),
     [
         (("fit.stepz=5", "vae.kin=light"), ["fit.stepz", "vae.kin", "fit.steps"]),
-        (("fit.steps=many", "sampling.nfe=0"), ["fit.steps", "sampling.nfe"]),
+        (("fit.steps=many", "sampling.samples=0"), ["fit.steps", "sampling.samples"]),
         (("width=16",), ["ambiguous"]),
         (("fit.steps",), ["KEY=VALUE"]),
         (("method.depth",), ["KEY=VALUE"]),
-        (("generator.nfe=3",), ["unknown key"]),
+        (("sampling.nfe=3",), ["unknown key"]),
         (("generator.width=30",), ["width: 30 is no multiple"]),
     ],
 )
@@ -153,7 +153,7 @@ def test_rows_share_masks_where_they_are_made_alike(tmp_path: Path) -> None:
     own = masks("diff-prompt")
     shared = {m for m in RECIPES if masks(m) == own}
     assert shared == {"diff-prompt", "regression", "shuffled", "map-box", "mean-of-samples"}
-    assert masks("diff-prompt", "method.depth=1", "fit.steps=1") == own
+    assert masks("diff-prompt", "method.depth=1", "fit.steps=1", "generator.nfe=1") == own
     assert masks("diff-prompt", "vae_fit.steps=4") != own
     assert masks("diff-prompt", seed=2) != own
     assert {masks(m) for m in ("zero-shot", "oracle", "vpt", "independent", "noise")} == {""}

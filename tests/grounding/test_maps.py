@@ -127,9 +127,9 @@ def test_the_stage_keeps_maps_as_bytes_and_shuffles_between_pictures(
     few, bench = Few(6, double=False), bench_of(detector, Store(tmp_path))
 
     def stored(source: str) -> Tensor:
-        config = MapsConfig(source=source, nfe=2, kept=KEPT)  # type: ignore[arg-type]
+        config = MapsConfig(source=source, kept=KEPT)  # type: ignore[arg-type]
         stage = stages.maps_stage(
-            config=config, seed=1, side=SIDE, expressions="few", generator="g", vae="v"
+            config=config, sampling={}, seed=1, side=SIDE, expressions="few", generator="g", vae="v"
         )
         return stages.made_maps(bench, stage, few, vae, generator)
 
@@ -139,7 +139,7 @@ def test_the_stage_keeps_maps_as_bytes_and_shuffles_between_pictures(
     assert sorted(others) == list(range(6)), "every mask is somebody's"
     assert all(few[a].picture != few[b].picture for a, b in enumerate(others))
     assert torch.equal(shuffled, generated[others])
-    config = MapsConfig(nfe=2, kept=KEPT)
+    config = MapsConfig(kept=KEPT)
     maker = MapMaker(
         detector=detector, clip=None, vae=vae, generator=generator, config=config, seed=1,
         scope="few",

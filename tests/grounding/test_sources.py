@@ -37,6 +37,9 @@ def test_made_worlds_are_known_without_making_them(tmp_path: Path) -> None:
     names += [scenes.test("crowds", count=9), scenes.split("train", seed=1, count=9)]
     names += [scenes.split("train", seed=2, count=9)]
     assert len({one.content for one in names}) == len(names)
+    val = scenes.test("scenes/val", count=0)
+    assert val.stage is not None
+    assert (val.stage.config["split"], val.name) == ("val", "scenes/val")
     assert not (tmp_path / "stages").exists()
 
 

@@ -39,7 +39,7 @@ def vae_of() -> MaskVae:
 
 def generator_for(detector: Detector, expressions: Expressions) -> MaskGenerator:
     first = condition_of(detector, None, expressions.batch([0], SIDE), "tokens")
-    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), kept=KEPT, **SMALL)
+    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), kept=KEPT, nfe=2, **SMALL)
     made = MaskGenerator(config, first.widths(), generator=stream(4))
     shaken(made)
     return made
@@ -57,5 +57,5 @@ def maker_of(
 ) -> MapMaker:
     return MapMaker(
         detector=detector, clip=None, vae=vae, generator=generator,
-        config=MapsConfig(**{"nfe": 2, "kept": KEPT, **config}), seed=seed, scope="toy",
+        config=MapsConfig(**{"kept": KEPT, **config}), seed=seed, scope="toy",
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """Which expressions a grounding job trains and tests on: made worlds, or files.
 
 A test set is called by its world, with a domain behind a slash: "scenes", "scenes/held-out looks",
-"crowds"; of files by its split: "testA".
+"crowds"; "scenes/val" are the expressions on which settings are chosen. Of files it is called by
+its split: "testA".
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
 SPOKEN = {"held-out": "held-out looks"}  # domains -> names of test sets, where they differ
+VAL = "val"  # where settings are chosen
+OTHERS = 1000  # test expressions of a world's other domains
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
 
 
@@ -75,12 +78,11 @@ class Source:
                 raise ConfigError(f"test: expected one of {list(OF_FILES)}, got {name!r}")
             return ExpressionSet(name=name, source=self, of_file=name, count=count)
         world, _, spoken = name.partition("/")
+        if spoken == VAL and world in DOMAINS:
+            return self._world(world, VAL, "usual", seed=0, count=count, name=name)
         others = _others(world)
         if world not in DOMAINS or (name != world and spoken not in others):
-            known = [
-                *DOMAINS,
-                *(f"{world}/{other}" for world in DOMAINS for other in _others(world)),
-            ]
+            known = [*DOMAINS, *(f"{w}/{other}" for w in DOMAINS for other in (VAL, *_others(w)))]
             raise ConfigError(f"test: expected one of {known}, got {name!r}")
         domain = others.get(spoken, "usual")
         return self._world(world, "test", domain, seed=0, count=count, name=name)
@@ -94,7 +96,7 @@ class Source:
             split=split,
             domain=domain,
             seed=seed,
-            count=count or known[cast(Any, split)],
+            count=count or (known[cast(Any, split)] if domain == "usual" else OTHERS),
             photographs=cutouts_hash(self.root) if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)

@@ -50,9 +50,10 @@ class GroundingRun:
         if not recipe.generates or recipe.maps == "independent":
             return ""
         job, settings = self.job, self.settings.to_json()
-        used = ("expressions", "vae", "vae_fit", "generator", "generator_fit")
+        used = ("expressions", "vae", "vae_fit", "generator_fit")
         asked = [job.data, job.masks_from, job.detector, job.seed]
-        return digest([asked, {name: settings[name] for name in used}])
+        trained = self.settings.generator.training()
+        return digest([asked, {name: settings[name] for name in used}, trained])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `read_grounding_run` reads."""

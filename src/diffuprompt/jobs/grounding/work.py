@@ -171,11 +171,11 @@ class GroundingWork:
     def generator(self) -> MaskGenerator | IndependentMasks:
         """Stage 2, or what stands in its place."""
         independent, expressions = self.recipe.maps == "independent", self.for_masks.expressions
-        settings = self.settings
+        drawn = self.settings.generator
         vae = None if independent else self.vae
         stage = mask_generator_stage(
-            config=asdict(settings.generator.encoder if independent else settings.generator),
-            fit=asdict(settings.generator_fit),
+            config=asdict(drawn.encoder) if independent else drawn.training(),
+            fit=asdict(self.settings.generator_fit),
             seed=self.job.seed,
             side=self.side,
             expressions=self.for_masks.content,
@@ -188,7 +188,7 @@ class GroundingWork:
         if vae is None:
             found = trained_independent(self.bench, stage, expressions)
         else:
-            found = trained_generator(self.bench, stage, expressions, vae)
+            found = trained_generator(self.bench, stage, expressions, vae, drawn.sampling())
         self.stages[GENERATOR] = stage
         return found
 
@@ -202,7 +202,6 @@ class GroundingWork:
         return MapsConfig(
             source="map" if source == "independent" else source,
             latents=self._new_method is not None and self._new_method.reads == "latents",
-            nfe=sampling.nfe if self.recipe.samples else 1,
             samples=sampling.samples if source == "mean" else 1,
             kept=self.settings.generator.kept,
         )
@@ -216,6 +215,7 @@ class GroundingWork:
         vae = self.vae if recipe.decodes else None
         stage = maps_stage(
             config=self.maps_config,
+            sampling=self.settings.generator.sampling() if recipe.samples else {},
             seed=self.job.seed,
             side=self.side,
             expressions=of.content,
