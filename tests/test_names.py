@@ -22,7 +22,9 @@ AT_HOME = (
     "generators/config.py",  # choices of diffusion's settings
     "generators/kinds.py",  # the registry of generators
     "generators/settings.py",  # settings of single generators
-    "grounding/methods/",  # namesakes that adapt a detector
+    "grounding/",  # namesakes that adapt a detector, and a Mask-VAE
+    "jobs/grounding/",
+    "stages/grounding/",
     "studies/",  # a paper's learners are what a study is about
     "cli/demo.py",
 )

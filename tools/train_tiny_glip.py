@@ -48,10 +48,10 @@ from diffuprompt.grounding import (
     load_trunk,
     make_expressions,
     read_cutouts,
-    recalls,
     save_detector,
     vocabulary,
 )
+from diffuprompt.record_expressions import recalls
 
 log = logging.getLogger("tiny-glip")
 LR, DECAY, WARMUP, CLIP = 2e-3, 0.05, 50, 1.0

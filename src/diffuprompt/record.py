@@ -133,12 +133,12 @@ class Score(Fields):
     Attributes:
         variant: how the prompts were made.
         dataset: the test set's name: the job's own or another one.
-        subset: which part of it; of a classification test set "base", "new" or "all" classes.
+        subset: which classes of it: "base", "new" or "all".
         total: how many items it has.
-        metrics: name -> value. Of classification: "accuracy", "macro_f1", "ece" and "aurc" (the
-            area under the risk-coverage curve) in per cent, "nll" in nats, "selective_50" and so
-            on, the accuracy in per cent on that share of the items, the most confident ones.
-        hits: packed top-1 hits, see `pack_hits`; None where a task has none.
+        metrics: name -> value: "accuracy", "macro_f1", "ece" and "aurc" (the area under the
+            risk-coverage curve) in per cent, "nll" in nats, "selective_50" and so on, the accuracy
+            in per cent on that share of the items, the most confident ones.
+        hits: packed top-1 hits, see `pack_hits`; no score of a record is without.
         timings: "generate_ms" and "classify_ms", wall milliseconds per image, in batches, for
             making the prompts and for scoring with them; what was not measured is not there.
         content: hash of the test set's pictures, labels and names; empty in records of before it
@@ -167,7 +167,7 @@ class Score(Fields):
 
     @property
     def accuracy(self) -> float:
-        """Top-1 accuracy in per cent; raises `DataError` for a task that has none."""
+        """Top-1 accuracy in per cent; raises `DataError` where there is none."""
         if "accuracy" not in self.metrics:
             raise DataError(
                 f"score {self.variant.label}/{self.subset}: there is no accuracy in it, only "
@@ -186,7 +186,7 @@ class Record(Fields):
     """Everything a finished job leaves for tables, figures and comparisons."""
 
     schema_name: Literal["diffuprompt.record/2"] = SCHEMA
-    task: Literal["classification", "grounding"] = "classification"
+    task: Literal["classification"] = "classification"
     job: Job
     scores: tuple[Score, ...]
     trainable_parameters: Count
@@ -210,8 +210,6 @@ class Record(Fields):
                 name = f"score {score.variant.label}/{own}{score.subset}"
                 problems.append(f"scores.{i}: {name} is there twice")
             seen.add(key)
-            if self.task != "classification":
-                continue
             if score.hits is None:
                 problems.append(f"scores.{i}.hits: expected the hits of {score.total} items")
             if score.subset not in SUBSETS:

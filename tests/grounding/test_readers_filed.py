@@ -12,7 +12,7 @@ from PIL import Image
 from tests.grounding import layouts
 
 from diffuprompt.errors import DataError
-from diffuprompt.grounding.contract import Expressions
+from diffuprompt.grounding.expressions import Expressions
 from diffuprompt.grounding.worlds.filed import FiledExpressions
 from diffuprompt.grounding.worlds.opening import open_expressions
 from diffuprompt.grounding.worlds.roots import whole_caption

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from diffuprompt.grounding.contract import Span
+from diffuprompt.grounding.expressions import Span
 from diffuprompt.grounding.worlds import roots
 from diffuprompt.grounding.worlds.cleaning import clean_caption, clean_with_root
 from diffuprompt.grounding.worlds.roots import parsed_root, root_phrase, whole_caption

@@ -73,7 +73,7 @@ def evaluate(
 def start(work: Callable[..., None], *args: object) -> BaseProcess:
     """Start a process that has done its slow imports already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torch._dynamo"])
+    context.set_forkserver_preload([__name__, "tests.grounding.killing", "torch._dynamo"])
     process = context.Process(target=work, args=args)
     process.start()
     return process

@@ -211,3 +211,23 @@ def test_best_is_marked_without_the_oracle() -> None:
     table = build_report(sources(factory.study())).sections[0].headline
     best = [row[0] for row in table.rows if getattr(row[3], "best", False)]
     assert best == ["CoCoOp + diffusion"]
+
+
+def test_a_record_without_hits_has_accuracies_and_no_intervals() -> None:
+    record = factory.record()
+    bare = tuple(score.model_copy(update={"hits": None}) for score in record.scores)
+    (view,) = build_report(sources([record.model_copy(update={"scores": bare})])).sections
+    own = view.section.rows[0]
+    score = record.score(Variant.own(), "base")
+    assert score is not None
+    assert own.mean("base") == pytest.approx(score.accuracy)
+    assert view.section.metrics == ("base", "new", "h")
+    assert view.differences is None
+
+
+def test_a_part_that_one_seed_lacks_is_not_shown() -> None:
+    whole, part = factory.record(seed=1), factory.record(seed=2)
+    kept = tuple(score for score in part.scores if score.subset == "base")
+    both = [whole, part.model_copy(update={"scores": kept})]
+    assert section([whole]).metrics == ("base", "new", "h")
+    assert section(both).metrics == ("base",)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def summary(sources: Sequence[Source]) -> str:
-    """Return one table per setting: means over seeds, in classification of the accuracy and of H.
+    """Return one table per setting: means over seeds of the accuracy and of H.
 
     Raises:
         DataError: the records do not belong together (see `report.build_sections`).
@@ -25,9 +25,8 @@ def summary(sources: Sequence[Source]) -> str:
         header = ["", *(metric_name(metric) for metric in section.metrics)]
         rows = [[row.name, *map(row.mean, section.metrics)] for row in section.rows]
         seeds = ", ".join(map(str, section.seeds))
-        unit = ": accuracy in %" if section.setting.task == "classification" else ""
         own = table(header, rows) if section.metrics else "its own test set is not scored yet"
-        blocks.append(f"{section.setting.title}, seed {seeds}{unit}\n\n{own}")
+        blocks.append(f"{section.setting.title}, seed {seeds}: accuracy in %\n\n{own}")
         others = other_sets_table(section)
         if others is not None:
             cells = [[plain(cell) for cell in row] for row in others.rows]

@@ -4,14 +4,7 @@ from .artifact import (
     save_grounder as save_grounder,
 )
 from .conditioning import condition_of as condition_of
-from .contract import (
-    Batch as Batch,
-    Detections as Detections,
-    Detector as Detector,
-    Expressions as Expressions,
-    Method as Method,
-    Span as Span,
-)
+from .contract import Detections as Detections, Detector as Detector, Method as Method
 from .detectors.captions import CaptionTokenizer as CaptionTokenizer
 from .detectors.folder import save_detector as save_detector
 from .detectors.glip import PHOTO as PHOTO, TINY as TINY, Glip as Glip, GlipConfig as GlipConfig
@@ -20,6 +13,7 @@ from .detectors.inference import detections as detections
 from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
 from .detectors.losses import glip_losses as glip_losses
 from .detectors.trunk import load_trunk as load_trunk
+from .expressions import Batch as Batch, Expressions as Expressions, Span as Span
 from .grounder import Grounded as Grounded, Grounder as Grounder
 from .maps import (
     MapMaker as MapMaker,
@@ -51,7 +45,7 @@ from .methods.training import (
     fit_method as fit_method,
     paper_fit as paper_fit,
 )
-from .metrics import first_hit as first_hit, recalls as recalls
+from .metrics import first_hit as first_hit
 from .worlds.collages import CollageWorld as CollageWorld
 from .worlds.cutouts import (
     cutout_names as cutout_names,
@@ -67,7 +61,6 @@ from .worlds.made import MadeExpressions as MadeExpressions
 from .worlds.making import (
     COUNTS as COUNTS,
     DOMAINS as DOMAINS,
-    Domain as Domain,
     WorldName as WorldName,
     make_expressions as make_expressions,
 )

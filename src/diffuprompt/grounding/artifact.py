@@ -26,7 +26,7 @@ from diffuprompt.grounding.masks.mask_vae import MaskVae, VaeConfig
 from diffuprompt.grounding.masks.settings import GeneratorConfig
 from diffuprompt.grounding.methods.registry import make_method
 from diffuprompt.reading import read_json
-from diffuprompt.runs import digest
+from diffuprompt.runs import checksum, digest
 
 SCHEMA = "diffuprompt.grounder/1"
 FILE, CHECKSUM = "grounding.json", "checksum"
@@ -58,12 +58,14 @@ def save_grounder(
     parts: dict[str, nn.Module | None] = {
         "vae": grounder.vae, "generator": generator, "method": grounder.method,
     }  # fmt: skip
+    hashes = {}
     for role, module in parts.items():
         if module is not None:
             state = dict(module.state_dict())
             if half:
                 state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
             write_tensors(folder / WEIGHTS[role], state, {"format": "pt"})
+            hashes[role] = checksum(state)
     description = {
         "schema": SCHEMA,
         "detector": {"name": detector, "content": content_of(grounder.detector.module)},
@@ -75,6 +77,7 @@ def save_grounder(
         "maps": None if grounder.maps is None else asdict(grounder.maps),
         "seed": grounder.seed,
         "side": grounder.side,
+        "weights": hashes,
     }  # fmt: skip
     write_json(folder / FILE, {**description, CHECKSUM: digest(description)})
 
@@ -135,15 +138,15 @@ def _read(folder: Path, data: Mapping[str, Any], name: str | None) -> Grounder:
     vae = None
     if data["vae"] is not None:
         vae = MaskVae(VaeConfig(**data["vae"]), generator=torch_stream(0, "unused"))
-        _fill(vae, folder / WEIGHTS["vae"])
+        _fill(vae, "vae", folder, data)
     generator = None
     if data["generator"] is not None:
         generator = _build(data["generator"])
-        _fill(generator, folder / WEIGHTS["generator"])
+        _fill(generator, "generator", folder, data)
     method = None
     if data["method"]["name"]:
         method = make_method(data["method"]["name"], detector, data["method"]["settings"])
-        _fill(method, folder / WEIGHTS["method"])
+        _fill(method, "method", folder, data)
     return Grounder(
         detector=detector,
         clip=clip,
@@ -176,9 +179,12 @@ def _build(fields: Mapping[str, Any]) -> MaskGenerator | IndependentMasks:
     return MaskGenerator(settings, widths, generator=unused)
 
 
-def _fill(module: nn.Module, file: Path) -> None:
-    state = {name: value.float() if value.is_floating_point() else value
-             for name, value in read_tensors(file)[0].items()}  # fmt: skip
+def _fill(module: nn.Module, role: str, folder: Path, data: Mapping[str, Any]) -> None:
+    file = folder / WEIGHTS[role]
+    tensors = read_tensors(file)[0]
+    if checksum(tensors) != data["weights"][role]:
+        raise CheckpointError(f"{file}: not the file that was written; restore it, or train again")
+    state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if {name: tuple(value.shape) for name, value in state.items()} != own:
         raise CheckpointError(f"{file}: its tensors do not fit {FILE}")

@@ -1,8 +1,8 @@
 """What detectors, methods and expressions have in common: the seams of this room.
 
 A *detector* is frozen. A *method* (Diff-Prompt, a rival, a control) learns; all that it may do to
-a detector is an `Adaptation`, an explicit argument of one call. *Expressions* are what both are
-trained and tested on. Nothing is hooked, and no module is changed.
+a detector is an `Adaptation`, an explicit argument of one call. Nothing is hooked, and no module is
+changed. What both are trained and tested on stands in `expressions`.
 
 Legend: B expression of a batch, C channels, H rows, W columns, S text token, D text width, P
 prompts, K kept steps of a trajectory, N boxes.
@@ -18,8 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from diffuprompt.errors import DataError
+from diffuprompt.grounding.expressions import (
+    Batch as Batch,
+    Expression as Expression,
+    Expressions as Expressions,
+    Span as Span,
+)
 
-Span = tuple[int, int]  # first and last (exclusive) character
 Reads = Literal["nothing", "masks", "latents"]
 
 
@@ -247,68 +252,3 @@ class Method(nn.Module):
         Expressions are independent: a batch of two gives what two batches of one give.
         """
         raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """Expressions with their truth.
-
-    Attributes:
-        pixels: RGB in 0..1 ``(B, 3, H, W)``.
-        texts: captions.
-        roots: root phrase of each.
-        boxes: ``(B, 4)`` in the pixels of ``pixels``, exclusive ends.
-        masks: ``(B, H, W)`` in 0..1; None where a set has none.
-    """
-
-    pixels: Tensor
-    texts: tuple[str, ...]
-    roots: tuple[Span, ...]
-    boxes: Tensor
-    masks: Tensor | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expression:
-    """One expression of a set.
-
-    Attributes:
-        name: identifies it in its set, for errors and records.
-        picture: identifies its picture; expressions of one picture are resampled together.
-        text: the caption.
-        root: its root phrase; the whole caption where nothing better is known.
-        box: ``(x0, y0, x1, y1)`` in pixels of the picture as filed, exclusive ends.
-        kind: how it tells its object from others: "plain", "extreme", "relation", or ""; of
-            Flickr30k Entities the phrase's type.
-    """
-
-    name: str
-    picture: str
-    text: str
-    root: Span
-    box: tuple[float, float, float, float]
-    kind: str = ""
-
-
-class Expressions(Protocol):
-    """A set of expressions about pictures."""
-
-    @property
-    def content(self) -> str:
-        """A hash of pictures, expressions, boxes and masks."""
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether `batch` has masks."""
-
-    def __len__(self) -> int:
-        """How many expressions there are."""
-
-    def __getitem__(self, row: int) -> Expression:
-        """Return one of them."""
-
-    def size(self, row: int) -> tuple[int, int]:
-        """Return height and width of the row's picture as filed."""
-
-    def batch(self, rows: Sequence[int], side: int) -> Batch:
-        """Return rows with pictures, boxes and masks resized to ``side x side``."""

@@ -39,7 +39,7 @@ class Grounded:
         scores: ``(N,)`` in 0..1.
         maps: ``(M, K, H, W)`` in 0..1, each draw's trajectory, the cleanest first; None for
             methods without masks.
-        best: ``(M, 4)``, the best box of each draw.
+        best: ``(M, 4)``, the best box of each draw; zeros where it found none.
     """
 
     text: str
@@ -115,7 +115,7 @@ class Grounder:
                     boxes=first.boxes * scale,
                     scores=first.scores,
                     maps=torch.stack(maps) if maps else None,
-                    best=torch.stack([boxes[i].boxes[0] for boxes, _ in every]) * scale,
+                    best=torch.stack([_best(boxes[i]) for boxes, _ in every]) * scale,
                 )
             )
         return found
@@ -164,3 +164,7 @@ class Grounder:
                 f"samples: got {samples}; expected 1, as this method draws nothing, or 1 and more "
                 "of one with a mask generator"
             )
+
+
+def _best(found: Detections) -> Tensor:
+    return found.boxes[0] if len(found.boxes) else torch.zeros(4)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from diffuprompt.clip import Clip
 from diffuprompt.engine import torch_stream
+from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.conditioning import condition_of, latent_grid
 from diffuprompt.grounding.contract import Batch, Detector
 from diffuprompt.grounding.masks.generator import MaskGenerator
@@ -23,6 +24,7 @@ from diffuprompt.grounding.masks.mask_vae import MaskVae
 
 FINE = 2  # pixels of a cell of a map, on each side
 Source = Literal["generated", "mean", "map", "truth", "shuffled", "noise"]
+WITH_LATENTS = ("generated", "shuffled", "noise")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,14 @@ class MapsConfig:
     latents: bool = False
     samples: int = 1
     kept: int = 4
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for latents of what is made of pixels."""
+        if self.latents and self.source not in WITH_LATENTS:
+            raise ConfigError(
+                f"maps: the method reads latents, which exist for {', '.join(WITH_LATENTS)} only, "
+                f"not for {self.source}; take a form that reads masks, such as method.form=grid"
+            )
 
 
 class MapMaker:

@@ -24,14 +24,12 @@ class Setting:
     backbone: str
     protocol: str
     shots: int
-    task: str = "classification"
 
     @property
     def title(self) -> str:
-        """One line for headings; the common task, classification, is not named."""
-        task = f" · {self.task}" if self.task != "classification" else ""
+        """One line for headings."""
         shots = f", {self.shots} shots" if self.shots else ""
-        return f"{self.dataset} · {self.backbone}{task} · {self.protocol}{shots}"
+        return f"{self.dataset} · {self.backbone} · {self.protocol}{shots}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +69,9 @@ class Section:
 
 
 def build_sections(sources: Sequence[Source]) -> tuple[Section, ...]:
-    """Group records by task, data set, backbone, protocol and shots; ablations stay beside rows.
+    """Group records by data set, backbone, protocol and shots; ablations stay beside rows.
 
-    Records of learners that need no images join every section of their task, data set, backbone and
+    Records of learners that need no images join every section of their data set, backbone and
     protocol, since they depend neither on shots nor on training, but on which classes and images
     are scored; those of the same shots are preferred. What joins nothing makes a section of its
     own.
@@ -104,7 +102,6 @@ def _setting(record: Record) -> Setting:
         backbone=job.backbone,
         protocol=job.protocol,
         shots=job.shots,
-        task=record.task,
     )
 
 

@@ -27,10 +27,7 @@ def confidence_table(section: Section) -> Table | None:
     """One row per method, controls aside; a metric that no record has gets no column.
 
     Means over draws of a generator, which the main table does not show, have a row of their own.
-    None for tasks other than classification.
     """
-    if section.setting.task != "classification":
-        return None
     rows = [row for row in section.rows if not is_control(row.variant)]
     rows += [row for row in section.sweeps if row.variant.draws > 1]
     rows.sort(key=lambda row: row_order(row.learner, row.generator, row.variant))

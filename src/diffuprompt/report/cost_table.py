@@ -32,22 +32,19 @@ def cost_cells(costs: Costs) -> tuple[Cell, ...]:
 def cost_table(records: Sequence[Record]) -> Table:
     """One row per learner and generator of a setting: parameters, seconds, speed, memory.
 
-    The protocol is named where the records have several, since each trains on other classes, and so
-    is the task.
+    The protocol is named where the records have several, since each trains on other classes.
     """
     several = len({record.job.protocol for record in records}) > 1
-    tasks = len({record.task for record in records}) > 1
     grouped: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         job = record.job
         protocol = f" · {job.protocol}" if several else ""
-        task = f" · {record.task}" if tasks else ""
-        setting = f"{job.dataset} · {job.backbone}{task}{protocol} · {job.shots}"
+        setting = f"{job.dataset} · {job.backbone}{protocol} · {job.shots}"
         if not job.setting:
             grouped[setting, job.learner, job.generator].append(record)
     order = sorted(grouped, key=lambda k: (k[0], row_order(k[1], k[2], OWN), k[2] != "none", k[2]))
     columns = (
-        f"Data · backbone{' · task' if tasks else ''}{' · protocol' if several else ''} · shots",
+        f"Data · backbone{' · protocol' if several else ''} · shots",
         "Job",
         "Trainable parameters",
         *(STAGES[stage] for stage in ("learner", "overfit")),

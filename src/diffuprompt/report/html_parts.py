@@ -114,7 +114,6 @@ def _scores(record: Record) -> Table:
     named = list(dict.fromkeys(name for score in record.scores for name in score.metrics))
     first, *others = [m for m in CLASSIFICATION if m in named] or named
     several = any(score.dataset != record.job.dataset for score in record.scores)
-    is_classified = record.task == "classification"
     rows = tuple(
         (
             _prompts(record, score),
@@ -129,9 +128,9 @@ def _scores(record: Record) -> Table:
     columns = (
         "Prompts",
         *(["Test set"] if several else []),
-        "Classes" if is_classified else "Part",
+        "Classes",
         _heading(first),
-        "Images" if is_classified else "Items",
+        "Images",
         *map(_heading, others),
     )
     caption = "In brackets: Wilson's 95 % interval of the accuracy over test images."

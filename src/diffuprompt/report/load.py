@@ -171,7 +171,7 @@ def _order(source: Source) -> tuple[str | int, ...]:
     job = source.record.job
     return (
         job.dataset, job.backbone, job.protocol, job.shots, job.learner, job.generator, job.setting,
-        job.seed, source.record.task,
+        job.seed,
     )  # fmt: skip
 
 

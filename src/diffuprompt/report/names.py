@@ -1,8 +1,7 @@
 """How learners, variants and measures are called in tables, and in what order they stand.
 
-A measure is a column of a main table. In classification it is the accuracy on one part of the
-classes ("base", "new", "all") or the harmonic mean "h" of base and new; in other tasks a part of
-the test set with a metric, such as "testA R@1".
+A measure is a column of a main table: the accuracy on one part of the classes ("base", "new",
+"all"), or the harmonic mean "h" of base and new.
 """
 
 from __future__ import annotations

@@ -107,8 +107,6 @@ def make_row(
     for part, scores in _by_part(ordered, variant).items():
         if len(scores) < len(ordered):
             logger.warning("%s: %s is not measured for every seed, left out", name, part)
-        elif ordered[0].task != "classification":
-            values |= _values(part, scores)
         elif all(score.hits is not None for score in scores):
             hits[part] = np.array([score.hit_list() for score in scores], dtype=np.bool_)
         else:
@@ -140,12 +138,6 @@ def _by_part(records: Sequence[Record], variant: Variant) -> dict[str, list[Scor
             if (score.variant, score.dataset) == (variant, record.job.dataset):
                 out.setdefault(score.subset, []).append(score)
     return out
-
-
-def _values(part: str, scores: Sequence[Score]) -> dict[str, Floats]:
-    """Return one measure per metric that all scores have."""
-    names = [name for name in scores[0].metrics if all(name in s.metrics for s in scores)]
-    return {f"{part} {name}": np.array([s.metrics[name] for s in scores]) for name in names}
 
 
 def _elsewhere(records: Sequence[Record], variant: Variant) -> dict[TestSet, dict[int, float]]:

@@ -132,8 +132,6 @@ def headline_table(section: Section) -> Table:
 
 def _headline_caption(section: Section) -> str:
     seeds = ", ".join(map(str, section.seeds))
-    if section.setting.task != "classification":
-        return f"Mean ± population standard deviation (ddof 0); seeds: {seeds}. {COST_CAPTION}"
     formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
     return (
         f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from diffuprompt.errors import DataError
-from diffuprompt.grounding.contract import Expression, Span
+from diffuprompt.grounding.expressions import Expression, Span
 from diffuprompt.grounding.worlds.cleaning import clean_with_root
 from diffuprompt.grounding.worlds.filed import FiledExpression, FiledExpressions
 from diffuprompt.grounding.worlds.pictures import PictureFile, PictureFiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from diffuprompt.grounding.contract import Span
+from diffuprompt.grounding.expressions import Span
 
 MOST_WORDS = 30
 _WORD = re.compile(r'[^\s.!"()*#:;~]+')

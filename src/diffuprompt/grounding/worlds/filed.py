@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffuprompt.data import load_image
 from diffuprompt.errors import DataError
-from diffuprompt.grounding.contract import Batch, Expression
+from diffuprompt.grounding.expressions import Batch, Expression
 from diffuprompt.grounding.worlds.pictures import PictureFile
 from diffuprompt.grounding.worlds.segmentation import Segmentation
 
@@ -36,7 +36,7 @@ class FiledExpression:
 class FiledExpressions:
     """Expressions about picture files, which are decoded when they are asked for.
 
-    See `contract.Expressions`. Pictures and masks are resized to a square whatever their shape,
+    See `expressions.Expressions`. Pictures and masks are resized to a square whatever their shape,
     with bilinear weights; masks become soft at their edges, as Diff-Prompt's are.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from diffuprompt.errors import DataError
-from diffuprompt.grounding.contract import Span
+from diffuprompt.grounding.expressions import Span
 from diffuprompt.grounding.worlds.checking import Box, Collector
 from diffuprompt.grounding.worlds.splits import check_split
 from diffuprompt.reading import read_text

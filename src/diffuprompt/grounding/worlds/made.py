@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.errors import CheckpointError
-from diffuprompt.grounding.contract import Batch, Expression
+from diffuprompt.grounding.expressions import Batch, Expression
 
 
 class MadeExpressions:
-    """Expressions about square pictures of one size, with exact masks; see `contract.Expressions`.
+    """Expressions about square pictures of one size, with exact masks.
 
     Attributes:
         has_masks: always.

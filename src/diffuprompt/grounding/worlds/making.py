@@ -20,7 +20,7 @@ import torch
 from diffuprompt.data import STYLES
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import ConfigError
-from diffuprompt.grounding.contract import Expression
+from diffuprompt.grounding.expressions import Expression
 from diffuprompt.grounding.worlds.collages import CollageWorld
 from diffuprompt.grounding.worlds.cutouts import read_cutouts
 from diffuprompt.grounding.worlds.made import MadeExpressions

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from diffuprompt.grounding.contract import Batch, Expression, Expressions
+from diffuprompt.grounding.expressions import Batch, Expression, Expressions
 
 
 class Part:
-    """Rows of another set, in their order; see `contract.Expressions`."""
+    """Rows of another set, in their order; see `expressions.Expressions`."""
 
     def __init__(self, whole: Expressions, rows: Sequence[int]) -> None:
         self._whole, self._rows = whole, rows

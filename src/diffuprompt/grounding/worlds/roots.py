@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Protocol
 
-from diffuprompt.grounding.contract import Span
+from diffuprompt.grounding.expressions import Span
 
 RootFinder = Callable[[str], Span]
 

@@ -27,7 +27,7 @@ from diffuprompt.grounding import (
 from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
-SPOKEN = {"held-out looks": "held-out"}  # names of test sets -> domains
+SPOKEN = {"held-out": "held-out looks"}  # domains -> names of test sets, where they differ
 VAL = "val"  # where settings are chosen
 OTHERS = 1000  # test expressions of a world's other domains
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
@@ -80,10 +80,11 @@ class Source:
         world, _, spoken = name.partition("/")
         if spoken == VAL and world in DOMAINS:
             return self._world(world, VAL, "usual", seed=0, count=count, name=name)
-        domain = SPOKEN.get(spoken, spoken) or "usual"
-        if domain not in DOMAINS.get(cast(WorldName, world), ()):
-            known = [*DOMAINS, *(f"{w}/{d}" for w, every in DOMAINS.items() for d in every[1:])]
+        others = _others(world)
+        if world not in DOMAINS or (name != world and spoken not in others):
+            known = [*DOMAINS, *(f"{w}/{other}" for w in DOMAINS for other in (VAL, *_others(w)))]
             raise ConfigError(f"test: expected one of {known}, got {name!r}")
+        domain = others.get(spoken, "usual")
         return self._world(world, "test", domain, seed=0, count=count, name=name)
 
     def _world(
@@ -147,10 +148,14 @@ class ExpressionSet:
         return found if total == len(found) else Part(found, range(total))
 
     def halves(self, held: int) -> tuple[Piece, Piece]:
-        """Return all but the last ``held`` expressions (a quarter at most), and these."""
+        """Return all but the last ``held`` expressions (a quarter at most), and these.
+
+        Where none are held, both are all.
+        """
         total = len(self.expressions)
         cut = total - min(held, total // 4)
-        return Piece(of=self, rows=range(cut)), Piece(of=self, rows=range(cut, total))
+        rest = range(cut, total) if cut < total else range(total)
+        return Piece(of=self, rows=range(cut)), Piece(of=self, rows=rest)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -174,3 +179,17 @@ class Piece:
     def expressions(self) -> Expressions:
         """These rows."""
         return Part(self.of.expressions, self.rows)
+
+
+def refuse_without_masks(data: str, expressions: Expressions) -> None:
+    """Raise `DataError` naming ``data`` where its expressions have no masks."""
+    if not expressions.has_masks:
+        raise DataError(
+            f"{data}: Diff-Prompt learns from masks, and its annotations have none; add a "
+            "segmentation to each, or take a method without maps, such as vpt or lora"
+        )
+
+
+def _others(world: str) -> dict[str, str]:
+    """Return what a world's other domains are called in names of test sets, and the domains."""
+    return {SPOKEN.get(d, d): d for d in DOMAINS.get(cast(WorldName, world), ())[1:]}

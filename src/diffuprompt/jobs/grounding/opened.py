@@ -57,11 +57,16 @@ class OpenedJob:
         """Return the same at the size of a set's pictures."""
         return replace(self.bench, side=self.side_of(of))
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether masks are generated from CLIP's features."""
+        drawn = self.recipe.generates and self.recipe.maps != "independent"
+        return drawn and self.settings.generator.condition == "pooled"
+
     @cached_property
     def clip(self) -> Clip | None:
         """Of pooled features, the one that the mask generator learned with; None without them."""
-        pooled = self.settings.generator.condition == "pooled"
-        if not pooled or not self.recipe.generates:
+        if not self.is_pooled:
             return None
         return load_clip(CLIPS.get(self.job.masks_from or self.job.data, PHOTO_CLIP))
 

@@ -49,7 +49,7 @@ def train_grounding(
         log.info("%s is trained already; nothing to do", folder.path)
         return folder.path
     work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
-    _ = work.train.expressions, work.detector  # all that can be wrong, before anything is written
+    work.check()  # before anything is written
     with folder.held():
         folder.open(run)
         if not folder.is_trained:

@@ -121,6 +121,8 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     elif base != "default":
         generator = dataclasses.replace(generator, kept=KEPT_OF_PAPER)
     own = tuple(text for text in overrides if text.startswith(METHOD))
+    if own and not recipe.method:
+        raise ConfigError(f"--set {own[0]}: boxes are read from maps, and no method has settings")
     parts = {
         "expressions": SetConfig(),
         "vae": VaeConfig.preset(preset),
@@ -139,6 +141,8 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     others = {name: values for name, values in sections.items() if name != "generator"}
     found = {name: KINDS[name](**values) for name, values in others.items()}
     changed = GeneratorConfig(**sections["generator"], encoder=encoder)
+    if recipe.maps == "map" and changed.condition == "pooled":
+        raise ConfigError("generator.condition: 'pooled' has no map; take 'tokens' for this method")
     method = {**recipe.settings, **_method_settings(own)}
     if recipe.method == "diff-prompt":
         method = {"maps": changed.kept, **method}

@@ -13,9 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffuprompt.engine import Progress
-from diffuprompt.errors import DataError
 from diffuprompt.grounding import (
-    Expressions,
     IndependentMasks,
     MapsConfig,
     MaskGenerator,
@@ -23,7 +21,7 @@ from diffuprompt.grounding import (
     Method,
     make_method,
 )
-from diffuprompt.jobs.grounding.data import ExpressionSet, Piece
+from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, refuse_without_masks
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.opened import OpenedJob
 from diffuprompt.jobs.grounding.recipes import MAP_BOX
@@ -61,6 +59,19 @@ class GroundingWork(OpenedJob):
         super().__init__(job, settings, store, progress, save_every_s)
         self.stages: dict[str, Stage] = {}  # of training, as they are made or found
 
+    def check(self) -> None:
+        """Open all that the job reads, so that nothing that is wrong is found after hours.
+
+        Raises:
+            DataError, ConfigError, CheckpointError: something is.
+        """
+        _ = self.train.expressions, self.tests, self.detector, self._new_method, self.maps_config
+        job, recipe = self.job, self.recipe
+        if recipe.generates or recipe.decodes:
+            refuse_without_masks(job.masks_from or job.data, self.for_masks.expressions)
+        if recipe.maps == "truth":
+            refuse_without_masks(job.data, self.train.expressions)
+
     @cached_property
     def vae_stage(self) -> Stage:
         """Of stage 1: it knows nothing of a world but that of its own training."""
@@ -76,7 +87,6 @@ class GroundingWork(OpenedJob):
     def vae(self) -> MaskVae:
         """Stage 1."""
         expressions = self.for_masks.expressions
-        self._refuse_without_masks(expressions)
         found = trained_vae(self.bench_for(self.for_masks), self.vae_stage, expressions)
         self.stages[VAE] = self.vae_stage
         return found
@@ -93,7 +103,7 @@ class GroundingWork(OpenedJob):
             seed=self.job.seed,
             side=self.side_of(self.for_masks),
             expressions=self.for_masks.content,
-            detector="" if settings.generator.condition == "pooled" else self.bench.content,
+            detector="" if self.is_pooled else self.bench.content,
             clip=self.clip.identity if self.clip is not None else "",
             vae="" if independent else self.vae_stage.key,
             independent=independent,
@@ -105,7 +115,6 @@ class GroundingWork(OpenedJob):
         bench, expressions = self.bench_for(self.for_masks), self.for_masks.expressions
         found: MaskGenerator | IndependentMasks
         if self.recipe.maps == "independent":
-            self._refuse_without_masks(expressions)
             found = trained_independent(bench, self.generator_stage, expressions)
         else:
             sampling = self.settings.generator.sampling()
@@ -207,13 +216,6 @@ class GroundingWork(OpenedJob):
             vae=self.vae if self.recipe.decodes else None,
         )
         return found, self.store.folder(made).values()["ms"] if made else 0.0
-
-    def _refuse_without_masks(self, expressions: Expressions) -> None:
-        if not expressions.has_masks:
-            raise DataError(
-                f"{self.job.data}: Diff-Prompt learns from masks, and its annotations have none; "
-                "add a segmentation to each, or take a method without maps, such as vpt or lora"
-            )
 
     def values(self) -> Mapping[str, Mapping[str, float]]:
         """Return what each stage of training measured."""

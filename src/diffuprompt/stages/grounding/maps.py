@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffuprompt.errors import DataError
 from diffuprompt.grounding import (
     Expressions,
     IndependentMasks,
@@ -114,12 +115,18 @@ def reader(stored: Tensor) -> Callable[[Sequence[int]], Tensor]:
 
 
 def _others(expressions: Expressions, rows: Sequence[int]) -> list[int]:
-    """Return for each row one that is half a set away and of another picture."""
+    """Return for each row one that is half a set away and of another picture.
+
+    Raises:
+        DataError: there is only one picture.
+    """
     total = len(expressions)
     found = []
     for row in rows:
         other = (row + total // 2) % total
         while expressions[other].picture == expressions[row].picture and other != row:
             other = (other + 1) % total
+        if other == row:
+            raise DataError("shuffled masks are those of other pictures, and there is only one")
         found.append(other)
     return found

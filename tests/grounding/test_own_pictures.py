@@ -1,0 +1,99 @@
+"""One's own pictures, with a detector of transformers; and what is wrong with an annotation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tests.grounding.own_pictures import own_pictures
+from tests.grounding.tiny_detectors import mm_model, numbered_tokenizer
+from tests.grounding.tiny_jobs import tiny_job
+
+from diffuprompt.cli.main import main
+from diffuprompt.errors import DataError
+from diffuprompt.grounding.artifact import load_grounder
+from diffuprompt.grounding.detectors import mm_folder
+from diffuprompt.jobs.grounding.run import evaluate_grounding, train_grounding
+from diffuprompt.record_grounding import read_grounding_record
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def mm_at_64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of transformers with random weights, which reads pictures of 64 px."""
+    folder = tmp_path / "mm-tiny"
+    mm_model().save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(numbered_tokenizer().to_json(), encoding="utf-8")
+    defaults = mm_folder.load_mm_grounding_dino.__kwdefaults__
+    monkeypatch.setitem(defaults, "side", 64)
+    return folder
+
+
+def test_mm_grounding_dino_trains_is_scored_and_predicts(tmp_path: Path, mm_at_64: Path) -> None:
+    file, runs = own_pictures(tmp_path / "cups"), tmp_path / "runs"
+    values = {"data": str(file), "detector": str(mm_at_64)}
+    sets = ("method.depth=1", "fit.batch=2", "vae_fit.batch=4", "generator_fit.batch=4")
+    run = train_grounding(tiny_job(runs, "diff-prompt", *sets, **values))
+    record = read_grounding_record(evaluate_grounding(run))
+    assert (record.job.dataset, record.job.detector, record.job.expressions) == (
+        "cups", "mm-tiny", 12,
+    )  # fmt: skip
+    (scores,) = record.tests
+    assert (scores.test, scores.total, len(set(scores.pictures()))) == ("test", 4, 2)
+    assert scores.mask_ious() is not None
+    assert str(tmp_path) not in record.command
+    grounder = load_grounder(run)
+    texts = ["the red cup", "the green cup"]
+    with Image.open(tmp_path / "cups" / "0.png") as picture:
+        found = grounder(picture, texts, samples=2)
+    for text, one in zip(texts, found, strict=True):
+        assert (one.text, one.root) == (text, (0, len(text)))
+        assert one.maps is not None
+        assert one.maps.shape == (2, 2, 32, 32)
+        assert len(one.boxes) == len(one.scores) > 0
+        assert (one.boxes[:, 2:] <= torch.tensor([48.0, 40.0]) + 1e-3).all()
+        assert 0 < one.agreement <= 1
+
+
+BROKEN = {
+    "box": ({"bbox": [40, 2, 18, 16]}, "annotation 11"),
+    "caption": ({"caption": " "}, "annotation 11"),
+    "polygon": ({"segmentation": [[1, 1, 9, 9]]}, "annotation 11"),
+    "picture": ({"image_id": 77}, "77"),
+}
+
+
+@pytest.mark.parametrize(("changes", "named"), BROKEN.values(), ids=list(BROKEN))
+def test_the_command_refuses_a_malformed_annotation_before_training(
+    changes: dict[str, object],
+    named: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = own_pictures(tmp_path / "cups", **changes)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    words = ["ground", "train", "--data", str(file), "--detector", "scenes-glip"]
+    assert main(words) == 3
+    said = capsys.readouterr().err
+    assert named in said
+    assert "annotation 11" in said
+    assert "Traceback" not in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_needs_masks_says_so_before_training(tmp_path: Path) -> None:
+    file, runs = own_pictures(tmp_path / "cups"), tmp_path / "runs"
+    text = file.read_text().replace('"segmentation"', '"outline"')
+    file.write_text(text)
+    for method in ("diff-prompt", "oracle", "noise", "independent"):
+        with pytest.raises(DataError, match="its annotations have none"):
+            train_grounding(tiny_job(runs, method, data=str(file), detector="scenes-glip"))
+    assert not runs.exists()
