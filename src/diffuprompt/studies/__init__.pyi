@@ -1,5 +1,6 @@
 from .base_to_new import base_to_new_jobs as base_to_new_jobs
 from .demo import run_demo as run_demo
+from .grounding.demo import run_grounding_demo as run_grounding_demo
 from .grounding.report import grounding_page as grounding_page
 from .plug_in.design import FOCUS as FOCUS, LEARNERS as LEARNERS, STEPS as STEPS
 from .plug_in.jobs import plug_in_jobs as plug_in_jobs

@@ -23,6 +23,7 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import find
+from diffuprompt.studies.grounding.gallery import shown_galleries
 from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
@@ -64,7 +65,9 @@ class GroundingReport:
         for folder, sources in folders.items():
             found = find(sources)
             figure = RecallFigure(found=found)
-            out[folder / PAGE] = page_of(found, sources, notes=read_notes([folder]))
+            examples = shown_galleries(folder, sources)
+            notes = read_notes([folder])
+            out[folder / PAGE] = page_of(found, sources, notes=notes, examples=examples)
             out[folder / FIGURES / f"{figure.name}.svg"] = figure
         return out
 
