@@ -6,7 +6,7 @@ Legend: M draw, K kept steps of a trajectory; H, W of a map.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,6 @@ FIRST, OTHER, TRUE = "#ff7f0e", "#1f9bff", "#00c853"
 PAPER, INK, FAINT = "#ffffff", "#1f2328", "#6a737d"
 GAP, LINE, SIZE = 6, 15, 12  # pixels between tiles, of a line of text, of its letters
 COLOURS = 128  # of a small file
-NOTE = "diffuprompt"  # name of the text inside of a PNG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +101,19 @@ def draw_strips(strips: Sequence[Strip], *, side: int = 192, head: str = "") -> 
     return page
 
 
-def png_bytes(image: Image.Image, *, note: str = "", small: bool = False) -> bytes:
+def png_bytes(
+    image: Image.Image, *, texts: Mapping[str, str] | None = None, small: bool = False
+) -> bytes:
     """Return a PNG; the same image gives the same bytes.
 
     Args:
         image: RGB.
-        note: text that it carries under the name "diffuprompt".
+        texts: what it carries beside the image, by name.
         small: with few colours.
     """
     info = PngImagePlugin.PngInfo()
-    if note:
-        info.add_itxt(NOTE, note)
+    for name, text in (texts or {}).items():
+        info.add_itxt(name, text)
     if small:
         image = image.quantize(COLOURS, dither=Image.Dither.NONE)
     file = io.BytesIO()

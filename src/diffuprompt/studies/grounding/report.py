@@ -23,7 +23,7 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import find
-from diffuprompt.studies.grounding.gallery import shown_galleries
+from diffuprompt.studies.grounding.gallery_page import shown_galleries
 from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
