@@ -23,7 +23,7 @@ from diffuprompt.grounding.masks.independent import IndependentMasks
 from diffuprompt.grounding.masks.mask_vae import MaskVae
 from diffuprompt.grounding.methods.evaluate import detected
 from diffuprompt.grounding.methods.map_box import boxes_of_map
-from diffuprompt.grounding.methods.registry import make_method
+from diffuprompt.grounding.methods.registry import FROZEN, make_method
 from diffuprompt.grounding.worlds.roots import root_phrase
 
 SAME = 0.5  # IoU from which two draws found the same
@@ -88,7 +88,7 @@ class Grounder:
     @property
     def frozen(self) -> Grounder:
         """The detector alone."""
-        method = make_method("zero-shot", self.detector)
+        method = make_method(FROZEN, self.detector)
         return Grounder(detector=self.detector, method=method, side=self.side)
 
     def __call__(
