@@ -34,14 +34,12 @@ class MapsConfig:
             "map": the encoder's own, without diffusion; "truth": the true mask; "shuffled":
             generated for an expression of another picture; "noise": of latents that are noise.
         latents: whether they stay latents, instead of decoded masks.
-        nfe: evaluations of the network for each draw.
         samples: draws of "mean".
         kept: maps of a trajectory.
     """
 
     source: Source = "generated"
     latents: bool = False
-    nfe: int = 25
     samples: int = 1
     kept: int = 4
 
@@ -113,7 +111,7 @@ class MapMaker:
         assert isinstance(self.generator, MaskGenerator)
         kind = self.generator.config.condition
         condition = condition_of(self.detector, self.clip, batch, kind)
-        found = self.generator.sample(condition, streams, grid=grid, nfe=self.config.nfe)
+        found = self.generator.sample(condition, streams, grid=grid)
         return found.latents
 
     def _map(self, batch: Batch) -> Tensor:

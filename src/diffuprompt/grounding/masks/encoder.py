@@ -2,7 +2,7 @@
 
 A relation takes two hops ("the ring left of the red square": cells find the square, then the rings
 look at where it is), so cells attend to each other in every layer. Positions are relative: a
-generator of small pictures is used on large ones.
+shares of the picture: a generator of small pictures is used on large ones.
 
 Legend: B expression, N cell, S word, D width, M channels of maps, L level; h, w of the grid.
 """
@@ -76,7 +76,7 @@ class MaskEncoder(nn.Module):
         self.config, self.levels = config, widths["levels"]
         width = config.width
         self.maps_norm = nn.LayerNorm(widths["maps"])
-        self.maps_in = nn.Linear(widths["maps"], width)
+        self.maps_in = nn.Linear(widths["maps"] + 2, width)
         self.words_norm = nn.LayerNorm(widths["words"])
         self.words_in = nn.Linear(widths["words"], width)
         self.role = nn.Embedding(2, width)
@@ -96,7 +96,9 @@ class MaskEncoder(nn.Module):
         device = condition.maps.device
         aligned_BNSL = condition.alignment.flatten(3).permute(0, 3, 2, 1)
         words_BSD = self._read_words(condition)
-        x_BND = self.maps_in(self.maps_norm(condition.maps.flatten(2).transpose(1, 2)))
+        maps_BNM = self.maps_norm(condition.maps.flatten(2).transpose(1, 2))
+        places_BN2 = _places(rows, columns).to(maps_BNM).expand(len(maps_BNM), -1, -1)
+        x_BND = self.maps_in(torch.cat([maps_BNM, places_BN2], 2))
         said_BSLD = self.said(words_BSD).unflatten(-1, (self.levels, -1))
         x_BND = x_BND + torch.einsum("bnsl,bsld->bnd", aligned_BNSL, said_BSLD)
         turns_NK = turns(rows, columns, self.config.width // self.config.heads, device)
@@ -157,6 +159,15 @@ class Layer(nn.Module):
             given = self.reading_norm(x_BND)
             x_BND = x_BND + self.reading(given, words_BSD, mask_BS, alignment_BNSL)
         return x_BND + self.mlp(self.mlp_norm(x_BND))
+
+
+def _places(rows: int, columns: int) -> Tensor:
+    """Return each cell's place in the picture ``(N, 2)``, x and y in -2..2.
+
+    "The leftmost ring" is told by them much sooner than by comparing all rings.
+    """
+    y, x = torch.linspace(-2, 2, rows), torch.linspace(-2, 2, columns)
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")).flatten(1).flip(0).T
 
 
 def map_losses(logits_B1HW: Tensor, masks_B1HW: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
@@ -10,6 +10,7 @@ from diffuprompt.grounding.masks.dit import DitConfig
 from diffuprompt.grounding.masks.encoder import EncoderConfig
 from diffuprompt.grounding.masks.trajectory import Grid, Keep
 
+SAMPLING = ("sampling_schedule", "grid", "sampler", "nfe", "keep", "kept")
 ConditionKind = Literal["tokens", "pooled"]
 NoiseSchedule = Literal["cosine", "linear"]
 
@@ -129,6 +130,14 @@ class GeneratorConfig:
             hint = near_miss(name, list(presets))
             raise ConfigError(f"preset: expected one of {sorted(presets)}, got {name!r}.{hint}")
         return replace(presets[name], **changes)
+
+    def training(self) -> dict[str, Any]:
+        """Return the fields that decide what is trained, as JSON."""
+        return {k: v for k, v in asdict(self).items() if k not in SAMPLING}
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the fields that decide how a trained generator is sampled."""
+        return {k: getattr(self, k) for k in SAMPLING}
 
     def network(self, maps: int) -> DitConfig:
         """Return the network's sizes for ``maps`` channels of condition maps."""

@@ -122,7 +122,9 @@ class VaeFit(Recipe):
 class GeneratorFit(Recipe):
     """Training of the latent generator."""
 
-    steps: int = 3000
+    steps: int = 1200
+    batch: int = 32
+    lr: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.01
     clip_norm: float | None = 1.0

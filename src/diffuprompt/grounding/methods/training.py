@@ -35,8 +35,8 @@ class MethodFit(Settings):
         clip_norm: largest norm of the gradient.
     """
 
-    steps: Annotated[int, COUNT] = 600
-    batch: Annotated[int, BATCH] = 32
+    steps: Annotated[int, COUNT] = 300
+    batch: Annotated[int, BATCH] = 16
     lr: Rate = 2e-3
     weight_decay: Annotated[float, WEIGHT] = 1e-4
     warmup_steps: Annotated[int, COUNT] = 20

@@ -1,7 +1,8 @@
 """Which expressions a grounding job trains and tests on: made worlds, or files.
 
 A test set is called by its world, with a domain behind a slash: "scenes", "scenes/held-out looks",
-"crowds"; of files by its split: "testA".
+"crowds"; "scenes/val" are the expressions on which settings are chosen. Of files it is called by
+its split: "testA".
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
 SPOKEN = {"held-out looks": "held-out"}  # names of test sets -> domains
+VAL = "val"  # where settings are chosen
+OTHERS = 1000  # test expressions of a world's other domains
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
 
 
@@ -75,6 +78,8 @@ class Source:
                 raise ConfigError(f"test: expected one of {list(OF_FILES)}, got {name!r}")
             return ExpressionSet(name=name, source=self, of_file=name, count=count)
         world, _, spoken = name.partition("/")
+        if spoken == VAL and world in DOMAINS:
+            return self._world(world, VAL, "usual", seed=0, count=count, name=name)
         domain = SPOKEN.get(spoken, spoken) or "usual"
         if domain not in DOMAINS.get(cast(WorldName, world), ()):
             known = [*DOMAINS, *(f"{w}/{d}" for w, every in DOMAINS.items() for d in every[1:])]
@@ -90,7 +95,7 @@ class Source:
             split=split,
             domain=domain,
             seed=seed,
-            count=count or known[cast(Any, split)],
+            count=count or (known[cast(Any, split)] if domain == "usual" else OTHERS),
             photographs=cutouts_hash(self.root) if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)

@@ -24,7 +24,7 @@ from diffuprompt.grounding import (
 )
 from diffuprompt.jobs.grounding.recipes import Recipe
 from diffuprompt.jobs.overrides import Sections, apply_overrides
-from diffuprompt.ranges import COUNT, NFE, SAMPLES
+from diffuprompt.ranges import COUNT, SAMPLES
 
 METHOD = "method."
 SMALL: dict[str, Any] = {"width": 128, "depth": 4, "heads": 4, "kept": 6}  # for a CPU
@@ -43,21 +43,19 @@ class SetConfig:
     """
 
     train: Annotated[int, COUNT] = 0
-    held: Annotated[int, COUNT] = 4000
+    held: Annotated[int, COUNT] = 2000
     test: Annotated[int, COUNT] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """How maps are drawn.
+    """How maps are drawn, as far as the generator does not say it.
 
     Attributes:
-        nfe: evaluations of the network for each draw.
         samples: draws of "mean-of-samples".
     """
 
-    nfe: Annotated[int, NFE] = 25
-    samples: Annotated[int, SAMPLES] = 8
+    samples: Annotated[int, SAMPLES] = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +128,11 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
         "generator": generator,
         "encoder": generator.encoder,
         "generator_fit": GeneratorFit.preset(preset),
-        "sampling": SamplingConfig(nfe=generator.nfe),
+        "sampling": SamplingConfig(),
         "fit": fit,
     }
     sections: Sections = {name: _fields(part) for name, part in parts.items()}
-    del sections["generator"]["encoder"], sections["generator"]["nfe"]
+    del sections["generator"]["encoder"]
     rest = tuple(text for text in overrides if text not in own)
     apply_overrides(sections, rest, KINDS, "fit")
     encoder = EncoderConfig(**sections.pop("encoder"))

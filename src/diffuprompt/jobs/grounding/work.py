@@ -184,7 +184,9 @@ class GroundingWork:
         pooled = settings.generator.condition == "pooled"
         vae = None if independent else self.vae
         stage = mask_generator_stage(
-            config=asdict(settings.generator.encoder if independent else settings.generator),
+            config=(
+                asdict(settings.generator.encoder) if independent else settings.generator.training()
+            ),
             fit=asdict(settings.generator_fit),
             seed=self.job.seed,
             side=self.side,
@@ -198,7 +200,9 @@ class GroundingWork:
         if vae is None:
             found = trained_independent(self.bench, stage, expressions)
         else:
-            found = trained_generator(self.bench, stage, expressions, vae)
+            found = trained_generator(
+                self.bench, stage, expressions, vae, settings.generator.sampling()
+            )
         self.stages[GENERATOR] = stage
         return found
 
@@ -212,7 +216,6 @@ class GroundingWork:
         return MapsConfig(
             source="map" if source == "independent" else source,
             latents=self._new_method is not None and self._new_method.reads == "latents",
-            nfe=sampling.nfe if self.recipe.samples else 1,
             samples=sampling.samples if source == "mean" else 1,
             kept=self.settings.generator.kept,
         )
@@ -226,6 +229,7 @@ class GroundingWork:
         vae = self.vae if recipe.decodes else None
         stage = maps_stage(
             config=self.maps_config,
+            sampling=self.settings.generator.sampling() if recipe.samples else {},
             seed=self.job.seed,
             side=self.side,
             expressions=of.content,

@@ -68,11 +68,19 @@ def mask_generator_stage(
 
 
 def trained_generator(
-    bench: GroundingBench, stage: Stage, expressions: Expressions, vae: MaskVae
+    bench: GroundingBench,
+    stage: Stage,
+    expressions: Expressions,
+    vae: MaskVae,
+    sampling: Mapping[str, Any],
 ) -> MaskGenerator:
-    """Return the generator of a stage, frozen; training needs the conditions of the whole set."""
+    """Return the generator of a stage, frozen; training needs the conditions of the whole set.
+
+    ``sampling`` are the fields of `GeneratorConfig` that say how it is sampled.
+    """
     config = dict(stage.config["generator"])
-    settings = GeneratorConfig(**{**config, "encoder": EncoderConfig(**config["encoder"])})
+    encoder = EncoderConfig(**config.pop("encoder"))
+    settings = GeneratorConfig(**config, **sampling, encoder=encoder)
     return _trained(
         bench,
         stage,

@@ -6,8 +6,9 @@ Legend: N expression, K kept steps; H, W of a map; C, h, w of a latent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,12 +31,20 @@ BATCH = 64
 
 
 def maps_stage(
-    *, config: MapsConfig, seed: int, side: int, expressions: str, generator: str, vae: str
+    *,
+    config: MapsConfig,
+    sampling: Mapping[str, Any],
+    seed: int,
+    side: int,
+    expressions: str,
+    generator: str,
+    vae: str,
 ) -> Stage:
     """Return the stage of maps.
 
     Args:
         config: how they are made.
+        sampling: how the generator is sampled; empty where it is not.
         seed: of the draws.
         side: of pictures.
         expressions: hash of those they are made for.
@@ -46,7 +55,7 @@ def maps_stage(
     return Stage(
         name="maps",
         version=VERSION,
-        config={**asdict(config), "seed": seed, "side": side},
+        config={"maps": asdict(config), "sampling": dict(sampling), "seed": seed, "side": side},
         inputs={name: key for name, key in inputs.items() if key},
     )
 
@@ -59,13 +68,12 @@ def made_maps(
     generator: MaskGenerator | IndependentMasks | None,
 ) -> Tensor:
     """Return ``(N, K, H, W)`` uint8, 255 inside, or latents ``(N, K, C, h, w)`` in fp16."""
-    config = {k: v for k, v in stage.config.items() if k not in ("seed", "side")}
     maker = MapMaker(
         detector=bench.detector,
         clip=bench.clip,
         vae=vae,
         generator=generator,
-        config=MapsConfig(**config),
+        config=MapsConfig(**stage.config["maps"]),
         seed=stage.config["seed"],
         scope=stage.inputs["expressions"],
     )
