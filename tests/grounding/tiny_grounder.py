@@ -36,7 +36,7 @@ def save_tiny(folder: Path, method: str = "diff-prompt", source: Source = "gener
     if not place.exists():
         save_detector(toy_detector(double=False), place)
     detector = open_detector(str(place))
-    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), kept=KEPT, **SMALL)
+    config = GeneratorConfig(encoder=EncoderConfig(**SMALL), kept=KEPT, nfe=3, **SMALL)
     batch = ToyExpressions(double=False).batch([0], SIDE)
     widths = condition_of(detector, None, batch, "tokens").widths()
     generator = MaskGenerator(config, widths, generator=stream()).eval()
@@ -50,7 +50,7 @@ def save_tiny(folder: Path, method: str = "diff-prompt", source: Source = "gener
         method=adapter.eval(),
         vae=MaskVae(VaeConfig(), generator=stream(1)).eval() if masks else None,
         generator=generator if masks else None,
-        maps=MapsConfig(source=source, nfe=3, kept=KEPT) if masks else None,
+        maps=MapsConfig(source=source, kept=KEPT) if masks else None,
         side=SIDE,
     )
     out = folder / f"{method}-{source}"
