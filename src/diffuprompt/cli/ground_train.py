@@ -47,7 +47,7 @@ class Args:
     seed: Annotated[int, SEED, bounded(SEED)] = 1
     """The one seed that everything random is derived from."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
-    """Change one value, such as generator_fit.steps=500, sampling.nfe=5 or method.depth=4;
+    """Change one value, such as generator_fit.steps=500, generator.nfe=5 or method.depth=4;
     --dry-run shows all keys."""
     setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
     """Name of an ablation: reports show it apart from the main results."""
