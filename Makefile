@@ -18,6 +18,7 @@ help:
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/diffuprompt demo
+	$(BIN)/diffuprompt ground demo
 
 test: lint types layers results-check tests
 

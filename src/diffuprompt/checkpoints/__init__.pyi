@@ -8,6 +8,7 @@ from .automatic import (
 from .header import Header as Header, read_header as read_header
 from .hub import fetch as fetch
 from .load import (
+    ASSETS as ASSETS,
     BUNDLED as BUNDLED,
     PHOTO as PHOTO,
     as_path as as_path,

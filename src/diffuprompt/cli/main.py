@@ -35,6 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "ground train": ("ground_train", "Learn to find what an expression means in a picture."),
     "ground evaluate": ("ground_evaluate", "Score grounding runs: R@1, R@5, R@10 and UB."),
     "ground study": ("ground_study", "Diff-Prompt, rivals and controls on made worlds."),
+    "ground predict": ("ground_predict", "Find in a picture what expressions mean, and draw it."),
+    "ground demo": ("ground_demo", "Score and draw the bundled grounder on scenes, in seconds."),
     "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),
     "data verify": ("data_verify", "Read every image of a data set and list all problems."),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffuprompt.errors import CheckpointError
 from diffuprompt.reading import read_json
+
+CLASSIFIER, GROUNDER = "artifact.json", "grounding.json"  # inside of artifact/
+# fields of a grounding job -> what lists of runs call them
+OF_GROUNDING = {"data": "dataset", "detector": "backbone", "method": "learner", "seed": "seed"}
+WITH_ANSWERS = ("truth", "shuffled")  # maps of controls that predict nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +35,8 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether the run holds an artifact to predict with."""
-        return (self.folder / "artifact" / "artifact.json").exists()
+        """Whether the run holds an artifact."""
+        return any((self.folder / "artifact" / name).exists() for name in (CLASSIFIER, GROUNDER))
 
 
 def list_runs(runs_dir: Path) -> list[Run]:
@@ -40,9 +46,33 @@ def list_runs(runs_dir: Path) -> list[Run]:
 
 def find_newest_trained(runs_dir: Path) -> Path | None:
     """Return the folder of the run that finished training last, None where there is none."""
-    trained = [run.folder for run in list_runs(runs_dir) if run.trained]
-    times = {folder: (folder / "artifact" / "artifact.json").stat().st_mtime for folder in trained}
-    return max(trained, key=times.__getitem__, default=None)
+    return _newest(list(runs_dir.glob(f"*/artifact/{CLASSIFIER}")))
+
+
+def find_newest_grounder(runs_dir: Path) -> Path | None:
+    """Return the folder of the grounding run that was trained last, None where there is none.
+
+    Controls that read masks of known answers are left out.
+    """
+    every = runs_dir.glob(f"*/artifact/{GROUNDER}")
+    return _newest([path for path in every if _maps(path) not in WITH_ANSWERS])
+
+
+def _newest(artifacts: Sequence[Path]) -> Path | None:
+    """Return the folder of the run of the newest of some files in ``artifact``."""
+    found = [path for path in artifacts if (path.parents[1] / "run.json").exists()]
+    newest = max(found, key=lambda path: (path.stat().st_mtime, path), default=None)
+    return None if newest is None else newest.parents[1]
+
+
+def _maps(path: Path) -> str:
+    """Return where a grounder's maps come from; "" where it reads none, or is damaged."""
+    try:
+        data = read_json(path)
+    except CheckpointError:
+        return ""
+    maps = data.get("maps") if isinstance(data, dict) else None
+    return str(maps.get("source", "")) if isinstance(maps, dict) else ""
 
 
 def _run(path: Path) -> Run:
@@ -51,6 +81,8 @@ def _run(path: Path) -> Run:
     except CheckpointError:
         found = None
     resolved = found.get("resolved", {}) if isinstance(found, dict) else None
+    if isinstance(found, dict) and isinstance(job := found.get("job"), dict) and not resolved:
+        resolved = {new: job.get(old) for old, new in OF_GROUNDING.items()}
     if not isinstance(resolved, dict):
         return Run(folder=path.parent, config={}, damaged=True)
     shown = {key: _shown(value) for key, value in resolved.items()}

@@ -3,6 +3,7 @@ from .artifact import (
     load_grounder as load_grounder,
     save_grounder as save_grounder,
 )
+from .bundled import BUNDLED_GROUNDER as BUNDLED_GROUNDER, bundled_grounder as bundled_grounder
 from .conditioning import condition_of as condition_of
 from .contract import Detections as Detections, Detector as Detector, Method as Method
 from .detectors.captions import CaptionTokenizer as CaptionTokenizer
@@ -14,6 +15,17 @@ from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector 
 from .detectors.losses import glip_losses as glip_losses
 from .detectors.trunk import load_trunk as load_trunk
 from .expressions import Batch as Batch, Expressions as Expressions, Span as Span
+from .drawing import (
+    FIRST as FIRST,
+    OTHER as OTHER,
+    TRUE as TRUE,
+    Mark as Mark,
+    Strip as Strip,
+    draw_strips as draw_strips,
+    marks_of as marks_of,
+    picture_of as picture_of,
+    png_bytes as png_bytes,
+)
 from .grounder import Grounded as Grounded, Grounder as Grounder
 from .maps import (
     MapMaker as MapMaker,

@@ -198,6 +198,9 @@ class Detector(Protocol[AnswerT]):
     def tokens(self, captions: Sequence[str]) -> Tokens:
         """Return captions as the text tower reads them."""
 
+    def unknown(self, caption: str) -> tuple[str, ...]:
+        """Return the words of a caption that the text tower has no token for."""
+
     def run(
         self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED
     ) -> AnswerT:

@@ -6,7 +6,7 @@ Legend: N boxes, M draw, K kept steps of a trajectory; H, W of a map.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from diffuprompt.grounding.masks.independent import IndependentMasks
 from diffuprompt.grounding.masks.mask_vae import MaskVae
 from diffuprompt.grounding.methods.evaluate import detected
 from diffuprompt.grounding.methods.map_box import boxes_of_map
+from diffuprompt.grounding.methods.registry import FROZEN, make_method
 from diffuprompt.grounding.worlds.roots import root_phrase
 
 SAME = 0.5  # IoU from which two draws found the same
@@ -35,11 +36,11 @@ class Grounded:
     Attributes:
         text: the expression.
         root: characters of its root phrase.
-        boxes: ``(N, 4)`` of the first draw in pixels of the picture, the best first.
+        boxes: ``(N, 4)`` of the first draw in pixels of what was given, the best first.
         scores: ``(N,)`` in 0..1.
         maps: ``(M, K, H, W)`` in 0..1, each draw's trajectory, the cleanest first; None for
             methods without masks.
-        best: ``(M, 4)``, the best box of each draw; zeros where it found none.
+        best: ``(M, 4)``, the best box of each draw; zeros where nothing was found.
     """
 
     text: str
@@ -79,6 +80,17 @@ class Grounder:
     seed: int = 1
     side: int
 
+    @property
+    def draws(self) -> bool:
+        """Whether its masks are drawn, so that several samples differ."""
+        return self.maps is not None and self.maps.source in ("generated", "mean")
+
+    @property
+    def frozen(self) -> Grounder:
+        """The detector alone."""
+        method = make_method(FROZEN, self.detector)
+        return Grounder(detector=self.detector, method=method, side=self.side)
+
     def __call__(
         self,
         picture: Image.Image,
@@ -96,32 +108,50 @@ class Grounder:
             samples: draws of masks for each; more than one shows how sure the generator is.
 
         Raises:
-            DataError: an empty expression, or one that holds no word the detector knows.
+            DataError: an empty expression, or one with a word that the detector does not know.
             ConfigError: ``samples`` of a method that draws nothing.
         """
         self._check(texts, samples)
         spans = tuple(root_phrase(text) for text in texts) if roots is None else tuple(roots)
         batch = self._batch(picture, texts, spans)
-        every = [self._draw(batch, draw) for draw in range(samples)]
         scale = torch.tensor([picture.width, picture.height] * 2) / self.side
+        return [
+            replace(one, boxes=one.boxes * scale, best=one.best * scale)
+            for one in self.on(batch, range(len(texts)), samples=samples)
+        ]
+
+    def on(
+        self, batch: Batch, rows: Sequence[int], *, scope: str = "prediction", samples: int = 1
+    ) -> list[Grounded]:
+        """Return what the expressions of a batch mean; its boxes and masks are not looked at.
+
+        Args:
+            batch: pictures are ``side x side``.
+            rows: places of the expressions in their set, which draws depend on.
+            scope: names that set; with its content draws are those that it is scored with.
+            samples: draws of masks for each expression.
+        """
+        every = [self._draw(batch, rows, scope, draw) for draw in range(samples)]
         found = []
-        for i, text in enumerate(texts):
+        for i, text in enumerate(batch.texts):
             maps = [own[i] for _, own in every if own is not None]
             first = every[0][0][i]
             found.append(
                 Grounded(
                     text=text,
-                    root=spans[i],
-                    boxes=first.boxes * scale,
+                    root=batch.roots[i],
+                    boxes=first.boxes,
                     scores=first.scores,
                     maps=torch.stack(maps) if maps else None,
-                    best=torch.stack([_best(boxes[i]) for boxes, _ in every]) * scale,
+                    best=torch.stack([_best(boxes[i]) for boxes, _ in every]),
                 )
             )
         return found
 
     @torch.inference_mode()
-    def _draw(self, batch: Batch, draw: int) -> tuple[list[Detections], Tensor | None]:
+    def _draw(
+        self, batch: Batch, rows: Sequence[int], scope: str, draw: int
+    ) -> tuple[list[Detections], Tensor | None]:
         """Return boxes in pixels of what the detector reads, and maps ``(B, K, H, W)``."""
         side = self.side
         maps = shown = None
@@ -133,9 +163,9 @@ class Grounder:
                 generator=self.generator,
                 config=self.maps,
                 seed=self.seed,
-                scope="prediction",
+                scope=scope,
             )
-            maps = shown = maker(batch, range(len(batch.texts)), draw)
+            maps = shown = maker(batch, rows, draw)
             if self.maps.latents:
                 shown = maker.decoded(maps).clamp(0, 1)
         if self.method is None:
@@ -158,8 +188,16 @@ class Grounder:
     def _check(self, texts: Sequence[str], samples: int) -> None:
         if not texts or not all(text.strip() for text in texts):
             raise DataError("expressions: expected at least one, and words in each")
-        draws = self.maps is not None and self.maps.source in ("generated", "mean")
-        if samples < 1 or (samples > 1 and not draws):
+        unknown = [
+            f"{text!r}: {self.detector.name} does not know {', '.join(words)}"
+            for text in texts
+            if (words := self.detector.unknown(text))
+        ]
+        if unknown:
+            raise DataError(
+                "\n  ".join([*unknown, "use other words, or a detector that reads any word"])
+            )
+        if samples < 1 or (samples > 1 and not self.draws):
             raise ConfigError(
                 f"samples: got {samples}; expected 1, as this method draws nothing, or 1 and more "
                 "of one with a mask generator"

@@ -76,6 +76,16 @@ class CaptionTokenizer:
         """Return a ``tokenizer.json``."""
         return str(self._backend.to_str())
 
+    def unknown(self, caption: str) -> tuple[str, ...]:
+        """Return the words of a caption that there is no token for; punctuation is no word."""
+        encoded, nothing = self._backend.encode(caption), self._backend.token_to_id(UNKNOWN)
+        found = [
+            caption[a:b]
+            for token, (a, b) in zip(encoded.ids, encoded.offsets, strict=True)
+            if token == nothing
+        ]
+        return tuple(dict.fromkeys(word for word in found if any(map(str.isalnum, word))))
+
     def __call__(self, captions: Sequence[str], longest: int = LONGEST) -> Tokens:
         """Return the tokens of captions; of one with more than ``longest`` the end is cut off."""
         encoded = [self._backend.encode(text) for text in captions]

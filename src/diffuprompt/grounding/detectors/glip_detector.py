@@ -63,6 +63,10 @@ class GlipDetector:
         """Return captions as the text tower reads them."""
         return self.tokenizer(captions, min(LONGEST, self.model.config.bert.max_length))
 
+    def unknown(self, caption: str) -> tuple[str, ...]:
+        """Return the words of a caption that the text tower has no token for."""
+        return self.tokenizer.unknown(caption)
+
     def run(self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED) -> Raw:
         """Return what the head says."""
         call = partial(functional_call, self.model, dict(adaptation.weights))

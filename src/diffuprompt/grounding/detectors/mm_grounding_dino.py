@@ -99,6 +99,10 @@ class MMGroundingDino:
         texts = [caption.rstrip(" .?").translate(STOPS) + "." for caption in captions]
         return self.tokenizer(texts, self.longest)
 
+    def unknown(self, caption: str) -> tuple[str, ...]:
+        """Return the words of a caption that the text tower has no token for."""
+        return self.tokenizer.unknown(caption)
+
     def run(
         self, pixels_BCHW: Tensor, tokens: Tokens, adaptation: Adaptation = UNCHANGED
     ) -> QueryAnswer:

@@ -27,6 +27,7 @@ from diffuprompt.grounding.methods.vpt import Vpt, VptConfig
 from diffuprompt.grounding.methods.weights import LinearProbe, LinearProbeConfig, Lora, LoraConfig
 from diffuprompt.grounding.methods.zero_shot import ZeroShot
 
+FROZEN = "zero-shot"
 PAPER_DEPTH, PAPER_LENGTH, PAPER_SIDE, TINY_DEPTH = 9, 8, 224, 6
 KAIMING = (2 / (PAPER_LENGTH // 2)) ** 0.5  # the release's initial global prompts: fan-out L / 2
 
@@ -176,7 +177,7 @@ def _cells(detector: Detector) -> list[int]:
 
 
 METHODS: dict[str, Kind] = {
-    "zero-shot": _simple(ZeroShot, Settings(), "Zero-shot"),
+    FROZEN: _simple(ZeroShot, Settings(), "Zero-shot"),
     "diff-prompt": _diff_prompt("Diff-Prompt", _tiny),
     "paper": _diff_prompt("Diff-Prompt, as the paper has it", _paper),
     "released": _diff_prompt("Diff-Prompt, as released", _released),

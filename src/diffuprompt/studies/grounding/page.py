@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from diffuprompt.report import (
     RESAMPLES,
@@ -54,15 +54,26 @@ def make_page(
 
 
 def page_of(
-    all_found: Sequence[WorldFindings], sources: Sequence[GroundingSource], *, notes: str = ""
+    all_found: Sequence[WorldFindings],
+    sources: Sequence[GroundingSource],
+    *,
+    notes: str = "",
+    examples: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the page of what was found; ``sources`` are the records behind it."""
+    """Return the page of what was found.
+
+    Args:
+        all_found: of every world.
+        sources: the records behind it.
+        notes: hand-written Markdown put after the worlds.
+        examples: by world, the Markdown of a figure of examples.
+    """
     figure = RecallFigure(found=all_found)
     parts = [
         f"# {TITLE}",
         "<!-- Made by `diffuprompt report`: edit NOTES.md beside the records, not this file. -->",
         f"![{figure.alt}](figures/{figure.name}.svg)",
-        *(part for found in all_found for part in _world(found)),
+        *(p for found in all_found for p in _world(found, (examples or {}).get(found.world.name))),
     ]
     if notes.strip():
         parts.append(f"## Commentary\n\n{notes.strip()}")
@@ -77,7 +88,7 @@ def page_of(
     return "\n\n".join(parts) + "\n"
 
 
-def _world(found: WorldFindings) -> Iterator[str]:
+def _world(found: WorldFindings, examples: str | None) -> Iterator[str]:
     yield f"## {found.world.title}"
     if not found.rows and not found.varied:
         yield "**Not run yet: every row of this world is missing.**"
@@ -94,6 +105,8 @@ def _world(found: WorldFindings) -> Iterator[str]:
     ):
         if table is not None:
             yield _headed(heading, table)
+    if examples is not None:
+        yield f"### Examples\n\n{examples}"
 
 
 def _headed(heading: str, table: Table) -> str:

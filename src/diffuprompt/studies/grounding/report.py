@@ -24,6 +24,7 @@ from diffuprompt.report import (
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import find, is_of_study
 from diffuprompt.studies.grounding.own_runs import plain_tables
+from diffuprompt.studies.grounding.gallery_page import shown_galleries
 from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
@@ -65,7 +66,9 @@ class GroundingReport:
         for folder, sources in folders.items():
             found = find(sources)
             figure = RecallFigure(found=found)
-            out[folder / PAGE] = page_of(found, sources, notes=read_notes([folder]))
+            examples = shown_galleries(folder, sources)
+            notes = read_notes([folder])
+            out[folder / PAGE] = page_of(found, sources, notes=notes, examples=examples)
             out[folder / FIGURES / f"{figure.name}.svg"] = figure
         return out
 
