@@ -14,7 +14,6 @@ from .detectors.inference import detections as detections
 from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
 from .detectors.losses import glip_losses as glip_losses
 from .detectors.trunk import load_trunk as load_trunk
-from .expressions import Batch as Batch, Expressions as Expressions, Span as Span
 from .drawing import (
     FIRST as FIRST,
     OTHER as OTHER,
@@ -26,6 +25,7 @@ from .drawing import (
     picture_of as picture_of,
     png_bytes as png_bytes,
 )
+from .expressions import Batch as Batch, Expressions as Expressions, Span as Span
 from .grounder import Grounded as Grounded, Grounder as Grounder
 from .maps import (
     MapMaker as MapMaker,

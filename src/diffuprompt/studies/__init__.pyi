@@ -1,11 +1,11 @@
 from .base_to_new import base_to_new_jobs as base_to_new_jobs
 from .demo import run_demo as run_demo
+from .grounding.demo import run_grounding_demo as run_grounding_demo
 from .grounding.jobs import SharedFields as SharedFields, grounding_jobs as grounding_jobs
 from .grounding.report import (
     grounding_page as grounding_page,
     write_grounding_results as write_grounding_results,
 )
-from .grounding.demo import run_grounding_demo as run_grounding_demo
 from .plug_in.design import FOCUS as FOCUS, LEARNERS as LEARNERS, STEPS as STEPS
 from .plug_in.jobs import plug_in_jobs as plug_in_jobs
 from .plug_in.summary import (

@@ -23,8 +23,8 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import find, is_of_study
-from diffuprompt.studies.grounding.own_runs import plain_tables
 from diffuprompt.studies.grounding.gallery_page import shown_galleries
+from diffuprompt.studies.grounding.own_runs import plain_tables
 from diffuprompt.studies.grounding.page import make_page, page_of
 from diffuprompt.studies.grounding.summary import SCHEMA, make_summary
 
