@@ -46,8 +46,14 @@ class Args(MatrixArgs):
 
 def run(args: Args) -> int:
     """Run the jobs and write the page of all their records, or list them."""
+    from diffuprompt.cli.console import console_progress
     from diffuprompt.matrix import plan_grounding
-    from diffuprompt.studies import SharedFields, grounding_jobs, write_grounding_results
+    from diffuprompt.studies import (
+        SharedFields,
+        grounding_jobs,
+        write_gallery,
+        write_grounding_results,
+    )
 
     shared = SharedFields(
         data_root=args.data_root,
@@ -58,9 +64,12 @@ def run(args: Args) -> int:
     jobs = grounding_jobs(
         args.worlds, args.seeds, args.methods, ablations=args.ablations, shared=shared
     )
-    code = carry_out(plan_grounding(jobs), args, FOLDER)
+    planned = plan_grounding(jobs)
+    code = carry_out(planned, args, FOLDER)
     folder = args.results / FOLDER
     if not args.dry_run and any(folder.glob("*.json")):
+        runs = [p.path for p in planned if p.is_finished]
+        write_gallery(runs, folder, data_root=args.data_root, progress=console_progress())
         for path in write_grounding_results(folder):
             print(f"wrote {path}")
     return code

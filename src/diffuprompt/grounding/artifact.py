@@ -42,7 +42,6 @@ def save_grounder(
     detector: str,
     method: str,
     settings: Mapping[str, Any],
-    half: bool = False,
 ) -> None:
     """Write what was trained; ``grounding.json`` appears last.
 
@@ -52,7 +51,6 @@ def save_grounder(
         detector: what it is called, for `open_detector`.
         method: its name; "" for none.
         settings: of the method, beside its defaults.
-        half: keep weights in half precision.
     """
     generator = grounder.generator
     parts: dict[str, nn.Module | None] = {
@@ -62,8 +60,6 @@ def save_grounder(
     for role, module in parts.items():
         if module is not None:
             state = dict(module.state_dict())
-            if half:
-                state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
             write_tensors(folder / WEIGHTS[role], state, {"format": "pt"})
             hashes[role] = checksum(state)
     description = {
@@ -93,19 +89,32 @@ def load_grounder(folder: Path, *, detector: str | None = None) -> Grounder:
         CheckpointError: a file is missing or damaged, or the detector is another one.
         ConfigError: the method was trained on masks that only exist with the answers.
     """
-    inside = folder / "artifact"
-    folder = inside if (inside / FILE).is_file() else folder
-    data = read_json(folder / FILE)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise CheckpointError(f"{folder / FILE}: expected schema {SCHEMA!r}")
-    if data.pop(CHECKSUM, None) != digest(data):
-        raise CheckpointError(f"{folder / FILE}: damaged or altered; train again")
+    folder = _inside(folder)
+    data = _description(folder)
     try:
         return _read(folder, data, detector)
     except (KeyError, TypeError, AttributeError) as cause:
         raise CheckpointError(
             f"{folder / FILE}: of another version ({type(cause).__name__}: {cause}); train again"
         ) from cause
+
+
+def halve_grounder(source: Path, target: Path) -> None:
+    """Copy a grounder or a run's grounder, with weights in half precision, for the package.
+
+    Raises:
+        CheckpointError: ``source`` is none, or damaged.
+    """
+    source = _inside(source)
+    data = _description(source)
+    hashes = {}
+    for role in data["weights"]:
+        tensors = read_tensors(source / WEIGHTS[role])[0]
+        state = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        write_tensors(target / WEIGHTS[role], state, {"format": "pt"})
+        hashes[role] = checksum(state)
+    data["weights"] = hashes
+    write_json(target / FILE, {**data, CHECKSUM: digest(data)})
 
 
 def content_of(module: nn.Module) -> str:
@@ -115,6 +124,20 @@ def content_of(module: nn.Module) -> str:
         found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:32]
+
+
+def _inside(folder: Path) -> Path:
+    inside = folder / "artifact"
+    return inside if (inside / FILE).is_file() else folder
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    data = read_json(folder / FILE)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise CheckpointError(f"{folder / FILE}: expected schema {SCHEMA!r}")
+    if data.pop(CHECKSUM, None) != digest(data):
+        raise CheckpointError(f"{folder / FILE}: damaged or altered; train again")
+    return data
 
 
 def _read(folder: Path, data: Mapping[str, Any], name: str | None) -> Grounder:

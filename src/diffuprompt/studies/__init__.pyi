@@ -1,6 +1,7 @@
 from .base_to_new import base_to_new_jobs as base_to_new_jobs
 from .demo import run_demo as run_demo
 from .grounding.demo import run_grounding_demo as run_grounding_demo
+from .grounding.gallery import write_gallery as write_gallery
 from .grounding.jobs import SharedFields as SharedFields, grounding_jobs as grounding_jobs
 from .grounding.report import (
     grounding_page as grounding_page,
