@@ -3,7 +3,6 @@ from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
 from .grounding.folder import GroundingRun as GroundingRun
 from .grounding.job import GroundingJobConfig as GroundingJobConfig
-from .grounding.recipes import RECIPES as RECIPES
 from .grounding.run import (
     evaluate_grounding as evaluate_grounding,
     grounding_folder as grounding_folder,
