@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.device_bench import Bench, Result
-from diffuprompt.grounding.contract import Adaptation, VisualPrompt
-from diffuprompt.grounding.detectors.glip import TINY, Glip, GlipConfig
-from diffuprompt.grounding.detectors.losses import glip_losses
+from diffuprompt.grounding import TINY, Adaptation, Glip, GlipConfig, VisualPrompt, glip_losses
 
 DEPTH, LENGTH, BATCH, WORDS = 9, 8, 2, 16
 SIDES, SMALL_SIDES = (224, 800), (64,)

@@ -28,11 +28,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffuprompt.engine import torch_stream
-from diffuprompt.grounding import GeneratorConfig, MaskGenerator, condition_of, open_detector
-from diffuprompt.grounding.contract import Adaptation, Batch, VisualPrompt
-from diffuprompt.grounding.detectors.bert import BertConfig, SelfAttention
-from diffuprompt.grounding.detectors.boxes import iou, nms
-from diffuprompt.grounding.detectors.swin import WindowAttention
+from diffuprompt.grounding import (
+    Adaptation,
+    Batch,
+    BertConfig,
+    GeneratorConfig,
+    MaskGenerator,
+    SelfAttention,
+    VisualPrompt,
+    WindowAttention,
+    condition_of,
+    iou,
+    nms,
+    open_detector,
+)
 
 BATCH, LENGTH, NFE, SIDE = 16, 8, 25, 64
 WINDOWS, WORDS = 64 * 4, 32  # of four pictures of 56 x 56 cells; of captions

@@ -16,7 +16,7 @@ from tests.grounding.toy_detector import ROOTS, SIDE, TEXTS, ToyExpressions, red
 
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.grounding import artifact
-from diffuprompt.grounding.artifact import content_of, load_grounder, save_grounder
+from diffuprompt.grounding.artifact import content_of, halve_grounder, load_grounder, save_grounder
 from diffuprompt.grounding.contract import Detector
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.grounder import Grounded, Grounder

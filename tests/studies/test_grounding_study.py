@@ -12,7 +12,7 @@ from tests.report.grounding import grounding_record, write_grounding
 
 from diffuprompt.cli.main import main
 from diffuprompt.errors import DataError
-from diffuprompt.jobs import RECIPES
+from diffuprompt.jobs.grounding.recipes import RECIPES
 from diffuprompt.record_grounding import GroundingRecord
 from diffuprompt.report import GroundingSource, check, write
 from diffuprompt.studies.grounding.design import ABLATIONS, FROZEN, METHODS, OURS, TRANSFERS, WORLDS

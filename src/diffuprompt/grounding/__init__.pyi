@@ -6,7 +6,15 @@ from .artifact import (
 )
 from .bundled import BUNDLED_GROUNDER as BUNDLED_GROUNDER, bundled_grounder as bundled_grounder
 from .conditioning import condition_of as condition_of
-from .contract import Detections as Detections, Detector as Detector, Method as Method
+from .contract import (
+    Adaptation as Adaptation,
+    Detections as Detections,
+    Detector as Detector,
+    Method as Method,
+    VisualPrompt as VisualPrompt,
+)
+from .detectors.bert import BertConfig as BertConfig, SelfAttention as SelfAttention
+from .detectors.boxes import iou as iou, nms as nms
 from .detectors.captions import CaptionTokenizer as CaptionTokenizer
 from .detectors.folder import save_detector as save_detector
 from .detectors.glip import PHOTO as PHOTO, TINY as TINY, Glip as Glip, GlipConfig as GlipConfig
@@ -14,6 +22,7 @@ from .detectors.glip_detector import GlipDetector as GlipDetector
 from .detectors.inference import detections as detections
 from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
 from .detectors.losses import glip_losses as glip_losses
+from .detectors.swin import WindowAttention as WindowAttention
 from .detectors.trunk import load_trunk as load_trunk
 from .drawing import (
     FIRST as FIRST,
