@@ -13,16 +13,10 @@ from diffuprompt.engine import Task, train
 from diffuprompt.errors import ConfigError, DataError, TrainingError
 from diffuprompt.grounding.masks.condition import joined
 from diffuprompt.grounding.masks.encoder import EncoderConfig
+from diffuprompt.grounding.masks.fits import GeneratorFit, VaeFit
 from diffuprompt.grounding.masks.independent import IndependentMasks
 from diffuprompt.grounding.masks.mask_vae import MaskVae, VaeConfig
-from diffuprompt.grounding.masks.training import (
-    Batches,
-    GeneratorFit,
-    GeneratorTask,
-    VaeFit,
-    VaeTask,
-    mean_latents,
-)
+from diffuprompt.grounding.masks.training import Batches, GeneratorTask, VaeTask, mean_latents
 
 COUNT = 6
 

@@ -45,14 +45,13 @@ from .maps import (
 )
 from .masks.condition import Condition as Condition, joined as joined
 from .masks.encoder import EncoderConfig as EncoderConfig
+from .masks.fits import GeneratorFit as GeneratorFit, VaeFit as VaeFit
 from .masks.generator import MaskGenerator as MaskGenerator
 from .masks.independent import IndependentMasks as IndependentMasks
 from .masks.mask_vae import MaskVae as MaskVae, VaeConfig as VaeConfig
 from .masks.settings import GeneratorConfig as GeneratorConfig
 from .masks.training import (
-    GeneratorFit as GeneratorFit,
     GeneratorTask as GeneratorTask,
-    VaeFit as VaeFit,
     VaeTask as VaeTask,
     mean_latents as mean_latents,
 )
