@@ -65,12 +65,17 @@ def test_everything_that_is_told_matters() -> None:
         assert not torch.allclose(encoder(other).logits, before), name
 
 
-def test_no_cell_knows_where_the_picture_begins() -> None:
-    """Places are relative: where all cells are alike, all of them say the same."""
+def test_only_shares_of_the_picture_tell_where_a_cell_is() -> None:
+    """Places in attention are relative: without the shares, cells that are alike say the same."""
     condition = tokens_of()
     alike = {"maps": condition.maps[..., :1, :1], "alignment": condition.alignment[..., :1, :1]}
     same = {name: value.expand(*value.shape[:-2], 4, 4) for name, value in alike.items()}
-    cells = encoder_of(condition)(TokensCondition(**{**condition.tensors(), **same})).cells
+    encoder, told = encoder_of(condition), TokensCondition(**{**condition.tensors(), **same})
+    known = encoder(told).cells
+    assert not torch.allclose(known, known[..., :1, :1].expand_as(known), atol=1e-2)
+    with torch.no_grad():
+        encoder.maps_in.weight[:, -2:] = 0
+    cells = encoder(told).cells
     torch.testing.assert_close(cells, cells[..., :1, :1].expand_as(cells), rtol=1e-4, atol=1e-4)
 
 

@@ -268,11 +268,12 @@ def test_a_detector_keeps_its_trunk_by_name(shared_models: Path, tmp_path: Path)
         trunk=backbone,
     )
     model = Glip(config, load_trunk(backbone)).eval()
-    save_detector(model, tokenizer, tmp_path)
+    save_detector(GlipDetector(model, tokenizer, name="collages", side=SIDE), tmp_path)
     stored = read_tensors(tmp_path / "model.safetensors")[0]
     assert stored
     assert not [name for name in stored if "trunk" in name]
-    read, _ = load_detector(tmp_path)
+    detector = load_detector(tmp_path)
+    read = detector.model
     assert read.config == config
     tokens = tokenizer(["the chair"])
     pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -282,5 +283,5 @@ def test_a_detector_keeps_its_trunk_by_name(shared_models: Path, tmp_path: Path)
         expected, found = (m(pixels, tokens.ids, tokens.mask) for m in (model, read))
     assert torch.equal(expected.words, found.words)
     assert torch.equal(expected.code, found.code)
-    detector = GlipDetector(read, tokenizer, name="collages", side=SIDE)
+    assert (detector.name, detector.side) == ("collages", SIDE)
     assert detector.grids(128, 100) == [(16, 13)] * 2 + [(8, 7)] * 2 + [(4, 4)] * 2

@@ -20,7 +20,7 @@ from .detectors.folder import save_detector as save_detector
 from .detectors.glip import PHOTO as PHOTO, TINY as TINY, Glip as Glip, GlipConfig as GlipConfig
 from .detectors.glip_detector import GlipDetector as GlipDetector
 from .detectors.inference import detections as detections
-from .detectors.load import BUNDLED_DETECTOR as BUNDLED_DETECTOR, open_detector as open_detector
+from .detectors.load import open_detector as open_detector
 from .detectors.losses import glip_losses as glip_losses
 from .detectors.swin import WindowAttention as WindowAttention
 from .detectors.trunk import load_trunk as load_trunk

@@ -150,7 +150,7 @@ def _record(
 ) -> GroundingRecord:
     job, sizes = run.job, work.parameters()
     values = work.values()
-    trains = bool(sizes["trainable"] or sizes["generator"])
+    learned = sizes["generator"] or (work.method is not None and work.method.state_dict())
     return GroundingRecord(
         job=GroundingJob(
             dataset=work.source.name,
@@ -158,7 +158,7 @@ def _record(
             detector_hash=work.bench.content,
             method=job.method,
             seed=job.seed,
-            expressions=len(work.train.expressions) if trains else 0,
+            expressions=len(work.train.expressions) if learned else 0,
             setting=job.setting,
         ),
         tests=tuple(tests.values()),
