@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test lint types layers results-check tests fuzz hooks clean
+.PHONY: help demo test lint types layers results-check tests slow fuzz hooks clean
 
 help:
 	@echo "make demo           set up, run everything on the bundled scenes world, make a page"
 	@echo "make test           set up, lint, check types, layers and results, run the tests"
 	@echo "make lint           ruff only; also: types, layers, results-check, tests"
+	@echo "make slow           tests that take long, such as full-size detectors"
 	@echo "make fuzz           thousands of damaged inputs for every reader, an hour or so; resumes"
 	@echo "make hooks          let git run lint, types and layers before every commit"
 	@echo "make clean          remove .venv and caches; runs/ and results/ stay"
@@ -40,7 +41,10 @@ results-check: $(VENV)/.ready-test
 	fi
 
 tests: $(VENV)/.ready-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 10 --deselect tests/studies/test_results.py  # see results-check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 10 -m "not slow"
+
+slow: $(VENV)/.ready-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --durations 10 -m slow
 
 EXAMPLES ?= 5000
 
