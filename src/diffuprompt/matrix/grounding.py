@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffuprompt.errors import DataError
 from diffuprompt.jobs import GroundingJobConfig, GroundingRun, grounding_folder, grounding_run
-from diffuprompt.record_grounding import GroundingJob, GroundingRecord, read_grounding_record
+from diffuprompt.matrix.records import is_same_job, record_under
+from diffuprompt.record_grounding import read_grounding_record
 
 TASK = "grounding"
 
@@ -66,22 +66,11 @@ class PlannedGrounding:
 
     def record_as_asked(self) -> bytes:
         """Return the finished record under the setting that is asked here."""
-        record = read_grounding_record(self.record)
-        job = self._job_of(record)
-        if job == record.job:
-            return self.record.read_bytes()
-        return (record.model_copy(update={"job": job}).model_dump_json(indent=1) + "\n").encode()
+        return record_under(self.run.job.setting, self.record, read_grounding_record)
 
     def is_repeated_in(self, path: Path) -> bool:
         """Whether a file is a record of the same job, under whatever other settings."""
-        try:
-            found = read_grounding_record(path).job
-        except DataError:  # another file, such as a study's summary
-            return False
-        return found == self._job_of(read_grounding_record(self.record))
-
-    def _job_of(self, record: GroundingRecord) -> GroundingJob:
-        return record.job.model_copy(update={"setting": self.run.job.setting})
+        return is_same_job(self.run.job.setting, self.record, path, read_grounding_record)
 
 
 def plan_grounding(jobs: Sequence[GroundingJobConfig]) -> tuple[PlannedGrounding, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffuprompt.engine import NULL
-from diffuprompt.errors import ConfigError, DataError, DiffupromptError
+from diffuprompt.errors import ConfigError, DiffupromptError
 from diffuprompt.jobs import (
     JobConfig,
     Prepared,
@@ -25,7 +25,8 @@ from diffuprompt.jobs import (
     run_of,
 )
 from diffuprompt.matrix.entry import MatrixJob
-from diffuprompt.record import Job, Record, read_record
+from diffuprompt.matrix.records import is_same_job, record_under
+from diffuprompt.record import read_record
 
 TASK = "classification"
 
@@ -84,27 +85,12 @@ class Planned:
         return {"task": TASK, "job": job_to_json(self.job), "evaluation": evaluation}
 
     def record_as_asked(self) -> bytes:
-        """Return the finished record under the setting that is asked here.
-
-        Runs of equal settings are one run, which holds the name under which it was asked first,
-        maybe by another study.
-        """
-        record = read_record(self.record)
-        job = self._job_of(record)
-        if job == record.job:
-            return self.record.read_bytes()
-        return (record.model_copy(update={"job": job}).model_dump_json(indent=1) + "\n").encode()
+        """Return the finished record under the setting that is asked here."""
+        return record_under(self.job.setting, self.record, read_record)
 
     def is_repeated_in(self, path: Path) -> bool:
         """Whether a file is a record of the same job, under whatever other settings."""
-        try:
-            found = read_record(path).job
-        except DataError:  # another file, such as a study's summary
-            return False
-        return found == self._job_of(read_record(self.record))
-
-    def _job_of(self, record: Record) -> Job:
-        return record.job.model_copy(update={"setting": self.job.setting})
+        return is_same_job(self.job.setting, self.record, path, read_record)
 
     @property
     def is_finished(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Score
@@ -36,10 +36,15 @@ def check_consistent(sources: Sequence[Source]) -> None:
         rows[job.learner, job.generator, job.setting].append(source)
         for what, value in _of_table(source.record):
             table[what][value].append(str(source.path))
+    refuse_disagreements(table, {key: fields_of(found) for key, found in rows.items()})
+
+
+def refuse_disagreements(table: Seen, rows: Mapping[tuple[str, ...], Seen]) -> None:
+    """Raise `DataError` naming what differs inside of a table, and inside of each of its rows."""
     problems = disagreements("one table", table, OF_TABLE)
     for key, found in rows.items():
         name = "/".join(part for part in key if part)
-        problems += disagreements(f"the row {name}", fields_of(found), OF_ROW)
+        problems += disagreements(f"the row {name}", found, OF_ROW)
     if problems:
         raise DataError("\n".join(problems))
 

@@ -12,10 +12,9 @@ from statistics import fmean
 
 import numpy as np
 
-from diffuprompt.errors import DataError
 from diffuprompt.record_expressions import DEPTHS, ExpressionScores
 from diffuprompt.record_grounding import GroundingRecord
-from diffuprompt.report.consistency import OF_ROW, OF_TABLE, Seen, disagreements, fields_of
+from diffuprompt.report.consistency import Seen, fields_of, refuse_disagreements
 from diffuprompt.report.load import GroundingSource
 from diffuprompt.report.stats import Floats
 
@@ -146,12 +145,7 @@ def _check(sources: Sequence[GroundingSource]) -> None:
         rows[job.dataset, job.method, job.setting].append(source)
         for what, value in _shared(source.record):
             table[what][value].append(str(source.path))
-    problems = disagreements("one table", table, OF_TABLE)
-    for key, found in rows.items():
-        name = "/".join(part for part in key if part)
-        problems += disagreements(f"the row {name}", fields_of(found), OF_ROW)
-    if problems:
-        raise DataError("\n".join(problems))
+    refuse_disagreements(table, {key: fields_of(found) for key, found in rows.items()})
 
 
 def _shared(record: GroundingRecord) -> Iterator[tuple[str, str]]:
