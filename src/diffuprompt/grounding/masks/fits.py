@@ -109,7 +109,7 @@ class VaeFit(Recipe):
 class GeneratorFit(Recipe):
     """Training of the latent generator."""
 
-    steps: int = 1200
+    steps: int = 2400
     batch: int = 32
     lr: float = 2e-3
     warmup: int = 100

@@ -35,7 +35,8 @@ class World:
     overrides: tuple[str, ...] = ()
 
 
-LARGE = ("fit.batch=8", "generator_fit.batch=16")  # four times the pixels of scenes
+# Four times the pixels of scenes: smaller batches, and half the steps of the generator
+LARGE = ("fit.batch=8", "generator_fit.batch=16", "generator_fit.steps=1200")
 STYLES = ("sketch", "noisy", "inverted", "painted")  # of scenes, as other domains
 WORLDS = (
     World(
