@@ -17,11 +17,13 @@ from diffuprompt.studies.grounding.design import (
     SEEDS,
     TRANSFERS,
     WORLDS,
+    Ablation,
     Entry,
     World,
 )
 
 FIRST = (FROZEN, OURS, REGRESSION)
+OF_MASKS = ("vae", "generator")  # what settings of stages 1 and 2 begin with
 GROUPS = ("frozen", "control", "ours", "rival")  # after these
 
 
@@ -140,10 +142,19 @@ def _varied(world: World, shared: SharedFields) -> Iterator[GroundingJobConfig]:
                 OURS,
                 SEEDS[0],
                 test=(world.name,),
-                overrides=(*world.overrides, *varied.overrides),
+                overrides=(*_overrides(world, varied), *varied.overrides),
                 masks_from=varied.masks_from,
                 setting=varied.setting,
             )
+
+
+def _overrides(world: World, varied: Ablation) -> tuple[str, ...]:
+    """Return a world's; of a transfer those of stages 1 and 2 are of the world they come from."""
+    if not varied.masks_from:
+        return world.overrides
+    (source,) = (other for other in WORLDS if other.name == varied.masks_from)
+    own = [text for text in world.overrides if not text.startswith(OF_MASKS)]
+    return (*own, *(text for text in source.overrides if text.startswith(OF_MASKS)))
 
 
 def _known(option: str, asked: Sequence[str], known: list[str]) -> Sequence[str]:
