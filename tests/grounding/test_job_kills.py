@@ -16,7 +16,7 @@ from diffuprompt.jobs.grounding.run import evaluate_grounding, train_grounding
 from diffuprompt.record_grounding import read_grounding_record
 from diffuprompt.stages.grounding import maps, score
 
-KILLS = 5
+KILLS = 3
 
 
 @pytest.fixture
