@@ -33,7 +33,7 @@ from diffuprompt.stages.grounding.parts import in_parts
 VERSION = 2
 TENSORS = "scores.safetensors"
 BATCH = 32
-RANK, GIOU_RANK, MASK_IOU, MAPS, DETECT = "rank", "giou_rank", "mask_iou", "maps_ms", "detect_ms"
+RANK, GIOU_RANK, MASK_IOU, DETECT = "rank", "giou_rank", "mask_iou", "detect_ms"
 MAPS_NDIM = 4  # of masks (B, K, H, W); latents have channels, too
 HALF = 0.5  # from where on a cell belongs to a mask
 MOST = 254  # ranks beyond it count as the last one
