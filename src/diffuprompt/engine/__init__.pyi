@@ -9,6 +9,7 @@ from .device import (
 )
 from .files import (
     check_finite as check_finite,
+    in_half as in_half,
     read_tensors as read_tensors,
     write_bytes as write_bytes,
     write_json as write_json,

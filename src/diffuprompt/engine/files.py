@@ -72,6 +72,12 @@ def write_tensors(
     write_bytes(path, safetensors_bytes(plain, dict(metadata or {})))
 
 
+def in_half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as a small file keeps them: numbers in half precision, all else as it is."""
+    kept = torch.float16
+    return {k: v.to(kept) if v.is_floating_point() else v for k, v in tensors.items()}
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file to ``(tensors on the CPU, metadata)``.
 

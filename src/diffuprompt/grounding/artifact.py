@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from diffuprompt.checkpoints import load_clip
-from diffuprompt.engine import read_tensors, torch_stream, write_json, write_tensors
+from diffuprompt.engine import in_half, read_tensors, torch_stream, write_json, write_tensors
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.grounding.detectors.load import open_detector
 from diffuprompt.grounding.grounder import Grounder
@@ -110,7 +110,7 @@ def halve_grounder(source: Path, target: Path) -> None:
     hashes = {}
     for role in data["weights"]:
         tensors = read_tensors(source / WEIGHTS[role])[0]
-        state = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        state = in_half(tensors)
         write_tensors(target / WEIGHTS[role], state, {"format": "pt"})
         hashes[role] = checksum(state)
     data["weights"] = hashes

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from diffuprompt.checkpoints import Origin, fill, find_local, hash_weights
-from diffuprompt.engine import read_tensors, write_json, write_tensors, write_text
+from diffuprompt.engine import in_half, read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError
 from diffuprompt.grounding.detectors.bert import BertConfig
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
@@ -40,8 +40,8 @@ def save_detector(detector: GlipDetector, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, {"model_type": MODEL_TYPE, **fields, **asdict(model.config)})
     write_text(folder / TOKENIZER, detector.tokenizer.to_json())
-    state = {n: p.detach().half() for n, p in model.named_parameters() if not n.startswith(TRUNK)}
-    write_tensors(folder / WEIGHTS, state, {"format": "pt"})
+    own = {n: p.detach() for n, p in model.named_parameters() if not n.startswith(TRUNK)}
+    write_tensors(folder / WEIGHTS, in_half(own), {"format": "pt"})
 
 
 def load_detector(folder: Path) -> GlipDetector:

@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from diffuprompt.engine import Progress
 from diffuprompt.grounding import (
     IndependentMasks,
     MapsConfig,
@@ -22,11 +21,9 @@ from diffuprompt.grounding import (
     make_method,
 )
 from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, refuse_without_masks
-from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.opened import OpenedJob
 from diffuprompt.jobs.grounding.recipes import MAP_BOX
-from diffuprompt.jobs.grounding.settings import Settings
-from diffuprompt.runs import Stage, Store
+from diffuprompt.runs import Stage
 from diffuprompt.stages import (
     Found,
     grounding_score_stage,
@@ -48,16 +45,10 @@ VAE, GENERATOR, MAPS, METHOD = "mask-vae", "mask-generator", "maps", "method"  #
 class GroundingWork(OpenedJob):
     """One job; what it needs is opened once, and what is finished is only loaded."""
 
-    def __init__(
-        self,
-        job: GroundingJobConfig,
-        settings: Settings,
-        store: Store,
-        progress: Progress,
-        save_every_s: float,
-    ) -> None:
-        super().__init__(job, settings, store, progress, save_every_s)
-        self.stages: dict[str, Stage] = {}  # of training, as they are made or found
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Those of training, as they are made or found."""
+        return {}
 
     def check(self) -> None:
         """Open all that the job reads, so that nothing that is wrong is found after hours.

@@ -29,6 +29,7 @@ from diffuprompt.stages.grounding.parts import in_parts
 VERSION = 1
 TENSORS, MAPS, SECONDS = "maps.safetensors", "maps", "seconds"
 BATCH = 64
+KEPT = torch.float16  # what a file keeps latents as
 
 
 def maps_stage(
@@ -83,7 +84,7 @@ def made_maps(
         start = time.monotonic()
         asked = _others(expressions, rows) if maker.config.source == "shuffled" else rows
         made = maker(expressions.batch(asked, bench.side), asked)
-        stored = made.half() if maker.config.latents else (255 * made).round().to(torch.uint8)
+        stored = made.to(KEPT) if maker.config.latents else (255 * made).round().to(torch.uint8)
         each = (time.monotonic() - start) / len(rows)
         return {MAPS: stored, SECONDS: torch.full((len(rows),), each)}
 
