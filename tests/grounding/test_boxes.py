@@ -132,5 +132,6 @@ def test_the_first_good_box_counts() -> None:
     assert first_hit(boxes[:1], truth) == first_hit(boxes[:0], truth) == -1
     apart = torch.tensor([[0.0, 0, 7, 10]])
     assert first_hit(apart, truth) == first_hit(apart, truth, generalised=True) == 0
-    tilted = torch.tensor([[4.0, 0, 12, 10]])  # IoU .5, hull larger than the union: GIoU below
-    assert first_hit(tilted, torch.tensor([0.0, 0, 12, 10]), generalised=True) == 0
+    tilted = torch.tensor([[2.0, 2, 12, 11]])  # IoU .508; the hull is larger: GIoU .463
+    assert first_hit(tilted, truth) == 0
+    assert first_hit(tilted, truth, generalised=True) == -1

@@ -16,13 +16,15 @@ from tests.grounding.toy_detector import ROOTS, SIDE, TEXTS, ToyExpressions, red
 
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.grounding import artifact
-from diffuprompt.grounding.artifact import content_of, halve_grounder, load_grounder, save_grounder
+from diffuprompt.grounding.artifact import halve_grounder, load_grounder, save_grounder
 from diffuprompt.grounding.contract import Detector
+from diffuprompt.grounding.detectors import load
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.grounder import Grounded, Grounder
 from diffuprompt.grounding.maps import MapsConfig
 from diffuprompt.grounding.methods.evaluate import detected
 from diffuprompt.grounding.methods.registry import make_method
+from diffuprompt.grounding.worlds.labels import vocabulary
 
 SET = ToyExpressions(6, double=False)
 MAPS = MapsConfig(kept=2)
@@ -134,7 +136,7 @@ def test_what_cannot_be_asked_is_refused(grounder: Grounder, detector: GlipDetec
 def opened(detector: GlipDetector, monkeypatch: pytest.MonkeyPatch) -> dict[str, Detector]:
     """What `load_grounder` finds under a name."""
     known: dict[str, Detector] = {"toy": detector, "here": detector}
-    monkeypatch.setattr(artifact, "open_detector", known.__getitem__)
+    monkeypatch.setattr(artifact, "open_detector", lambda name, **_: known[name])
     return known
 
 
@@ -223,11 +225,33 @@ def test_another_detector_is_refused(
     other = toy_detector(double=False)
     with torch.no_grad():
         next(other.module.parameters()).add_(1e-3)
-    assert content_of(other.module) != content_of(grounder.detector.module)
+    assert other.content != grounder.detector.content
     opened["toy"] = other
     with pytest.raises(CheckpointError, match="another detector"):
         load_grounder(tmp_path)
     load_grounder(tmp_path, detector="here")
+
+
+def test_a_detector_that_a_file_names_is_not_downloaded(
+    grounder: Grounder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(load, "fetch", fetched.append)
+    saved(grounder, tmp_path, detector="someone/else")
+    with pytest.raises(CheckpointError, match="nothing is downloaded because a file names it"):
+        load_grounder(tmp_path)
+    assert not fetched
+
+
+def test_the_content_of_a_detector_is_all_that_its_answers_depend_on() -> None:
+    whole = toy_detector(double=False)
+    model, words = whole.model, whole.tokenizer
+    same = {"name": "else", "side": 2 * whole.side}
+    assert GlipDetector(model, words, **same).content == whole.content
+    assert GlipDetector(model, words, min_score=0.05, **same).content != whole.content
+    assert GlipDetector(model, vocabulary(["a", "b"]), **same).content != whole.content
+    model.config = replace(model.config, plus=1.0)
+    assert GlipDetector(model, words, **same).content != whole.content
 
 
 @pytest.mark.parametrize("source", ["truth", "shuffled"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.grounding.tiny_detectors import mm_model, numbered_tokenizer
 from tests.grounding.tiny_jobs import tiny_job
 
 from diffuprompt.cli.main import main
-from diffuprompt.errors import DataError
+from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.grounding.artifact import load_grounder
 from diffuprompt.grounding.detectors import mm_folder
 from diffuprompt.jobs.grounding.run import evaluate_grounding, train_grounding
@@ -97,3 +98,31 @@ def test_what_needs_masks_says_so_before_training(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="its annotations have none"):
             train_grounding(tiny_job(runs, method, data=str(file), detector="scenes-glip"))
     assert not runs.exists()
+
+
+def test_a_run_is_scored_on_what_it_learned_from_or_refused(tmp_path: Path) -> None:
+    file, runs = own_pictures(tmp_path / "cups"), tmp_path / "runs"
+    job = tiny_job(runs, "vpt", data=str(file), detector="scenes-glip")
+    run = train_grounding(job)
+    evaluate_grounding(run)
+    (run / "record.json").unlink()
+    text = file.read_text()
+    file.write_text(text.replace("the red cup", "the red ring"))
+    assert file.read_text() != text
+    for again in (evaluate_grounding, lambda _: train_grounding(job)):
+        with pytest.raises(ConfigError, match="trained on something else"):
+            again(run)
+    file.write_text(text)
+    (stage,) = (runs / ".stages" / "grounding-method").iterdir()
+    shutil.rmtree(stage)
+    with pytest.raises(DataError, match="gone, and with it what the run learned"):
+        evaluate_grounding(run)
+    assert not stage.exists(), "nothing is trained anew"
+
+
+def test_a_missing_test_split_is_told_before_training(tmp_path: Path) -> None:
+    file, runs = own_pictures(tmp_path / "cups"), tmp_path / "runs"
+    job = tiny_job(runs, "vpt", data=str(file), detector="scenes-glip", test=("testB",))
+    with pytest.raises(DataError, match="testB"):
+        train_grounding(job)
+    assert not list(runs.glob("ground-*"))

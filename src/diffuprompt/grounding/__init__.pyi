@@ -1,5 +1,4 @@
 from .artifact import (
-    content_of as content_of,
     halve_grounder as halve_grounder,
     load_grounder as load_grounder,
     save_grounder as save_grounder,

@@ -5,7 +5,6 @@ The frozen detector and CLIP stay where they are: they are named, and their cont
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from diffuprompt.checkpoints import load_clip
+from diffuprompt.checkpoints import is_at_hand, load_clip
 from diffuprompt.engine import in_half, read_tensors, torch_stream, write_json, write_tensors
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.grounding.detectors.load import open_detector
@@ -64,7 +63,7 @@ def save_grounder(
             hashes[role] = checksum(state)
     description = {
         "schema": SCHEMA,
-        "detector": {"name": detector, "content": content_of(grounder.detector.module)},
+        "detector": {"name": detector, "content": grounder.detector.content},
         "clip": None if grounder.clip is None else
         {"name": grounder.clip.name, "identity": grounder.clip.identity},
         "method": {"name": method, "settings": dict(settings)},
@@ -117,15 +116,6 @@ def halve_grounder(source: Path, target: Path) -> None:
     write_json(target / FILE, {**data, CHECKSUM: digest(data)})
 
 
-def content_of(module: nn.Module) -> str:
-    """Return thirty-two hex digits over all tensors of a module."""
-    found = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:32]
-
-
 def _inside(folder: Path) -> Path:
     inside = folder / "artifact"
     return inside if (inside / FILE).is_file() else folder
@@ -147,15 +137,22 @@ def _read(folder: Path, data: Mapping[str, Any], name: str | None) -> Grounder:
             f"{folder}: a control that reads masks of known answers ({maps.source}); it can be "
             "evaluated, and predicts nothing"
         )
-    detector = open_detector(name or data["detector"]["name"])
-    if content_of(detector.module) != data["detector"]["content"]:
+    own = name is None  # what a file names is not downloaded
+    detector = open_detector(name or str(data["detector"]["name"]), download=not own)
+    if detector.content != data["detector"]["content"]:
         raise CheckpointError(
             f"{folder}: was trained for another detector than {name or data['detector']['name']!r}"
             " is here; name the right one with --detector"
         )
     clip = None
     if data["clip"] is not None:
-        clip = load_clip(data["clip"]["name"])
+        known = str(data["clip"]["name"])
+        if not is_at_hand(known):
+            raise CheckpointError(
+                f"{folder}: was trained with the backbone {ascii(known)[:80]}, which is not here; "
+                "put its folder under $DIFFUPROMPT_MODELS"
+            )
+        clip = load_clip(known)
         if clip.identity != data["clip"]["identity"]:
             raise CheckpointError(f"{folder}: was trained with another {data['clip']['name']}")
     vae = None

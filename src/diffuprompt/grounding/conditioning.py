@@ -39,7 +39,7 @@ def condition_of(detector: Detector, clip: Clip | None, batch: Batch, kind: str)
 
 
 def _image_features(clip: Clip, pixels: Tensor) -> Tensor:
-    """Return ``(B, E)``, not normalised; pictures by CLIP's own rules (reference, item 5)."""
+    """Return ``(B, E)``, not normalised; pictures by CLIP's own rules."""
     wanted = clip.preprocess
     pixels = functional.interpolate(
         pixels, wanted.output_size, mode="bicubic", antialias=True

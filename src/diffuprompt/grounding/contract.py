@@ -181,6 +181,10 @@ class Detector(Protocol[AnswerT]):
         """What records call it."""
 
     @property
+    def content(self) -> str:
+        """A hash of all that its answers depend on: weights, configuration, vocabulary."""
+
+    @property
     def side(self) -> int:
         """Pictures are resized to ``side x side`` where nothing else is said; any size works."""
 

@@ -5,7 +5,7 @@ Legend: N boxes, M draw, K kept steps of a trajectory; H, W of a map.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,7 +131,7 @@ class Grounder:
             scope: names that set; with its content draws are those that it is scored with.
             samples: draws of masks for each expression.
         """
-        every = [self._draw(batch, rows, scope, draw) for draw in range(samples)]
+        every = list(self._draws(batch, rows, scope, samples))
         found = []
         for i, text in enumerate(batch.texts):
             maps = [own[i] for _, own in every if own is not None]
@@ -149,29 +149,30 @@ class Grounder:
         return found
 
     @torch.inference_mode()
-    def _draw(
-        self, batch: Batch, rows: Sequence[int], scope: str, draw: int
-    ) -> tuple[list[Detections], Tensor | None]:
-        """Return boxes in pixels of what the detector reads, and maps ``(B, K, H, W)``."""
-        side = self.side
-        maps = shown = None
-        if self.maps is not None:
-            maker = MapMaker(
-                detector=self.detector,
-                clip=self.clip,
-                vae=self.vae,
-                generator=self.generator,
-                config=self.maps,
-                seed=self.seed,
-                scope=scope,
-            )
-            maps = shown = maker(batch, rows, draw)
-            if self.maps.latents:
-                shown = maker.decoded(maps).clamp(0, 1)
-        if self.method is None:
-            assert maps is not None
-            return [boxes_of_map(one[0], side) for one in maps], shown
-        return detected(self.detector, self.method, batch, maps), shown
+    def _draws(
+        self, batch: Batch, rows: Sequence[int], scope: str, count: int
+    ) -> Iterator[tuple[list[Detections], Tensor | None]]:
+        """Yield of each draw the boxes, and the maps ``(B, K, H, W)`` that they come from."""
+        if self.maps is None:
+            assert self.method is not None
+            for _ in range(count):
+                yield detected(self.detector, self.method, batch), None
+            return
+        maker = MapMaker(
+            detector=self.detector,
+            clip=self.clip,
+            vae=self.vae,
+            generator=self.generator,
+            config=self.maps,
+            seed=self.seed,
+            scope=scope,
+        )
+        for maps in maker.draws(batch, rows, count):
+            shown = maker.decoded(maps).clamp(0, 1) if self.maps.latents else maps
+            if self.method is None:
+                yield [boxes_of_map(one[0], self.side) for one in maps], shown
+            else:
+                yield detected(self.detector, self.method, batch, maps), shown
 
     def _batch(self, picture: Image.Image, texts: Sequence[str], spans: tuple[Span, ...]) -> Batch:
         side = self.side

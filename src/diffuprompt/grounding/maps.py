@@ -5,7 +5,7 @@ Legend: B expression of a batch, K kept steps; H, W of a map; C, h, w of a laten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from diffuprompt.engine import torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.conditioning import condition_of, latent_grid
 from diffuprompt.grounding.contract import Batch, Detector
+from diffuprompt.grounding.masks.condition import Condition
 from diffuprompt.grounding.masks.generator import MaskGenerator
 from diffuprompt.grounding.masks.independent import IndependentMasks
 from diffuprompt.grounding.masks.mask_vae import MaskVae
@@ -81,7 +82,6 @@ class MapMaker:
         self.detector, self.clip, self.vae, self.generator = detector, clip, vae, generator
         self.config, self.seed, self.scope = config, seed, scope
 
-    @torch.no_grad()
     def __call__(self, batch: Batch, rows: Sequence[int], draw: int = 0) -> Tensor:
         """Return maps ``(B, K, H, W)`` in 0..1, half as fine as pictures, or latents.
 
@@ -90,45 +90,60 @@ class MapMaker:
             rows: their places in the set.
             draw: number of the draw.
         """
-        config = self.config
-        if config.latents:
-            return self.latents(batch, rows, draw)
+        return self._maps(batch, self._condition(batch), rows, draw)
+
+    def draws(self, batch: Batch, rows: Sequence[int], count: int) -> Iterator[Tensor]:
+        """Yield the maps of several draws; pictures and captions are read once for all of them."""
+        condition = self._condition(batch)
+        for draw in range(count):
+            yield self._maps(batch, condition, rows, draw)
+
+    @torch.no_grad()
+    def _maps(
+        self, batch: Batch, condition: Condition | None, rows: Sequence[int], draw: int
+    ) -> Tensor:
+        config, side = self.config, batch.pixels.shape[-1]
         if config.source == "truth":
             assert batch.masks is not None, "sets without masks are refused before"
             return self._small(batch.masks[:, None])
         if config.source == "map":
-            return self._small(self._map(batch))
+            assert self.generator is not None
+            assert condition is not None
+            return self._small(self.generator.map(condition))
         if config.source != "mean":
-            return self._small(self.decoded(self.latents(batch, rows, draw)))
-        draws = range(draw * config.samples, (draw + 1) * config.samples)
-        every = [self.decoded(self.latents(batch, rows, one)).clamp(0, 1) for one in draws]
-        return self._small(torch.stack(every).mean(0))
+            latents = self._latents(condition, side, rows, draw)
+            return latents if config.latents else self._small(self.decoded(latents))
+        numbers = range(draw * config.samples, (draw + 1) * config.samples)
+        drawn = [self.decoded(self._latents(condition, side, rows, one)) for one in numbers]
+        return self._small(torch.stack([one.clamp(0, 1) for one in drawn]).mean(0))
 
     def decoded(self, latents_BKChw: Tensor) -> Tensor:
         """Return masks ``(B, K, H, W)`` of normalised latents, not clamped."""
         assert self.vae is not None
         return decoded(self.vae, latents_BKChw)
 
-    def latents(self, batch: Batch, rows: Sequence[int], draw: int = 0) -> Tensor:
+    def _latents(
+        self, condition: Condition | None, side: int, rows: Sequence[int], draw: int
+    ) -> Tensor:
         """Return the kept latents ``(B, K, C, h, w)`` of one draw, the cleanest first."""
-        grid = latent_grid(batch.pixels.shape[-1])
+        grid = latent_grid(side)
         streams = [torch_stream(self.seed, "maps", self.scope, row, draw) for row in rows]
         if self.config.source == "noise":
             assert self.vae is not None
             shape = (self.config.kept, len(self.vae.shift), *grid)
             return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
         assert isinstance(self.generator, MaskGenerator)
-        kind = self.generator.config.condition
-        condition = condition_of(self.detector, self.clip, batch, kind)
-        found = self.generator.sample(condition, streams, grid=grid)
-        return found.latents
+        assert condition is not None
+        return self.generator.sample(condition, streams, grid=grid).latents
 
-    def _map(self, batch: Batch) -> Tensor:
-        assert self.generator is not None
+    def _condition(self, batch: Batch) -> Condition | None:
+        """Return what the generator is told; None where nothing is generated."""
+        if self.config.source in ("truth", "noise"):
+            return None
         kind = "tokens"
         if isinstance(self.generator, MaskGenerator):
             kind = self.generator.config.condition
-        return self.generator.map(condition_of(self.detector, self.clip, batch, kind))
+        return condition_of(self.detector, self.clip, batch, kind)
 
     def _small(self, maps_BKHW: Tensor) -> Tensor:
         """Return one map for each kept step; what is only one map stands for all."""

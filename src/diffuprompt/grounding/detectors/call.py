@@ -159,22 +159,22 @@ def _attend(
     if prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        found: tuple[Tensor, None] = sdpa_attention_forward(
+        plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
         )
-        return found
+        return plain
     bias = _additive(attention_mask, query)
-    prompts, biases = [], []
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    biases: list[Tensor] = []
     for given, own in ((prefix.tokens, None), (prefix.windows, bias)):
-        if given is not None:
-            prompts.append(given.repeat_interleave(len(query) // len(given), 0))
+        if given is not None:  # projected for an image, then handed to its windows
+            for name, found in (("key", keys), ("value", values)):
+                heads = _heads(_projection(module, name)(given), query.shape[1])
+                found.append(heads.repeat_interleave(len(query) // len(given), 0))
             shape = (*query.shape[:3], given.shape[1])
             biases.append(query.new_zeros(shape) if own is None else own.expand(shape))
-    every = torch.cat(prompts, 1)
-    both = (
-        _heads(_projection(module, "key")(every), query.shape[1]),
-        _heads(_projection(module, "value")(every), query.shape[1]),
-    )
+    both = (torch.cat(keys, 2), torch.cat(values, 2))
     mixed = attend_with_prefix(query, key, value, both, bias, torch.cat(biases, -1))
     return mixed.transpose(1, 2).contiguous(), None
 

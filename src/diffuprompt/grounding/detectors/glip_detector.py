@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from diffuprompt.grounding.contract import (
     Tokens,
 )
 from diffuprompt.grounding.detectors.captions import LONGEST, CaptionTokenizer
+from diffuprompt.grounding.detectors.content import content_of
 from diffuprompt.grounding.detectors.glip import Glip, Raw
 from diffuprompt.grounding.detectors.inference import detections
 from diffuprompt.grounding.detectors.losses import glip_losses
@@ -51,6 +52,12 @@ class GlipDetector:
             levels=(config.channels,) * len(config.strides),
             language=config.bert.width,
         )
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of weights, configuration, vocabulary and ``min_score``."""
+        told = asdict(self.model.config), self.tokenizer.to_json(), self.min_score
+        return content_of(self.module, *told)
 
     def grids(self, height: int, width: int) -> list[tuple[int, int]]:
         """Return rows and columns of each visual block's map for pictures of a size."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from diffuprompt.checkpoints import fetch, find_local
+from diffuprompt.checkpoints import fetch, find_local, is_at_hand
 from diffuprompt.errors import CheckpointError
 from diffuprompt.grounding.contract import Detector
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
@@ -21,15 +21,16 @@ MM = "mm-grounding-dino"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
-def open_detector(name_or_path: str) -> Detector:
+def open_detector(name_or_path: str, *, download: bool = True) -> Detector:
     """Return a frozen detector.
 
     Args:
-        name_or_path: "scenes-glip" (bundled), a folder that `save_detector` wrote, GLIP's
-            ``glip_a_tiny_o365.pth`` (with bert-base-uncased's ``tokenizer.json`` or ``vocab.txt``
-            beside it, or that model at hand), a folder of transformers or a hub id of
+        name_or_path: "scenes-glip" or "collages-glip" (bundled), a folder that `save_detector`
+            wrote, GLIP's ``glip_a_tiny_o365.pth`` (with bert-base-uncased's ``tokenizer.json`` or
+            ``vocab.txt`` beside it, or that model at hand), a folder of transformers or a hub id of
             MM-Grounding-DINO or LLMDet, or the name of such a folder under
             ``$DIFFUPROMPT_MODELS``.
+        download: whether a hub id that is not at hand is fetched.
 
     Raises:
         CheckpointError: nothing has this name, or a file of it cannot be used.
@@ -37,6 +38,11 @@ def open_detector(name_or_path: str) -> Detector:
     name = str(name_or_path)
     place = find_local(name)
     if place is None and _HUB_ID.fullmatch(name) and not name.startswith("."):
+        if not (download or is_at_hand(name)):
+            raise CheckpointError(
+                f"detector {ascii(name)[:80]} is not here, and nothing is downloaded because a "
+                "file names it; name it with --detector"
+            )
         place = fetch(name)
     if place is None:
         raise CheckpointError(

@@ -8,8 +8,10 @@ Legend: B image, Q query, S text token, C channels, F cells of all levels, H row
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -38,11 +40,13 @@ from diffuprompt.grounding.detectors.call import (
     let_read_prefixes,
 )
 from diffuprompt.grounding.detectors.captions import LONGEST, CaptionTokenizer
+from diffuprompt.grounding.detectors.content import content_of
 from diffuprompt.grounding.detectors.queries import QueryAnswer, query_boxes, query_losses
 from diffuprompt.grounding.detectors.swin import into_windows
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in 0..1
 NOWHERE = -50000.0  # logit of padding, where transformers has minus infinity
+NOT_CONTENT = ("_name_or_path", "transformers_version")  # of a configuration
 STOPS = str.maketrans(".?", ",,")
 
 
@@ -82,6 +86,12 @@ class MMGroundingDino:
             levels=(self.config.d_model,) * self.config.num_feature_levels,
             language=self.config.d_model,
         )
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of weights, configuration and vocabulary."""
+        config = {k: v for k, v in self.config.to_dict().items() if k not in NOT_CONTENT}
+        return content_of(self.module, json.dumps(config, default=str), self.tokenizer.to_json())
 
     def grids(self, height: int, width: int) -> list[tuple[int, int]]:
         """Return rows and columns of each visual block's map for pictures of a size."""
@@ -223,6 +233,11 @@ class MMGroundingDino:
 
 
 def _visual(block: Any, prompt: VisualPrompt) -> Prefix | None:
+    if prompt.mixed or prompt.misplaced:
+        raise ConfigError(
+            "method: batch_mixup and bias_shift repeat mistakes of Diff-Prompt's release in GLIP, "
+            "which this detector does not have; set them to false"
+        )
     tokens = None if prompt.tokens is None or not prompt.tokens.shape[1] else prompt.tokens
     if tokens is None and prompt.grid is None:
         return None

@@ -166,13 +166,9 @@ class SwinBlock(nn.Module):
         tokens = None if prompt is None else prompt.tokens
         windows, padded = into_windows(self.norm1(x_BHWC), self.window, self.shift)
         grid_windows = None if grid is None else into_windows(grid, self.window, self.shift)[0]
-        if tokens is not None:  # each window of an image reads the image's own prompts
-            count = len(windows) // len(x_BHWC)
-            mixed = prompt is not None and prompt.mixed
-            tokens = tokens.repeat(count, 1, 1) if mixed else tokens.repeat_interleave(count, 0)
         mask = self._mask(padded, x_BHWC)
-        misplaced = prompt is not None and prompt.misplaced
-        attended = self.attn(windows, mask, tokens, grid_windows, misplaced=misplaced)
+        flaws = {"mixed": prompt.mixed, "misplaced": prompt.misplaced} if prompt else {}
+        attended = self.attn(windows, mask, tokens, grid_windows, **flaws)
         x_BHWC = x_BHWC + self._whole(attended, padded)[:, :rows, :columns]
         return x_BHWC + self.mlp(self.norm2(x_BHWC))
 
@@ -221,16 +217,24 @@ class WindowAttention(nn.Module):
         tokens_BPC: Tensor | None = None,
         grid_BNC: Tensor | None = None,
         *,
+        mixed: bool = False,
         misplaced: bool = False,
     ) -> Tensor:
-        """Return ``(B, N, C)``, B windows of all images; see `VisualPrompt` for the prompts."""
+        """Return ``(B, N, C)``, B windows of all images; see `VisualPrompt` for the prompts.
+
+        ``tokens_BPC`` are one row per image, or per window, which are projected before they are
+        handed to the windows of the image.
+        """
         q, k, v = self._heads(self.qkv(x_BNC), 3)
         bias = self._bias(mask, len(x_BNC))
-        keys, values, biases = [], [], []
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        biases: list[Tensor] = []
         if tokens_BPC is not None and tokens_BPC.shape[1]:
-            keys_values = self._prompt_heads(tokens_BPC)
-            keys.append(keys_values[0])
-            values.append(keys_values[1])
+            count = len(x_BNC) // len(tokens_BPC)
+            for kind, own in zip((keys, values), self._prompt_heads(tokens_BPC), strict=True):
+                again = own.repeat(count, 1, 1, 1) if mixed else own.repeat_interleave(count, 0)
+                kind.append(again)
             num_tokens, num_prompts = x_BNC.shape[1], tokens_BPC.shape[1]
             free = bias.new_zeros(*bias.shape[:3], num_prompts)
             if misplaced:  # zeros before the tokens' biases, prompts behind the tokens
@@ -244,8 +248,8 @@ class WindowAttention(nn.Module):
             biases.append(bias)
         prefix = (torch.cat(keys, 2), torch.cat(values, 2)) if keys else None
         prefix_bias = torch.cat(biases, -1) if biases else None
-        mixed = attend_with_prefix(q, k, v, prefix, bias, prefix_bias)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        attended = attend_with_prefix(q, k, v, prefix, bias, prefix_bias)
+        return self.proj(attended.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)

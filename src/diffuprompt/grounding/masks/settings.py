@@ -99,8 +99,8 @@ class GeneratorConfig:
     def preset(cls, name: str, **changes: Any) -> GeneratorConfig:
         """Return ``default``, ``paper`` or ``released``, with some fields changed.
 
-        "released" differs from "paper" by items 4 and 15 of our list of oddities: the network was
-        trained on another schedule than it is sampled with, and it learns variances.
+        "released" differs from "paper" as the release does: the network is trained on another
+        schedule than it is sampled with, and it learns variances.
 
         Raises:
             ConfigError: the name is unknown.

@@ -124,7 +124,7 @@ class Trained(Protocol):
 class GeneratorTask:
     """Trains a generator on conditions, latents and masks of a whole set, kept on the host.
 
-    `averaged` are the weights to use afterwards, as published ones are (reference, item 13).
+    `averaged` are the weights to use afterwards, as those that Diff-Prompt published.
     """
 
     def __init__(

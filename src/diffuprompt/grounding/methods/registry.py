@@ -140,7 +140,7 @@ def _paper(detector: Detector) -> DiffPromptConfig:
     """Return the paper's form: adapters of latents, depth 9, length 8."""
     return DiffPromptConfig(
         form="latent",
-        order="clean_first",
+        order="noisy_first",
         depth=_depth(detector, PAPER_DEPTH),
         length=PAPER_LENGTH,
     )

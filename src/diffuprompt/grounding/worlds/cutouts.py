@@ -6,6 +6,7 @@ Legend: H rows, W columns.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,9 +65,28 @@ def cutout_names(root: Path | None = None) -> tuple[str, ...]:
 
 
 def cutouts_hash(root: Path | None = None) -> str:
-    """Return sixteen hex digits of the index of cut-outs; raises `DataError` without it."""
-    folder = _index(root)[0]
-    return hashlib.sha256((folder / INDEX).read_bytes()).hexdigest()[:16]
+    """Return sixteen hex digits over all that collages are made of: index, masks, photographs.
+
+    Raises:
+        DataError: as `read_cutouts` does.
+    """
+    folder, entries = _index(root)
+    photos = open_dataset(PHOTOS, root=root)
+    names = [[entry[k] for k in ("photo", "mask", "name", "split", "box")] for entry in entries]
+    found = hashlib.sha256(json.dumps(names).encode())
+    read = [folder / entry["mask"] for entry in entries]
+    read += [photos.root / entry["photo"] for entry in entries]
+    for split, items in sorted(photos.splits.items()):
+        for item in items:
+            if photos.classes[item.label] in BEHIND:
+                found.update(f"{split} {item.path}".encode())
+                read.append(photos.root / item.path)
+    for path in read:
+        try:
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as cause:
+            raise DataError(f"{path}: cannot be read ({cause.strerror}); restore it") from cause
+    return found.hexdigest()[:16]
 
 
 def read_cutouts(split: Split, root: Path | None = None) -> Cutouts:

@@ -61,6 +61,11 @@ class Source:
         """What records call it."""
         return self.data if self.is_made else Path(self.data).name.split(".")[0]
 
+    @cached_property
+    def photographs(self) -> str:
+        """A hash of what collages are made of."""
+        return cutouts_hash(self.root)
+
     def split(self, split: str, *, seed: int, count: int) -> ExpressionSet:
         """Return the usual expressions of a split; ``count`` 0: all, or a world's own number."""
         if self.is_made:
@@ -97,7 +102,7 @@ class Source:
             domain=domain,
             seed=seed,
             count=count or (known[cast(Any, split)] if domain == "usual" else OTHERS),
-            photographs=cutouts_hash(self.root) if world == "collages" else "",
+            photographs=self.photographs if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)
 

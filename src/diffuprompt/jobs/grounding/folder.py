@@ -17,10 +17,10 @@ from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import find_recipe
 from diffuprompt.jobs.grounding.settings import Settings
 from diffuprompt.reading import read_json
-from diffuprompt.runs import Store, digest, locked
+from diffuprompt.runs import Stage, Store, digest, locked
 
 SCHEMA = "diffuprompt.grounding-run/1"
-STAGES, RUN = ".stages", "run.json"
+STAGES, RUN, STAGES_FILE = ".stages", "run.json", "stages.json"
 _RESULT = ("data", "test", "masks_from", "detector", "method", "preset", "seed")  # of the job
 
 
@@ -96,9 +96,36 @@ class GroundingFolder:
                 "folder with --out, or delete this one"
             )
 
-    def write_stages(self, values: Mapping[str, Mapping[str, float]]) -> None:
-        """Write what each stage measured."""
-        write_json(self.path / "stages.json", {k: dict(v) for k, v in values.items()})
+    def write_stages(self, stages: Mapping[str, Stage], inputs: Mapping[str, str]) -> None:
+        """Write which stages a trained run is made of, and from what, by content."""
+        rows = {
+            role: {"key": stage.key, "values": self.store.folder(stage).values()}
+            for role, stage in stages.items()
+        }
+        told = {"inputs": dict(inputs), "stages": rows}
+        write_json(self.path / STAGES_FILE, {**told, "checksum": digest(told)})
+
+    def check_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Raise `ConfigError` naming what is not what the run was trained on.
+
+        Raises:
+            DataError: ``stages.json`` is missing, damaged or altered.
+        """
+        file = self.path / STAGES_FILE
+        data = read_json(file, error=DataError)
+        checksum = data.pop("checksum", None) if isinstance(data, dict) else None
+        if checksum is None or checksum != digest(data):
+            raise DataError(f"{file}: damaged or altered; train the run again in another folder")
+        changed = [
+            f"{name} is {data['inputs'].get(name)!r} there, {value!r} now"
+            for name, value in sorted(inputs.items())
+            if data["inputs"].get(name) != value
+        ]
+        if changed:
+            raise ConfigError(
+                f"{self.path}: was trained on something else than is there now; the content of "
+                f"{'; '.join(changed)}. Restore it, or train again with another --out"
+            )
 
 
 def read_grounding_run(path: Path) -> GroundingRun:

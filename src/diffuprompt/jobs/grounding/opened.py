@@ -8,7 +8,7 @@ from functools import cached_property
 from diffuprompt.checkpoints import load_clip
 from diffuprompt.clip import Clip
 from diffuprompt.engine import Progress
-from diffuprompt.grounding import Detector, content_of, open_detector
+from diffuprompt.grounding import Detector, open_detector
 from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, Source
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import Recipe, find_recipe
@@ -45,7 +45,7 @@ class OpenedJob:
         """What stages work with, at the size of the training pictures."""
         return GroundingBench(
             detector=self.detector,
-            content=content_of(self.detector.module),
+            content=self.detector.content,
             clip=self.clip,
             side=self.side,
             store=self.store,

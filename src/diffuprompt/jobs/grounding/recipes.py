@@ -13,7 +13,6 @@ from typing import Any, Literal
 from diffuprompt.errors import ConfigError, near_miss
 
 Maps = Literal["", "generated", "mean", "map", "truth", "shuffled", "noise", "independent"]
-PRESETS = ("default", "paper", "released")
 MAP_BOX = "map-box"  # boxes are read from the map, and no detector runs
 
 
@@ -24,8 +23,8 @@ class Recipe:
     Attributes:
         method: of `grounding.METHODS`; "" reads boxes from the map.
         maps: where the maps come from; "" for methods that read none. "independent" is the map of
-            an encoder that was trained alone, on a seed of its own.
-        preset: of generator and Mask-VAE, small in the study unless the preset is asked for.
+            an encoder that was trained alone.
+        preset: of the generator, at a size for a CPU unless the job asks for the preset itself.
         settings: of the method, beside its defaults.
     """
 

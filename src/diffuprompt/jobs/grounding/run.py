@@ -14,7 +14,7 @@ from diffuprompt.jobs.grounding.folder import GroundingFolder, GroundingRun, rea
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
 from diffuprompt.jobs.grounding.recipes import find_recipe
 from diffuprompt.jobs.grounding.settings import settings_of
-from diffuprompt.jobs.grounding.work import GroundingWork
+from diffuprompt.jobs.grounding.work import TRAIN, GroundingWork
 from diffuprompt.record_expressions import ExpressionScores
 from diffuprompt.record_grounding import GroundingJob, GroundingRecord, read_grounding_record
 from diffuprompt.stages import Found
@@ -44,18 +44,19 @@ def train_grounding(
     """
     run = grounding_run(job)
     folder = grounding_folder(run)
+    work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
     if folder.is_trained:
         folder.open(run)
+        folder.check_inputs({TRAIN: work.inputs[TRAIN]})
         log.info("%s is trained already; nothing to do", folder.path)
         return folder.path
-    work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
     work.check()  # before anything is written
     with folder.held():
         folder.open(run)
         if not folder.is_trained:
             write_json(folder.path / "environment.json", environment("cpu"))
             _ = work.method
-            folder.write_stages(work.values())
+            folder.write_stages(work.stages, work.inputs)
             _save(work, folder.artifact)
     return folder.path
 
@@ -118,6 +119,8 @@ def evaluate_grounding(
         if not wanted:
             log.info("%s is evaluated already", folder.path)
             return folder.record
+        folder.check_inputs(work.inputs)
+        work.check_stages()
         scores = {t.name: _scores(t, *work.score(t)) for t in wanted}
         record = _record(run, work, {**kept, **scores})
         write_text(folder.record, record.model_dump_json(indent=1) + "\n")

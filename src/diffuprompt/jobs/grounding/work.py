@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from diffuprompt.errors import DataError
 from diffuprompt.grounding import (
     IndependentMasks,
     MapsConfig,
@@ -39,6 +40,7 @@ from diffuprompt.stages import (
     vae_stage,
 )
 
+TRAIN = "training expressions"
 VAE, GENERATOR, MAPS, METHOD = "mask-vae", "mask-generator", "maps", "method"  # in records
 
 
@@ -57,11 +59,32 @@ class GroundingWork(OpenedJob):
             DataError, ConfigError, CheckpointError: something is.
         """
         _ = self.train.expressions, self.tests, self.detector, self._new_method, self.maps_config
+        for test in self.tests:
+            if test.of_file:  # made worlds are there whenever they are asked for
+                _ = test.expressions
         job, recipe = self.job, self.recipe
         if recipe.generates or recipe.decodes:
             refuse_without_masks(job.masks_from or job.data, self.for_masks.expressions)
         if recipe.maps == "truth":
             refuse_without_masks(job.data, self.train.expressions)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What training depends on beside its settings, by content."""
+        found = {TRAIN: self.train.content, "detector": self.bench.content}
+        if self.job.masks_from:
+            found["masks"] = self.for_masks.content
+        return found
+
+    def check_stages(self) -> None:
+        """Raise `DataError` where a trained stage is gone, as scoring would train it anew."""
+        stage = self.generator_stage if self._new_method is None else self.method_stage
+        folder = self.store.folder(stage)
+        if not folder.is_finished:
+            raise DataError(
+                f"{folder.path}: gone, and with it what the run learned; delete the run's artifact "
+                "folder and give its 'diffuprompt ground train' command again"
+            )
 
     @cached_property
     def vae_stage(self) -> Stage:
