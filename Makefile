@@ -13,7 +13,7 @@ help:
 	@echo "make test           set up, lint, check types, layers and results, run the tests"
 	@echo "make lint           ruff only; also: types, layers, results-check, tests"
 	@echo "make slow           tests that take long, such as full-size detectors"
-	@echo "make fuzz           thousands of damaged inputs for every reader, an hour or so; resumes"
+	@echo "make fuzz           thousands of damaged inputs for most readers, an hour or so; resumes"
 	@echo "make hooks          let git run lint, types and layers before every commit"
 	@echo "make clean          remove .venv and caches; runs/ and results/ stay"
 

@@ -9,8 +9,8 @@ seconds are medians over rounds, and so are ratios, each taken within a round.
 - prefix: attention of the first blocks of Swin-T and BERT-base with 8 prompts as extra keys and
   values, against concatenating them to the tokens and dropping their outputs;
 - step: one training step of prompts (forward and backward), against the frozen forward;
-- draw: masks by 25 steps of DDIM, against the frozen forward;
-- suppress: boxes of one expression, against the same one box at a time, and against the forward.
+- draw: latents by 25 steps of DDIM, against the frozen forward;
+- suppress: boxes of 16 expressions, against the same one box at a time, and against the forward.
 
 Full-size step times are a section of `benchmarks.device`.
 """

@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import diffuprompt
+from diffuprompt.checkpoints import ASSETS
 from diffuprompt.grounding import BUNDLED_GROUNDER, halve_grounder
-
-ASSETS = Path(diffuprompt.__file__).parent / "assets"
 
 
 def main() -> None:

@@ -187,7 +187,12 @@ def score(
         for i, (text, root) in enumerate(zip(batch.texts, batch.roots, strict=True)):
             for name, span in (("root", root), ("label", _label(text, root))):
                 found = detections(
-                    raw, i, tokens.of_span(i, span), (side, side), plus=model.config.plus
+                    raw,
+                    i,
+                    tokens.of_span(i, span),
+                    (side, side),
+                    plus=model.config.plus,
+                    min_score=0.0,
                 )
                 ranks[name].append(first_hit(found.boxes, batch.boxes[i]))
     model.train()

@@ -41,10 +41,10 @@ def check_consistent(sources: Sequence[Source]) -> None:
 
 def refuse_disagreements(table: Seen, rows: Mapping[tuple[str, ...], Seen]) -> None:
     """Raise `DataError` naming what differs inside of a table, and inside of each of its rows."""
-    problems = disagreements("one table", table, OF_TABLE)
+    problems = _disagreements("one table", table, OF_TABLE)
     for key, found in rows.items():
         name = "/".join(part for part in key if part)
-        problems += disagreements(f"the row {name}", found, OF_ROW)
+        problems += _disagreements(f"the row {name}", found, OF_ROW)
     if problems:
         raise DataError("\n".join(problems))
 
@@ -76,7 +76,7 @@ def fields_of(sources: Sequence[Source | GroundingSource]) -> Seen:
     return out
 
 
-def disagreements(where: str, seen: Seen, remedy: str) -> list[str]:
+def _disagreements(where: str, seen: Seen, remedy: str) -> list[str]:
     """Return what the records of ``where`` disagree on, with the files, and then the remedy."""
     out = []
     for what, values in sorted(seen.items()):

@@ -88,7 +88,7 @@ METHODS = (
     _control(GLOBALS, "global prompts only"),
     _control("map-box", "box of the map, no detector"),
     _control("mean-of-samples", "mean of several samples"),
-    _control("independent", "mask generator trained by itself"),
+    _control("independent", "encoder trained alone, no diffusion"),
     _rival("coop", "CoOp"),
     _rival("vpt", "VPT"),
     _rival("vfpt", "VFPT"),
