@@ -43,6 +43,21 @@ def test_made_worlds_are_known_without_making_them(tmp_path: Path) -> None:
     assert not (tmp_path / "stages").exists()
 
 
+def test_training_may_be_of_one_domain(tmp_path: Path) -> None:
+    collages = source("collages", tmp_path)
+    sketch = source("scenes", tmp_path).split("train", seed=1, count=0, domain="sketch")
+    assert sketch.stage is not None
+    assert (sketch.stage.config["domain"], sketch.stage.config["count"]) == ("sketch", 20_000)
+    for found, domain, said in (
+        (collages, "bases", "expected one of .'base', 'new'. for collages, got 'bases'"),
+        (source("scenes", tmp_path), "held-out looks", "expressions.domain: expected one of"),
+        (source("crowds", tmp_path), "base", "crowds has no domains"),
+        (source(str(tmp_path), tmp_path), "base", "has no domains, got 'base'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            found.split("train", seed=1, count=0, domain=domain)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -61,7 +61,8 @@ def test_other_test_sets_are_for_what_generalization_is_asked_of(
     for job in jobs:
         world = next(w for w in WORLDS if w.name == job.data)
         more = job.method in ("zero-shot", OURS) and not job.setting
-        assert job.test == (world.name, *(world.others if more else ()))
+        more_tests = ("collages/new",) if job.setting == "classes=base" else ()
+        assert job.test == (world.name, *(world.others if more else more_tests))
 
 
 def test_ablations_are_overrides_of_one_seed_and_defaults_are_the_main_row(
@@ -79,6 +80,7 @@ def test_ablations_are_overrides_of_one_seed_and_defaults_are_the_main_row(
     transfer = varied["generator=scenes"]
     assert (transfer.data, transfer.masks_from) == ("crowds", "scenes")
     assert transfer.overrides == ("fit.batch=8",), "stages 1 and 2 are those of scenes"
+    assert varied["classes=base"].overrides[-1] == "expressions.domain=base"
     fewer = grounding_jobs(shared=SharedFields(overrides=("generator.nfe=5",)))
     assert {"nfe=25"} == {job.setting for job in fewer} - set(varied) - {""}
 

@@ -137,7 +137,7 @@ def test_what_is_missing_is_named_everywhere() -> None:
     assert text.count("**Not run yet: every row of this world is missing.**") == 2
     made = make_summary(sources(records), resamples=FEW)
     assert made["missing"]["scenes"] == list(missing)
-    assert len(made["missing"]["crowds"]) == len(METHODS) + len(TRANSFERS)
+    assert len(made["missing"]["crowds"]) == len(METHODS) + 1
     assert "vpt" not in made["scenes"]
 
 
@@ -154,7 +154,11 @@ def everything() -> list[GroundingRecord]:
                 values: dict[str, Any] = {"tests": world.others, "trainable": 27_800}
                 records.append(grounding_record(method, seed, dataset=world.name, **values))
     for varied in (*ABLATIONS, *TRANSFERS):
-        records.append(grounding_record(OURS, 1, dataset=varied.world, setting=varied.setting))
+        records.append(
+            grounding_record(
+                OURS, 1, dataset=varied.world, setting=varied.setting, tests=varied.tests[1:]
+            )
+        )
     return records
 
 
@@ -187,6 +191,16 @@ def test_the_summary_has_the_keys_that_are_asked_for(everything: list[GroundingR
     assert first["r1_over_main"] == pytest.approx(
         first["r1"] - seed_1.tests[0].metrics["r1"], abs=1e-3
     ), "against the same seed"
+    new = made["ablations"]["classes=base"]
+    assert (new["world"], new["test"]) == ("collages", "collages/new")
+    on_new = made["generalization"]["collages"]["collages/new"]
+    assert new["r1"] != made["collages"][OURS]["r1"], "it is scored on the classes left out"
+    assert FROZEN in on_new
+    text = make_page(sources(records), resamples=FEW)
+    rows = [line for line in text.splitlines() if line.startswith("| Held-out classes |")]
+    assert [row.split(" | ")[1] for row in rows] == [
+        "as it is", "trained on base classes alone, tested on the new ones",
+    ]  # fmt: skip
     assert set(made["generalization"]["scenes"]) == set(WORLDS[0].others)
     assert set(made["generalization"]["scenes"]["crowds"]) == {FROZEN, OURS}
     assert not any(made["missing"].values())
@@ -218,7 +232,7 @@ def test_a_page_shows_the_whole_study(everything: list[GroundingRecord]) -> None
         ({"method": "sorcery"}, "method 'sorcery', expected one of zero-shot, diff-prompt"),
         ({"setting": "depth=9"}, "setting 'depth=9' of diff-prompt, expected one of depth=1"),
         ({"setting": "depth=1", "method": "coop"}, "setting 'depth=1' of coop"),
-        ({"setting": "depth=1", "dataset": "collages"}, "expected none in this world"),
+        ({"setting": "depth=1", "dataset": "collages"}, "expected one of classes=base, of"),
     ],
 )
 def test_records_of_something_else_are_refused(changed: dict[str, Any], message: str) -> None:

@@ -66,10 +66,23 @@ class Source:
         """A hash of what collages are made of."""
         return cutouts_hash(self.root)
 
-    def split(self, split: str, *, seed: int, count: int) -> ExpressionSet:
-        """Return the usual expressions of a split; ``count`` 0: all, or a world's own number."""
+    def split(self, split: str, *, seed: int, count: int, domain: str = "") -> ExpressionSet:
+        """Return the expressions of a split; ``count`` 0: all, or a world's own number.
+
+        Raises:
+            ConfigError: the data have no such ``domain`` ("" for the usual one) to train on.
+        """
+        others = _others(self.data) if self.is_made else {}
+        known = sorted(name for name in others if name not in SPOKEN.values())
+        if domain and domain not in known:
+            raise ConfigError(
+                f"expressions.domain: expected one of {known} for {self.data}, got {domain!r}"
+                if known
+                else f"expressions.domain: {self.data} has no domains, got {domain!r}"
+            )
         if self.is_made:
-            return self._world(self.data, split, "usual", seed=seed, count=count)
+            own = others.get(domain, "usual")
+            return self._world(self.data, split, own, seed=seed, count=count)
         return ExpressionSet(name=self.name, source=self, of_file=split, count=count)
 
     def test(self, name: str, *, count: int) -> ExpressionSet:
@@ -96,12 +109,13 @@ class Source:
         self, world: str, split: str, domain: str, *, seed: int, count: int, name: str = ""
     ) -> ExpressionSet:
         known = COUNTS[cast(WorldName, world)]
+        is_own = domain == "usual" or split == "train"
         stage = expressions_stage(
             world=world,
             split=split,
             domain=domain,
             seed=seed,
-            count=count or (known[cast(Any, split)] if domain == "usual" else OTHERS),
+            count=count or (known[cast(Any, split)] if is_own else OTHERS),
             photographs=self.photographs if world == "collages" else "",
         )
         return ExpressionSet(name=name or world, source=self, stage=stage)

@@ -87,11 +87,11 @@ class OpenedJob:
     @cached_property
     def train(self) -> ExpressionSet:
         """All training expressions."""
-        return self._train(self.source)
+        return self._train(self.source, self.settings.expressions.domain)
 
-    def _train(self, source: Source) -> ExpressionSet:
+    def _train(self, source: Source, domain: str = "") -> ExpressionSet:
         count = self.settings.expressions.train
-        return source.split("train", seed=self.job.seed, count=count)
+        return source.split("train", seed=self.job.seed, count=count, domain=domain)
 
     @cached_property
     def tests(self) -> list[ExpressionSet]:

@@ -24,7 +24,7 @@ from diffuprompt.grounding import (
 )
 from diffuprompt.jobs.grounding.recipes import Recipe
 from diffuprompt.jobs.overrides import Sections, apply_overrides
-from diffuprompt.ranges import COUNT, SAMPLES
+from diffuprompt.ranges import COUNT, SAMPLES, SETTING
 
 METHOD = "method."
 SMALL: dict[str, Any] = {"width": 128, "depth": 4, "heads": 4, "kept": 6}  # for a CPU
@@ -40,11 +40,14 @@ class SetConfig:
         held: of these, the last so many are kept from stages 1 and 2, so that prompts are trained
             on maps as good as those of new pictures; at most a quarter.
         test: test expressions; 0 likewise.
+        domain: of a made world: train on this domain alone, such as "base", the first half of the
+            classes of collages; "" for the usual one.
     """
 
     train: Annotated[int, COUNT] = 0
     held: Annotated[int, COUNT] = 2000
     test: Annotated[int, COUNT] = 0
+    domain: Annotated[str, SETTING] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

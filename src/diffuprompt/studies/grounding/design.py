@@ -117,6 +117,7 @@ class Ablation:
         settings: what is changed, by the keys of ``--set``.
         masks_from: world on which stages 1 and 2 are trained; "" for its own.
         world: where it is trained and tested.
+        test: another test set by which it is compared; "" for the world's own.
     """
 
     setting: str
@@ -125,6 +126,12 @@ class Ablation:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     masks_from: str = ""
     world: str = "scenes"
+    test: str = ""
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The test sets that it is scored on."""
+        return (self.world, self.test) if self.test else (self.world,)
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -198,6 +205,14 @@ TRANSFERS = (
         group="Transfer",
         masks_from="scenes",
         world="crowds",
+    ),
+    Ablation(
+        setting="classes=base",
+        title="trained on base classes alone, tested on the new ones",
+        group="Held-out classes",
+        settings={"expressions.domain": "base"},
+        world="collages",
+        test="collages/new",
     ),
 )
 

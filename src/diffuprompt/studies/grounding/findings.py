@@ -82,7 +82,10 @@ class WorldFindings:
                 if row is not None and test not in row.tests:
                     yield f"{title_of(key)} on {test}"
         for varied in (*ABLATIONS, *TRANSFERS):
-            if varied.world == self.world.name and varied.setting not in self.varied:
+            row = self.varied.get(varied.setting)
+            if varied.world != self.world.name:
+                continue
+            if row is None or any(test not in row.tests for test in varied.tests):
                 yield f"{varied.title} ({varied.setting})"
 
 

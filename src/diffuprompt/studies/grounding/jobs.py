@@ -141,7 +141,7 @@ def _varied(world: World, shared: SharedFields) -> Iterator[GroundingJobConfig]:
                 world.name,
                 OURS,
                 SEEDS[0],
-                test=(world.name,),
+                test=varied.tests,
                 overrides=(*_overrides(world, varied), *varied.overrides),
                 masks_from=varied.masks_from,
                 setting=varied.setting,

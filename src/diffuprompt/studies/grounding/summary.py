@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffuprompt.report import RESAMPLES, GroundingSource, Interval, MethodRow
-from diffuprompt.studies.grounding.design import FROZEN, OURS
+from diffuprompt.studies.grounding.design import ABLATIONS, FROZEN, OURS, TRANSFERS
 from diffuprompt.studies.grounding.findings import WorldFindings, find
 from diffuprompt.studies.grounding.verdicts import find_verdicts
 
@@ -40,10 +40,10 @@ def _summary_of(all_found: Sequence[WorldFindings]) -> dict[str, Any]:
             key: _main(found, key) for key in found.rows if found.mean(key, "r1") is not None
         }
     out["ablations"] = {
-        setting: _varied(found, row)
+        setting: _varied(found, row, _tested(setting, found))
         for found in all_found
         for setting, row in found.varied.items()
-        if found.own.mean(row, "r1") is not None
+        if found.tests[_tested(setting, found)].mean(row, "r1") is not None
     }
     out["generalization"] = {
         found.world.name: {
@@ -78,12 +78,19 @@ def _main(found: WorldFindings, key: str) -> dict[str, Any]:
     return out
 
 
-def _varied(found: WorldFindings, row: MethodRow) -> dict[str, Any]:
+def _tested(setting: str, found: WorldFindings) -> str:
+    """Return the test set by which an ablation is compared."""
+    own = (v.test for v in (*ABLATIONS, *TRANSFERS) if v.setting == setting)
+    return next(own, "") or found.world.name
+
+
+def _varied(found: WorldFindings, row: MethodRow, test: str) -> dict[str, Any]:
     main = found.rows.get(OURS)
-    gain = None if main is None else found.own.difference(row, main, "r1")
+    gain = None if main is None else found.tests[test].difference(row, main, "r1")
     return {
         "world": found.world.name,
-        **_measures(found, row, found.world.name),
+        "test": test,
+        **_measures(found, row, test),
         **_costs(found, row),
         **_gain("r1_over_main", gain),
     }

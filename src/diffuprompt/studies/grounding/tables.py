@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from diffuprompt.report import Cell, Interval, MethodRow, Number, Table, number
-from diffuprompt.studies.grounding.design import (
-    FROZEN,
-    MEASURE_NAMES,
-    METHODS,
-    OURS,
-    Ablation,
-    Entry,
-)
+from diffuprompt.studies.grounding.design import FROZEN, MEASURE_NAMES, METHODS, OURS, Entry
 from diffuprompt.studies.grounding.findings import WorldFindings, varied_of
 
 MAIN = ("r1", "r5", "r10", "ub")
@@ -127,10 +120,13 @@ def varied_table(found: WorldFindings) -> Table | None:
     groups = varied_of(found.world)
     if not groups:
         return None
-    main = found.rows.get(OURS)
-    rows = [_varied("", "as it is", main, main, found)]
+    rows = [_varied("", "as it is", found.rows.get(OURS), found, found.world.name)]
     for group, each in groups.items():
-        rows += [_of(ablation, group, found, main) for ablation in each]
+        for ablation in each:
+            if ablation.test:
+                rows.append(_varied(group, "as it is", found.rows.get(OURS), found, ablation.test))
+            row = found.varied.get(ablation.setting)
+            rows.append(_varied(group, ablation.title, row, found, ablation.test))
     columns = (
         "Varied", "Variant", *(MEASURE_NAMES[m] for m in MAIN), "R@1 − as it is", "Mask IoU",
         *COSTS, "Seeds",
@@ -139,16 +135,10 @@ def varied_table(found: WorldFindings) -> Table | None:
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
-def _of(
-    ablation: Ablation, group: str, found: WorldFindings, main: MethodRow | None
-) -> tuple[Cell, ...]:
-    return _varied(group, ablation.title, found.varied.get(ablation.setting), main, found)
-
-
 def _varied(
-    group: str, title: str, row: MethodRow | None, main: MethodRow | None, found: WorldFindings
+    group: str, title: str, row: MethodRow | None, found: WorldFindings, test: str
 ) -> tuple[Cell, ...]:
-    own = found.own
+    main, own = found.rows.get(OURS), found.tests[test or found.world.name]
     gain = None
     if row is not None and main is not None and row is not main:
         gain = own.difference(row, main, "r1")
@@ -158,7 +148,7 @@ def _varied(
         *(_mean(own.mean(row, m) if row is not None else None) for m in MAIN),
         _difference(gain),
         _mean(own.mean(row, "mask_iou") if row is not None else None),
-        *_costs(row, found.world.name),
+        *_costs(row, test or found.world.name),
         _seeds(row),
     )
 
