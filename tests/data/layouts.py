@@ -29,7 +29,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
     "oxford_flowers": ("pink primrose", "hard-leaved pocket orchid", "sweet pea", "marigold"),
     "food101": ("apple_pie", "baby_back_ribs", "baklava", "beef_carpaccio"),
     "fgvc_aircraft": ("707-320", "A310", "DR-400", "F-16A/B"),
-    "sun397": ("abbey", "airplane cabin", "indoor church", "outdoor church"),
+    "sun397": ("abbey", "airplane_cabin", "indoor church", "outdoor church"),
     "dtd": ("banded", "blotchy", "braided", "bubbly"),
     "eurosat": ("Annual Crop Land", "Forest", "Highway or Road", "Sea or Lake"),
     "ucf101": ("Apply_Eye_Makeup", "Apply_Lipstick", "Archery", "Baby_Crawling"),
