@@ -4,6 +4,6 @@ They are written out once, in the cache folder, and are an ordinary data set fro
 torch, and never executes anything that an archive holds.
 """
 
-from diffuprompt.data.archives.opening import is_archive, open_archive
+from diffuprompt.data.archives.opening import is_archive, is_hub_spec, open_archive
 
-__all__ = ["is_archive", "open_archive"]
+__all__ = ["is_archive", "is_hub_spec", "open_archive"]
