@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from diffuprompt.data.archives.materialise import materialise
 from diffuprompt.data.archives.parquet import PREFIX, find_tables
 from diffuprompt.data.archives.sample import Archive
 from diffuprompt.data.archives.webdataset import find_shards
@@ -36,6 +35,8 @@ def open_archive(spec: str | Path, cache: Path | None = None) -> tuple[Manifest,
     """
     archive: Archive | None
     archive = find_tables(os.fspath(spec)) if is_hub_spec(spec) else find_shards(Path(spec))
+    from diffuprompt.data.archives.materialise import materialise  # loads torch
+
     if archive is None:
         raise DataError(f"{spec}: expected hf:..., a .tar file or a folder of them")
     return materialise(archive, cache), archive.folder
