@@ -30,7 +30,7 @@ class Args:
     """Read every image of a data set and list all problems."""
 
     data: Annotated[Positional[str], tyro.conf.arg(metavar="NAME|PATH")]
-    """Catalog name, a folder per class, a folder with train/val/test, a CSV or a split JSON. Read
+    """A name, a folder per class or with train/val/test, a CSV, a split JSON or an archive. Read
     are all raster formats that pillow decodes by itself, up to 128 million pixels an image and one
     side 100 times as long as the other."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
