@@ -14,7 +14,8 @@ from PIL import Image
 
 from diffuprompt.data.archives import is_archive
 from diffuprompt.data.archives.webdataset import find_shards
-from diffuprompt.data.sources import open_dataset
+from diffuprompt.data.registry import Registered, register
+from diffuprompt.data.sources import absolute_spec, open_dataset
 from diffuprompt.errors import DataError
 
 NAMES = ("ant", "bee")
@@ -235,3 +236,21 @@ def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
     with pytest.raises(DataError, match="nor a data set that the hub gives"):
         open_dataset("hf:someone/else", cache=tmp_path / "cache")
+
+
+def test_what_is_asked_for_means_the_same_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIFFUPROMPT_CONFIG", str(tmp_path / "settings"))
+    for number in range(2):
+        shard(tmp_path / "s" / f"{number}.tar")
+    (tmp_path / "dtd").mkdir()
+    register("mine", Registered(path=str(tmp_path / "s")))
+    (tmp_path / "mine").mkdir()
+    same = ("dtd", "mine", "nowhere", "hf:someone/insects:wings?label=x")
+    assert [absolute_spec(spec) for spec in same] == list(same)
+    assert absolute_spec("s/{0..1}.tar") == str(tmp_path / "s" / "{0..1}.tar")
+    assert absolute_spec("./dtd") == str(tmp_path / "dtd")
+    assert absolute_spec("hf:s?label=x") == f"hf:{tmp_path / 's'}?label=x"
+    assert absolute_spec("hf:s:wings") == f"hf:{tmp_path / 's'}:wings"

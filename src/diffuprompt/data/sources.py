@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from diffuprompt.data.archives import is_archive, is_hub_spec, open_archive
+from diffuprompt.data.archives import absolute_hub_spec, is_archive, is_hub_spec, open_archive
 from diffuprompt.data.catalog import names, open_named
 from diffuprompt.data.class_names import short
 from diffuprompt.data.csvfile import read_csv
@@ -64,6 +64,16 @@ def open_dataset(
     for problem in doubtful_names(manifest):
         log.warning("%s", problem)
     return manifest.check()
+
+
+def absolute_spec(spec: str) -> str:
+    """Return what means ``spec`` from another working directory too; a name stays a name."""
+    if spec in names() or spec in registered():
+        return spec
+    if is_hub_spec(spec):
+        return absolute_hub_spec(spec)
+    path = _path(spec)
+    return str(path.resolve()) if path.exists() or is_archive(path) else spec
 
 
 def _open(

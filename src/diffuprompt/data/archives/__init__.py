@@ -4,6 +4,11 @@ They are written out once, in the cache folder, and are an ordinary data set fro
 that an archive holds is ever executed. Loads no torch until an archive is opened.
 """
 
-from diffuprompt.data.archives.opening import is_archive, is_hub_spec, open_archive
+from diffuprompt.data.archives.opening import (
+    absolute_hub_spec,
+    is_archive,
+    is_hub_spec,
+    open_archive,
+)
 
-__all__ = ["is_archive", "is_hub_spec", "open_archive"]
+__all__ = ["absolute_hub_spec", "is_archive", "is_hub_spec", "open_archive"]

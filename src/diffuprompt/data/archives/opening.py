@@ -17,6 +17,16 @@ def is_hub_spec(spec: str | Path) -> bool:
     return os.fspath(spec).startswith(PREFIX)
 
 
+def absolute_hub_spec(spec: str) -> str:
+    """Return ``hf:...`` with the path made absolute where it is one that exists."""
+    where, query, columns = spec.removeprefix(PREFIX).partition("?")
+    for path, config in ((where, ""), where.rpartition(":")[::2]):
+        if path and Path(path).expanduser().exists():
+            found = Path(path).expanduser().resolve()
+            return f"{PREFIX}{found}{':' if config else ''}{config}{query}{columns}"
+    return spec
+
+
 def is_archive(path: Path) -> bool:
     """Whether a path means tar files of pictures; see `find_shards`."""
     return find_shards(path) is not None
