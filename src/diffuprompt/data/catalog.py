@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffuprompt.data.aircraft import FILES as AIRCRAFT_FILES, read_aircraft
 from diffuprompt.data.locate import data_folders, first_existing, homes
 from diffuprompt.data.manifest import Manifest
+from diffuprompt.data.official import (
+    AIRCRAFT_FILES,
+    LISTS,
+    NAMES_FILE,
+    ImageNetPlaces,
+    read_aircraft,
+    read_imagenet,
+    read_lists,
+    read_variant,
+)
+from diffuprompt.data.provenance import PROVENANCE, Provenance
 from diffuprompt.data.splitfile import PREFIX, read_split_file
 from diffuprompt.errors import DataError, near_miss
 
@@ -39,6 +49,11 @@ class Entry:
     def split_file(self) -> str:
         """Name of the community's split file, empty for a data set without one."""
         return f"{PREFIX}{self.split}.json" if self.split else ""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it is described, its licence and the rule of its class names."""
+        return PROVENANCE[self.name]
 
 
 _SUFFIX = "-matched-frequency-format-val"
@@ -92,6 +107,9 @@ _ROWS = (
     Entry("imagenet_a", "ImageNet-A", "imagenet-adversarial/imagenet-a", 200, (0, 0, 7500)),
     Entry("imagenet_r", "ImageNet-R", "imagenet-rendition/imagenet-r", 200, (0, 0, 30000)),
 )
+NUMBERED = "imagenetv2"  # its folders are 0 to 999
+LIST_OF_NAMES = ("imagenet", NUMBERED, "imagenet_sketch", "imagenet_a", "imagenet_r")
+_IMAGENET = ("images", ".", "ILSVRC/Data/CLS-LOC")  # where train and val are in its folder
 CATALOG = {entry.name: entry for entry in _ROWS}
 SCENE_STYLES: dict[str, Style] = {
     "scenes": "clean",
@@ -107,8 +125,17 @@ def names() -> tuple[str, ...]:
     return (*SCENE_STYLES, *CATALOG)
 
 
+def is_test_only(name: str) -> bool:
+    """Whether a data set is published without training images."""
+    return name in CATALOG and CATALOG[name].sizes[0] == 0
+
+
 def open_named(name: str, *, root: Path | None = None, cache: Path | None = None) -> Manifest:
     """Open a data set of the catalog; the manifest is not checked yet.
+
+    Nine have a split file of the community, which says train, val, test and names; where it is not
+    there, the authors' own lists are read as another data set (`read_lists`). Aircraft has official
+    lists, and ImageNet and its variants are folders by WordNet id (or number) and a list of names.
 
     ``root`` is the folder that holds the published data sets (see `data_folders`), ``cache``
     the folder in which the scenes get a folder of their own. Raises `DataError` for an unknown
@@ -122,42 +149,93 @@ def open_named(name: str, *, root: Path | None = None, cache: Path | None = None
     if name not in CATALOG:
         hint = near_miss(name, names())
         raise DataError(f"unknown data set {name!r}.{hint} Known: {', '.join(names())}")
-    entry, folders = CATALOG[name], data_folders(root)
+    entry = CATALOG[name]
+    manifest = open_entry(entry, data_folders(root))
+    sizes = tuple(len(items) for items in manifest.splits.values())
+    if manifest.name == entry.name and sizes != entry.sizes:
+        log.warning("%s: %s images, not the official %s", manifest.root, sizes, entry.sizes)
+    if len(manifest.classes) != entry.num_classes:
+        many = (len(manifest.classes), entry.num_classes)
+        log.warning("%s: %d classes, not the official %d", manifest.root, *many)
+    return manifest
+
+
+def image_places(entry: Entry, root: Path | None = None) -> list[Path]:
+    """Return where the pictures of a data set are looked for, the usual place first."""
+    return _images(entry, data_folders(root))
+
+
+def open_entry(entry: Entry, folders: list[Path]) -> Manifest:
+    """Open what lies in ``folders`` (see `data_folders`), whatever its size; see `open_named`."""
     try:
         if entry.split:
             return _open_split(entry, folders)
-        if name == "fgvc_aircraft":
-            return _open_aircraft(entry, folders)
+        if entry.name in LIST_OF_NAMES:
+            return _open_imagenet(entry, folders)
+        places = homes(folders, entry.name)
+        lists = {file: [place / file for place in places] for file in AIRCRAFT_FILES}
+        return read_aircraft(first_existing(lists)[0].parent)
     except DataError as error:
         raise DataError(f"{entry.title}: {error}") from error
-    raise DataError(
-        f"{entry.title} cannot be opened by name yet: it has no community split file. Arrange it "
-        "as train/<class>/ and test/<class>/ with the class names as folder names, or list it in "
-        "a CSV (path,label,split), and pass that path"
+
+
+def _images(entry: Entry, folders: list[Path]) -> list[Path]:
+    top, _, inside = entry.images.partition("/")
+    usual = [place / inside for place in homes(folders, top, entry.name)]
+    if entry.name == "imagenet":  # as its archives unpack
+        found = [place / at for place in homes(folders, top) for at in _IMAGENET]
+        return [p for p in found if (p / "val").is_dir() or (p / "train").is_dir()] or usual
+    if entry.name in LIST_OF_NAMES:
+        unpacked = {"imagenet_sketch": "sketch"}.get(entry.name, Path(inside).name)
+        tops = [*homes(folders, top, entry.name), *folders]
+        return list(dict.fromkeys([*usual, *(place / unpacked for place in tops)]))
+    return usual
+
+
+def _open_imagenet(entry: Entry, folders: list[Path]) -> Manifest:
+    top = entry.images.partition("/")[0]
+    own = [place / NAMES_FILE for place in homes(folders, top, entry.name)]
+    shared = [place / NAMES_FILE for place in homes(folders, "imagenet")]
+    images, listed = first_existing(
+        {
+            f"the image folder {entry.images}": _images(entry, folders),
+            f"{NAMES_FILE}, a line 'n01440764 tench' for each class (DATASETS.md of CoOp's "
+            "repository says where it is)": list(dict.fromkeys([*own, *shared])),
+        }
     )
+    places = ImageNetPlaces(name=entry.name, images=images, names=listed)
+    if entry.name == "imagenet":
+        return read_imagenet(places)
+    return read_variant(places, numbered=entry.name == NUMBERED)
 
 
 def _open_split(entry: Entry, folders: list[Path]) -> Manifest:
-    top, _, inside = entry.images.partition("/")
+    top = entry.images.partition("/")[0]
     places = homes(folders, top, entry.name)
     splits = [place / entry.split_file for place in places]
     for folder in folders:
         splits += [folder / "coop-splits" / entry.split_file, folder / entry.split_file]
+    image_folders = _images(entry, folders)
+    if not any(path.is_file() for path in splits):
+        home = next((place for place in places if _has_lists(entry, place)), None)
+        images = next((path for path in image_folders if path.is_dir()), None)
+        if home is not None and images is not None:
+            log.warning(
+                "%s: no %s, so the authors' own lists are read, as %s-official: other images than "
+                "the benchmark's, so no published number is of them",
+                *(home, entry.split_file, entry.name),
+            )
+            return read_lists(entry.name, home, images)
     images, split = first_existing(
         {
-            f"the image folder {entry.images}": [place / inside for place in places],
-            f"the split file {entry.split_file}": splits,
+            f"the image folder {entry.images}": image_folders,
+            f"the split file {entry.split_file} (the benchmark's split was drawn at random once, "
+            "and only this file says it; DATASETS.md of CoOp's repository names it)": splits,
         }
     )
     # published data sets are kept once and linked to
-    manifest = read_split_file(split, images, entry.name, allow_links=True)
-    sizes = tuple(len(items) for items in manifest.splits.values())
-    if sizes != entry.sizes:
-        log.warning("%s: %s images, not the official %s", split, sizes, entry.sizes)
-    return manifest
+    return read_split_file(split, images, entry.name, allow_links=True)
 
 
-def _open_aircraft(entry: Entry, folders: list[Path]) -> Manifest:
-    places = homes(folders, entry.name)
-    lists = {file: [place / file for place in places] for file in AIRCRAFT_FILES}
-    return read_aircraft(first_existing(lists)[0].parent)
+def _has_lists(entry: Entry, home: Path) -> bool:
+    return entry.name in LISTS and all((home / file).is_file() for file in LISTS[entry.name].files)

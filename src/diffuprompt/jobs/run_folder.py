@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffuprompt.checkpoints import as_path
-from diffuprompt.data import names
+from diffuprompt.data import absolute_spec
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
@@ -129,10 +129,8 @@ class RunFolder:
         asked = job_to_json(job)
         # A path must still lead there from another working directory; a name stays a name, even
         # beside a folder that is called like it.
-        data = Path(job.data).expanduser()
         backbone = as_path(job.backbone)
-        if job.data not in names() and data.exists():
-            asked["data"] = str(data.resolve())
+        asked["data"] = absolute_spec(job.data)
         if backbone is not None:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
