@@ -31,7 +31,8 @@ from diffuprompt.runs import StageFolder, Store, digest, locked
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
 STAGES, RUN = ".stages", "run.json"
 _PATHS = ("data_root", "out", "runs_dir")
-_PLACES = ("data", "backbone", *ONLY_HERE)
+_LISTS = ("train_domains", "test_data", "templates")
+_PLACES = ("data", "test_data", "backbone", *ONLY_HERE)
 _FIELDS = {"schema", "job", "resolved", "inputs", "stages", "hashes", "checksum"}
 _KEY = re.compile("[0-9a-f]{32}")
 
@@ -129,10 +130,9 @@ class RunFolder:
         asked = job_to_json(job)
         # A path must still lead there from another working directory; a name stays a name, even
         # beside a folder that is called like it.
-        data = Path(job.data).expanduser()
         backbone = as_path(job.backbone)
-        if job.data not in names() and data.exists():
-            asked["data"] = str(data.resolve())
+        asked["data"] = _findable(job.data)
+        asked["test_data"] = [_findable(data) for data in job.test_data]
         if backbone is not None:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
@@ -192,6 +192,12 @@ class RunFolder:
             ) from cause
 
 
+def _findable(data: str) -> str:
+    """Return a path that leads to the data from every working directory; a name stays a name."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data not in names() and path.exists() else data
+
+
 def _values(name: str, row: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of one stage; version 0.1 kept them alone, then without a checksum."""
     if "checksum" in row:
@@ -219,7 +225,8 @@ def job_from_json(data: Mapping[str, Any]) -> JobConfig:
     check_kinds(JobConfig, job)
     for key in _PATHS:
         job[key] = Path(job[key]) if job[key] else None
-    job["overrides"] = tuple(job["overrides"])
+    for key in ("overrides", *(key for key in _LISTS if key in job)):
+        job[key] = tuple(job[key])
     return JobConfig(**job)
 
 
