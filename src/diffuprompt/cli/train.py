@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -141,8 +142,9 @@ def run(args: Args) -> int:
     print(f"trained: {folder}", flush=True)
     steps = [f"diffuprompt evaluate {folder}"]
     if args.evaluate and is_transfer(folder):
-        print(transfer(folder, progress))
-        steps = [*steps, f"diffuprompt report {folder.parent} --out page"]
+        print(transfer(folder, config.test_data, progress))
+        more = steps if config.generator != "none" else []  # its controls
+        steps = [*more, f"diffuprompt report {folder.parent} --out page"]
     elif args.evaluate and is_own_few_shot(config):
         print(score(folder, progress))
         steps = [f"diffuprompt predict IMAGE --artifact {folder}"]
@@ -169,15 +171,18 @@ def is_transfer(folder: Path) -> bool:
     return find_protocol(read_run(folder).resolved.protocol).layout.targets
 
 
-def transfer(folder: Path, progress: Progress) -> str:
-    """Score a run's prompts, own and generated, on all its test sets, and return the table."""
+def transfer(folder: Path, test_data: Sequence[str], progress: Progress) -> str:
+    """Score a run's prompts, own and generated, on all its test sets, and return the table.
+
+    ``test_data`` are those of today: a run that was there already may have been made for others.
+    """
     from diffuprompt.cli.summary import summary
     from diffuprompt.jobs import Evaluation, evaluate_run
     from diffuprompt.record import read_record
     from diffuprompt.report import Source
 
     quick = Evaluation(controls="none", oracle=False)
-    path = evaluate_run(folder, evaluation=quick, progress=progress)
+    path = evaluate_run(folder, evaluation=quick, also=test_data, progress=progress)
     return summary([Source(path=path, record=read_record(path))])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,7 +226,8 @@ def resolve(
         protocol = "few-shot" if own_pictures else "base-to-new"
         protocol = OF_DOMAINS if job.train_domains else protocol
     if job.preset == "auto":
-        preset = automatic_preset(job.learner, protocol, lite=logit_scale < LITE_SCALE)
+        benchmark = PROTOCOLS[protocol].recipes or protocol
+        preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     else:
         preset = find_preset(job.learner, job.preset)
     method, sections = find_method(job.learner), _sections(preset, job.generator)
@@ -250,36 +250,6 @@ def resolve(
         precision=job.precision,
         **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
     )
-
-
-def command(job: JobConfig) -> str:
-    """Return the command line of a job, quoted for a shell, without what says where things are.
-
-    Of a path only the last part is kept: the rest belongs to one machine.
-    """
-    words = ["diffuprompt", "train"]
-    for f in dataclasses.fields(job):
-        value = getattr(job, f.name)
-        if f.name in ONLY_HERE:
-            continue
-        option = f"--{f.name.replace('_', '-')}"
-        if f.name == "overrides":
-            words += [word for text in value for word in ("--set", text)]
-        elif f.name in ("data", "backbone"):
-            words += [option, _portable(value)]
-        elif isinstance(value, tuple):
-            words += [option, *map(_portable, value)] if value else []
-        elif value is True:
-            words.append(option)
-        elif value != f.default or f.name in ("learner", "shots", "seed"):
-            words += [f"--{f.name}", str(value)]
-    return shlex.join(words)
-
-
-def _portable(value: str) -> str:
-    """Return a name, and of a path on this machine the last part."""
-    local = value.startswith((".", "~")) or Path(value).is_absolute()
-    return Path(value).name if local else value
 
 
 def _with(overrides: tuple[str, ...]) -> str:

@@ -27,4 +27,5 @@ PROTOCOL = Protocol(
     source="python -m tools.choose_recipes",
     roles=roles,
     layout=Layout(own=("base", "new"), harmonic=("base", "new")),
+    recipes="base-to-new",
 )

@@ -45,6 +45,7 @@ class Protocol:
             data sets among their own names ("other names"), or other pictures of the classes that
             were trained ("same names").
         defaults: data set -> names of the test sets that it is scored on where none is named.
+        recipes: which presets are for it, where their name is another one.
         one_list: whether everything is scored among the names that were trained, in their order.
     """
 
@@ -55,6 +56,7 @@ class Protocol:
     layout: Layout
     scope: Scope = "own"
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    recipes: str = ""
     one_list: bool = False
 
     def misfits(self, source: Manifest, targets: Mapping[str, tuple[str, ...]]) -> list[str]:
