@@ -85,6 +85,7 @@ EPOCHS = Range(0, 100_000)
 BATCH = Range(1, 65_536)
 SETTING = Range(0, 200)
 OVERRIDES = Annotated[tuple[Annotated[str, Range(0, 100_000)], ...], Range(0, 1000)]
+NAMES = Annotated[tuple[Annotated[str, PATH], ...], Range(0, 1000)]  # names, paths or texts
 DEVICE_NAMES = "auto, cpu, cuda, cuda:N or mps"
 DEVICES = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?|mps")
 

@@ -33,12 +33,14 @@ from diffuprompt.record_reading import Makers, read_fields
 from diffuprompt.record_upgrade import OLD_SCHEMA, upgrade
 
 __all__ = [
-    "MAKERS", "SCHEMA", "SUBSETS", "Job", "Record", "Score", "Variant", "pack_hits", "read_record",
-    "unpack_hits", "upgrade",
+    "MAKERS", "OPEN", "SCHEMA", "SUBSETS", "ZERO_SHOT_NEW", "Job", "Record", "Score", "Variant",
+    "pack_hits", "read_record", "unpack_hits", "upgrade",
 ]  # fmt: skip
 
 SCHEMA: Literal["diffuprompt.record/2"] = "diffuprompt.record/2"
-SUBSETS = ("base", "new", "all")  # of the classes of a classification test set
+OPEN = "open"  # images of base and then of new classes among the names of both
+SUBSETS = ("base", "new", "all", OPEN)  # of the classes of a classification test set
+ZERO_SHOT_NEW = "zero-shot-new"  # the control of the open world, of a learner or a generator
 
 
 class Job(Fields):
@@ -65,7 +67,10 @@ class Variant(Fields):
         prompts: the learner's "own" prompts, "generated" ones, or those of a "control", which
             shows what a generator's gain is made of.
         generator: of generated prompts and of controls: the generator's name.
-        control: "regression", "shuffled", "noise", "nearest", "mean" or "oracle".
+        control: "regression", "shuffled", "noise", "nearest", "mean" or "oracle"; or
+            "zero-shot-new": the method's logits on the names of base classes beside those of the
+            frozen backbone on the names of new ones, which no new class can have been harmed by.
+            Without a generator the method is the learner itself.
         nfe: evaluations of the network for a sample, where they are not the configured number.
         draws: from 2 on, the score is of the mean probabilities over that many draws.
     """
@@ -87,15 +92,16 @@ class Variant(Fields):
         return cls(prompts="generated", generator=generator, nfe=nfe, draws=draws)
 
     @classmethod
-    def of_control(cls, control: str, generator: str) -> Variant:
-        """Return what ``control`` makes in the place of ``generator``."""
+    def of_control(cls, control: str, generator: str = "") -> Variant:
+        """Return what ``control`` makes in the place of ``generator``, or of own prompts."""
         return cls(prompts="control", generator=generator, control=control)
 
     @model_validator(mode="after")
     def _check(self) -> Variant:
         if (self.prompts == "control") != bool(self.control):
             raise ValueError(f"control: expected a name just for a control, got {self.control!r}")
-        if (self.prompts == "own") == bool(self.generator):
+        may_lack = self.control == ZERO_SHOT_NEW  # which is of the learner itself, too
+        if (self.prompts == "own") == bool(self.generator) and not may_lack:
             raise ValueError(
                 "generator: expected a name for generated prompts and controls and none for own "
                 f"prompts, got {self.generator!r} for {self.prompts!r}"
@@ -133,11 +139,13 @@ class Score(Fields):
     Attributes:
         variant: how the prompts were made.
         dataset: the test set's name: the job's own or another one.
-        subset: which classes of it: "base", "new" or "all".
+        subset: which classes of it: "base", "new", "all", or "open" for the images of base and
+            then of new classes among the names of both.
         total: how many items it has.
         metrics: name -> value: "accuracy", "macro_f1", "ece" and "aurc" (the area under the
             risk-coverage curve) in per cent, "nll" in nats, "selective_50" and so on, the accuracy
-            in per cent on that share of the items, the most confident ones.
+            in per cent on that share of the items, the most confident ones; in the open world
+            also "accuracy_base" and "accuracy_new", of the images of either.
         hits: packed top-1 hits, see `pack_hits`; no score of a record is without.
         timings: "generate_ms" and "classify_ms", wall milliseconds per image, in batches, for
             making the prompts and for scoring with them; what was not measured is not there.

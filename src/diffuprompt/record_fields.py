@@ -23,7 +23,7 @@ MOST = 2**53  # counts above it are no longer exact in a float
 LARGEST = 1e30  # sums and products of what is measured stay finite
 LONGEST = 1000  # characters of a name
 PER_CENT = ("accuracy", "macro_f1", "ece", "aurc", "UB", "r1", "r5", "r10", "ub", "mask_iou")
-PER_CENT_OF = ("selective_", "R@", "giou_")
+PER_CENT_OF = ("accuracy_", "selective_", "R@", "giou_")
 LAYOUT = "\t\n"  # what a command line may hold besides
 
 

@@ -30,7 +30,7 @@ from diffuprompt.data.transforms import Preprocess
 from diffuprompt.errors import DataError
 from diffuprompt.hub import Classifier
 from diffuprompt.jobs import evaluate_run, prepared as preparing
-from diffuprompt.jobs.job import command
+from diffuprompt.jobs.command import command
 from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.train import train_job
 

@@ -19,7 +19,8 @@ from diffuprompt.cli.held_out import held_out
 from diffuprompt.data.catalog import SCENE_STYLES
 from diffuprompt.jobs.baseline import zero_shot_hits
 from diffuprompt.jobs.job import JobConfig
-from diffuprompt.jobs.prepared import Sources, prepare
+from diffuprompt.jobs.prepared import prepare
+from diffuprompt.jobs.sources import Sources
 from diffuprompt.record import read_record
 
 QUICK = ("--set", "epochs=3", "--set", "views=3", "--workers", "0")

@@ -14,7 +14,8 @@ import pytest
 from diffuprompt.cli import train as verb
 from diffuprompt.cli.parse import parse
 from diffuprompt.errors import ConfigError
-from diffuprompt.jobs.job import JobConfig, Resolved, command, resolve
+from diffuprompt.jobs.command import command
+from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 
 DIFFUSION = {"learner": "cocoop", "generator": "diffusion"}
 

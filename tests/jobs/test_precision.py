@@ -12,7 +12,8 @@ import torch
 from tests.world import asked, opened
 
 from diffuprompt.errors import ConfigError
-from diffuprompt.jobs.job import JobConfig, Resolved, command, resolve
+from diffuprompt.jobs.command import command
+from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 from diffuprompt.jobs.prepared import prepare
 
 

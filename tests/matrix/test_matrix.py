@@ -25,7 +25,8 @@ from diffuprompt.cli.study_plug_in import Args as StudyArgs
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
-from diffuprompt.jobs.prepared import Sources, prepare
+from diffuprompt.jobs.prepared import prepare
+from diffuprompt.jobs.sources import Sources
 from diffuprompt.jobs.train import run_of, train_job
 from diffuprompt.matrix import run as matrix
 from diffuprompt.matrix.entry import MatrixJob

@@ -18,6 +18,7 @@ diffuprompt evaluate runs/*
 diffuprompt evaluate runs/scenes-cocoop --no-oracle
 diffuprompt evaluate runs/scenes-cocoop --controls none --nfe 1 2 3 10
 diffuprompt evaluate runs/scenes-cocoop --samples 8
+diffuprompt evaluate runs/scenes-cocoop --controls basic --open-world
 diffuprompt evaluate runs/caltech101-cocoop --data caltech101 scenes ~/Pictures/birds
 """
 
@@ -36,7 +37,7 @@ class Args:
     nfe: Annotated[tuple[int, ...], NFE, bounded(NFE, "N...")] = ()
     """Also sample with these numbers of evaluations; an evaluated run is only added to."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
-    """Test on these data sets, and add the scores; without it on the run's own. Answers are
+    """Test on these data sets, and add the scores; without it on those of the run. Answers are
     among all classes of a data set; NAME:base and NAME:new test one half of them."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of their images, where a data set does not say it; without --data, where the run's
@@ -47,6 +48,9 @@ class Args:
     """Score anew what has been scored."""
     rehash: Switch[bool] = False
     """Read every picture again, whatever is remembered of its content."""
+    open_world: Switch[bool] = False
+    """Also score images of base and new classes among the names of both, beside the trivial
+    control: the method for base names and the frozen backbone for new ones."""
     samples: Annotated[int, SAMPLES, bounded(SAMPLES)] = 1
     """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
 
@@ -66,7 +70,11 @@ def run(args: Args) -> int:
     from diffuprompt.report import Source
 
     evaluation = Evaluation(
-        controls=args.controls, oracle=args.oracle, nfe=args.nfe, samples=args.samples
+        controls=args.controls,
+        oracle=args.oracle,
+        nfe=args.nfe,
+        samples=args.samples,
+        open_world=args.open_world,
     )
     progress = console_progress()
     for folder in args.run:

@@ -83,9 +83,11 @@ def recipe(preset: Preset) -> str:
             lines.append(f'"train.{key}" = {_toml(value)}  # {limits(TrainConfig)[key]}')
     options = {**settable(method.options), **preset.options}
     wanted = limits(type(method.options))
-    lines += [
-        f'"learner.{key}" = {_toml(value)}  # {wanted[key]}' for key, value in options.items()
-    ]
+    for key, value in options.items():
+        if key == method.templates_in and key not in preset.options:
+            lines.append(f'# "learner.{key}" = {_toml(value)}  # each data set has its own')
+        else:
+            lines.append(f'"learner.{key}" = {_toml(value)}  # {wanted[key]}')
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffuprompt.matrix import Runnable
     from diffuprompt.studies import Shared
 
+SHOTS_OF_THE_FIELD = 16  # where a study varies them
 FAILED = 4  # exit code when a job has no record in the end
 
 
@@ -37,8 +38,8 @@ class MatrixArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyArgs(MatrixArgs):
-    """Options of every study of learners."""
+class DataArgs(MatrixArgs):
+    """Options of every study of learners, but for how many pictures they see."""
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = ""
     """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON."""
@@ -49,8 +50,6 @@ class StudyArgs(MatrixArgs):
     for the scenes, the best CLIP at hand for photographs (`diffuprompt doctor` says which)."""
     seeds: Annotated[tuple[int, ...], SEED, bounded(SEED, "N...")] = (1, 2, 3)
     """Each job is run with each of these seeds."""
-    shots: Annotated[int, SHOTS, bounded(SHOTS)] = 16
-    """Labelled images per class."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe of every job, as in `diffuprompt train`."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -59,7 +58,15 @@ class StudyArgs(MatrixArgs):
     """auto, cpu, cuda, cuda:1, mps."""
 
 
-def shared(args: StudyArgs) -> Shared:
+@dataclass(frozen=True, kw_only=True)
+class StudyArgs(DataArgs):
+    """Options of a study with one number of pictures per class."""
+
+    shots: Annotated[int, SHOTS, bounded(SHOTS)] = 16
+    """Labelled images per class."""
+
+
+def shared(args: DataArgs) -> Shared:
     """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
     from diffuprompt.studies import Shared
 
@@ -71,7 +78,7 @@ def shared(args: StudyArgs) -> Shared:
         data=args.data,
         data_root=args.data_root,
         backbone=args.backbone,
-        shots=args.shots,
+        shots=args.shots if isinstance(args, StudyArgs) else SHOTS_OF_THE_FIELD,
         overrides=args.set,
         runs_dir=args.runs_dir,
         precision=args.precision,

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import tyro
 
+from diffuprompt.cli.parse import Switch
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
 
 EXAMPLES = """
 diffuprompt study base-to-new --data scenes --learners coop cocoop --seeds 1
 diffuprompt study base-to-new --data caltech101 --backbone photo-clip-lite --jobs 2
-diffuprompt study base-to-new --data scenes --precision bf16 --dry-run
+diffuprompt study base-to-new --data scenes --precision bf16 --open-world --dry-run
 """
 
 
@@ -23,6 +24,9 @@ class Args(StudyArgs):
 
     learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Which of `diffuprompt ls learners`; without it all."""
+    open_world: Switch[bool] = False
+    """Also score base and new classes among the names of both, beside the trivial control, as
+    `diffuprompt evaluate --open-world` does."""
 
 
 def run(args: Args) -> int:
@@ -32,5 +36,6 @@ def run(args: Args) -> int:
     from diffuprompt.matrix import plan
     from diffuprompt.studies import base_to_new_jobs
 
-    jobs = base_to_new_jobs(common, args.learners or tuple(METHODS), args.seeds)
+    learners = args.learners or tuple(METHODS)
+    jobs = base_to_new_jobs(common, learners, args.seeds, open_world=args.open_world)
     return carry_out(plan(jobs), args, f"base-to-new-{Path(args.data).name}")

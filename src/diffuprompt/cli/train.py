@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,6 +28,9 @@ diffuprompt train --data ~/Pictures/birds
 diffuprompt train --data scenes --learner cocoop --generator diffusion
 diffuprompt train --data caltech101 --backbone photo-clip-lite --learner cocoop
 diffuprompt train --data ~/Pictures/birds --learner cocoop --shots 4 --set lr=0.01 --set epochs=20
+diffuprompt train --data imagenet --protocol cross-dataset --learner maple
+diffuprompt train --data caltech101 --protocol cross-dataset --test-data scenes ~/Pictures/birds
+diffuprompt train --data ~/PACS --layout domains --train-domains photo cartoon
 diffuprompt train --config experiment.toml --seed 2
 """
 
@@ -40,6 +44,13 @@ class Args:
     hf:NAME; images up to 128 million pixels."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
+    layout: Literal["auto", "domains"] = "auto"
+    """domains: the folder's sub folders are domains, domain/class/picture (PACS, OfficeHome)."""
+    train_domains: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DOMAIN...")] = ()
+    """With --layout domains: those that train; every picture of the others is a test picture."""
+    test_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
+    """Other data sets to score too, among their own names; what cross-dataset and domain need.
+    Without it ImageNet and the scenes take those of the paper that are on this machine."""
     exif_orientation: Switch[bool] = False
     """Turn pictures as their EXIF orientation says; CLIP's own preprocessing does not. Evaluation
     and prediction with the prompts learned then do the same."""
@@ -58,9 +69,15 @@ class Args:
     """The one seed that everything random is derived from."""
     protocol: Protocol = "auto"
     """base-to-new: train on half of the classes, score both halves; few-shot: all classes;
-    holdout: base-to-new inside the base classes, on val images, to choose settings."""
+    cross-dataset: all classes, then other data sets among their own names; domain: all classes,
+    then other pictures of the same classes; holdout: base-to-new inside the base classes, on val
+    images, to choose settings."""
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """Recipe (`diffuprompt ls presets`); auto: the one for this backbone and learner."""
+    templates: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|TEXT...")] = ()
+    """Sentences of zero-shot, CLIP-Adapter, Tip-Adapter and ProGrad's teacher: dataset (each data
+    set's own, as published; what it is without this), single, imagenet-7, imagenet-80,
+    promptsrc-60, or texts with {} for the name."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe: epochs, batch, lr, views, or a key that
     `diffuprompt ls learners` or `diffuprompt ls generators` shows."""
@@ -88,7 +105,8 @@ class Args:
     """Budget of what is kept of images between epochs; the rest is read from disk. Smaller is
     slower, never different."""
     evaluate: bool = True
-    """Whether few-shot training on your own pictures ends with the accuracy on held-out ones."""
+    """Whether few-shot training on your own pictures ends with the accuracy on held-out ones, and
+    cross-dataset and domain with that on every test set."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""
 
@@ -123,7 +141,11 @@ def run(args: Args) -> int:
     folder = train_job(config, progress)
     print(f"trained: {folder}", flush=True)
     steps = [f"diffuprompt evaluate {folder}"]
-    if args.evaluate and is_own_few_shot(config):
+    if args.evaluate and is_transfer(folder):
+        print(transfer(folder, config.test_data, progress))
+        more = steps if config.generator != "none" else []  # its controls
+        steps = [*more, f"diffuprompt report {folder.parent} --out page"]
+    elif args.evaluate and is_own_few_shot(config):
         print(score(folder, progress))
         steps = [f"diffuprompt predict IMAGE --artifact {folder}"]
         if config.generator != "none":  # what the generator itself contributes
@@ -139,6 +161,29 @@ def is_own_few_shot(config: JobConfig) -> bool:
     from diffuprompt.data import names
 
     return config.data not in names() and config.protocol in ("auto", "few-shot")
+
+
+def is_transfer(folder: Path) -> bool:
+    """Whether a run's protocol is about other test sets than its own."""
+    from diffuprompt.jobs import read_run
+    from diffuprompt.protocols import find_protocol
+
+    return find_protocol(read_run(folder).resolved.protocol).layout.targets
+
+
+def transfer(folder: Path, test_data: Sequence[str], progress: Progress) -> str:
+    """Score a run's prompts, own and generated, on all its test sets, and return the table.
+
+    ``test_data`` are those of today: a run that was there already may have been made for others.
+    """
+    from diffuprompt.cli.summary import summary
+    from diffuprompt.jobs import Evaluation, evaluate_run
+    from diffuprompt.record import read_record
+    from diffuprompt.report import Source
+
+    quick = Evaluation(controls="none", oracle=False)
+    path = evaluate_run(folder, evaluation=quick, also=test_data, progress=progress)
+    return summary([Source(path=path, record=read_record(path))])
 
 
 def score(folder: Path, progress: Progress) -> str:
@@ -170,6 +215,9 @@ def describe(config: JobConfig, progress: Progress) -> str:
     rows["training images"] = len(prepared.roles.train.items)
     for subset, selection in prepared.roles.tests.items():
         rows[f"test images ({subset})"] = len(selection.items)
+    for target in prepared.targets:
+        title = f"test images ({target.manifest.name}, {target.subset})"
+        rows[title] = len(target.manifest.splits["test"])
     rows |= {f"stage {name}": key for name, key in prepared.chain.keys.items()}
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}} = {rows[key]}" for key in rows)

@@ -1,7 +1,7 @@
 """Sentence templates for zero-shot classification; ``{}`` is the class name.
 
-Radford et al. 2021 (the 80 ImageNet templates and the subset of 7), Zhou et al. 2022 (one template
-a data set), Khattak et al. 2023b (PromptSRC's 60).
+Radford et al. 2021 (the 80 ImageNet templates and the subset of 7), Khattak et al. 2023b
+(PromptSRC's 60). What each data set has of its own stands in `data.catalog`.
 """
 
 from __future__ import annotations
@@ -109,15 +109,4 @@ ENSEMBLES: dict[str, tuple[str, ...]] = {
     "imagenet-7": IMAGENET_7,
     "imagenet-80": IMAGENET_80,
     "promptsrc-60": PROMPTSRC_60,
-}
-
-# CoOp's template of each data set; all others use SINGLE
-DATASET_TEMPLATES: dict[str, str] = {
-    "oxford_pets": "a photo of a {}, a type of pet.",
-    "oxford_flowers": "a photo of a {}, a type of flower.",
-    "fgvc_aircraft": "a photo of a {}, a type of aircraft.",
-    "dtd": "{} texture.",
-    "eurosat": "a centered satellite photo of {}.",
-    "food101": "a photo of {}, a type of food.",
-    "ucf101": "a photo of a person doing {}.",
 }

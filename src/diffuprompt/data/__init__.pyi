@@ -18,6 +18,7 @@ from .class_names import (
     short as short,
 )
 from .decode import image_size as image_size, load_image as load_image, to_pixels as to_pixels
+from .domains import domain_names as domain_names, open_domains as open_domains
 from .fewshot import base_new as base_new, few_shot as few_shot
 from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate

@@ -13,11 +13,13 @@ from .grounding.run import (
 from .job import GENERATORS as GENERATORS, JobConfig as JobConfig
 from .long_names import names_too_long as names_too_long
 from .overrides import read_options as read_options
-from .prepared import Prepared as Prepared, Sources as Sources, prepare as prepare
+from .prepared import Prepared as Prepared, prepare as prepare
 from .run_folder import (
     RunFolder as RunFolder,
     job_from_json as job_from_json,
     job_to_json as job_to_json,
+    read_run as read_run,
 )
-from .test_sets import missing as missing, own_test_sets as own_test_sets
+from .sources import Sources as Sources
+from .test_sets import unscored as unscored, wanted_test_sets as wanted_test_sets
 from .train import folder_of as folder_of, run_of as run_of, train_job as train_job

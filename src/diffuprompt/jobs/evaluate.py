@@ -28,9 +28,9 @@ from diffuprompt.jobs.test_sets import (
     TestSet,
     check_distinct,
     is_of,
-    missing,
     open_test_set,
-    own_test_sets,
+    unscored,
+    wanted_test_sets,
 )
 from diffuprompt.record import Record, Score, Variant, read_record
 
@@ -42,6 +42,7 @@ def evaluate_run(
     *,
     evaluation: Evaluation | None = None,
     data: Sequence[str] = (),
+    also: Sequence[str] = (),
     data_root: Path | None = None,
     allow_outside: bool = False,
     again: bool = False,
@@ -56,7 +57,8 @@ def evaluate_run(
     Args:
         run: a folder that `train_job` returned.
         evaluation: what to score of generated prompts; None for everything but sweeps.
-        data: further data sets to test on, see `open_test_set`; none: the run's own.
+        data: data sets to test on, see `open_test_set`; none: all that the run was made for.
+        also: without ``data``, further ones beside what the run was made for.
         data_root: where they are; None: as for the run's own. Without ``data``, where the run's
             own images are now.
         allow_outside: read files outside that folder too.
@@ -82,6 +84,7 @@ def evaluate_run(
         run=stored,
         evaluation=evaluation or Evaluation(),
         data=tuple(data),
+        also=tuple(also),
         data_root=data_root or stored.job.data_root,
         root=data_root,
         allow_outside=allow_outside or stored.job.allow_outside,
@@ -113,6 +116,7 @@ class _Evaluation:
     run: Run
     evaluation: Evaluation
     data: tuple[str, ...]
+    also: tuple[str, ...]
     data_root: Path | None
     root: Path | None  # as asked now, whatever the run says
     allow_outside: bool
@@ -124,7 +128,8 @@ class _Evaluation:
     @cached_property
     def prepared(self) -> Prepared:
         """The run's own job, as it was resolved when it was trained."""
-        job = replace(self.run.job, rehash=self.rehash)
+        others = () if self.data else (*self.run.job.test_data, *self.also)
+        job = replace(self.run.job, rehash=self.rehash, test_data=tuple(dict.fromkeys(others)))
         if self.root is not None and not self.data:
             job = _moved(job, self.root)
         if not is_at_hand(job.backbone):  # a run from elsewhere must not make us download
@@ -169,15 +174,20 @@ class _Evaluation:
 
     @cached_property
     def _own(self) -> list[TestSet]:
-        prepared = self.prepared
-        return own_test_sets(
-            prepared.manifest, prepared.roles.tests, prepared.contents, self.progress
-        )
+        open_world = self.evaluation.open_world
+        return wanted_test_sets(self.prepared, self.progress, open_world=open_world)
+
+    @cached_property
+    def _known(self) -> list[TestSet]:
+        """What scores of before are compared with: images of the open world are the run's own."""
+        open_world = self.prepared.roles.open_world is not None
+        own = wanted_test_sets(self.prepared, self.progress, open_world=open_world)
+        return [*self.test_sets, *own]
 
     def missing(self, record: Record | None) -> list[tuple[TestSet, Variant]]:
         """Return what is asked for and not in ``record`` with the same images."""
-        variants = self.evaluation.variants(self.run.resolved.generator)
-        return missing(None if self.again else record, self.test_sets, variants)
+        before, generator = None if self.again else record, self.run.resolved.generator
+        return unscored(before, self.test_sets, self.evaluation, generator)
 
     def carry_out(self, before: Record | None) -> Record:
         """Score what is missing and return the record with it."""
@@ -194,7 +204,7 @@ class _Evaluation:
         scores = [scoring.score(test, variant) for test, variant in self.missing(before)]
         made = {(s.dataset, s.subset, s.variant) for s in scores}
         kept = [s for s in (before.scores if before else ()) if _key(s) not in made]
-        changed = [s for s in kept if not is_of(s, self.test_sets)]
+        changed = [s for s in kept if not is_of(s, self._known)]
         for score in changed:
             log.warning(
                 "%s: the images of %s, %s have changed since they were scored; scores of before "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators import KINDS
 from diffuprompt.ranges import NFE, SAMPLES, Range, misfits
-from diffuprompt.record import Variant
+from diffuprompt.record import ZERO_SHOT_NEW, Variant
 
 REGRESSION, ORACLE = "regression", "oracle"
 BASIC = (REGRESSION, "shuffled")
@@ -28,12 +28,15 @@ class Evaluation:
         nfe: further numbers of evaluations to sample with, for generators that take steps.
         samples: from 2 on, also score the mean of the probabilities over that many draws, for
             generators that draw noise.
+        open_world: whether the test images of base and new classes are scored among the names of
+            both too, with the control that a method has to beat there.
     """
 
     controls: Literal["all", "basic", "none"] = "all"
     oracle: bool = True
     nfe: Annotated[tuple[Annotated[int, NFE], ...], Range(0, 100)] = ()
     samples: Annotated[int, SAMPLES] = 1
+    open_world: bool = False
 
     def __post_init__(self) -> None:
         problems = misfits(self, "evaluation")
@@ -55,3 +58,10 @@ class Evaluation:
         if self.oracle and self.controls == "all":
             names.append(ORACLE)
         return (*found, *(Variant.of_control(name, generator) for name in names))
+
+    def open_variants(self, generator: str) -> tuple[Variant, ...]:
+        """Return what is scored in the open world: methods, and what the last one has to beat."""
+        if generator not in KINDS:
+            return (Variant.own(), Variant.of_control(ZERO_SHOT_NEW))
+        control = Variant.of_control(ZERO_SHOT_NEW, generator)
+        return (Variant.own(), Variant.generated(generator), control)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators import KINDS, DiffusionConfig, FitConfig, OverfitConfig, RivalConfig
 from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.jobs.overrides import SECTIONS, Sections, apply_generator_presets, apply_overrides
+from diffuprompt.jobs.templates import check_templates, chosen_templates
 from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners import (
     DEFAULT,
@@ -27,6 +27,7 @@ from diffuprompt.learners import (
     epochs_for_shots,
     find_method,
     find_preset,
+    needed,
     settable,
 )
 from diffuprompt.protocols import PROTOCOLS
@@ -34,6 +35,7 @@ from diffuprompt.ranges import (
     DEVICE_NAMES,
     DEVICES,
     IMAGE_MIB,
+    NAMES,
     OVERRIDES,
     PATH,
     SEED,
@@ -59,6 +61,9 @@ ONLY_HERE = (
     "text_memory_mib",
     "image_memory_mib",
 )
+OF_DOMAINS = "domain"  # the protocol that tests other domains than those that train
+HALVES = ("base", "new")
+SUBSETS = (*HALVES, "all")  # of another data set, behind its name
 LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
 
 
@@ -66,13 +71,18 @@ LITE_SCALE = 50.0  # below this logit scale, published learning rates under-trai
 class JobConfig:
     """What a user asks for; see ``diffuprompt train --help`` for the meaning of each field.
 
-    ``overrides`` are "key=value" with keys like "lr", "train.epochs", "learner.num_ctx",
-    "overfit.steps", "fit.lr" or "diffusion.nfe"; "diffusion.preset" sets many at once. ``setting``
-    changes no result: it is the name under which a report shows an ablation.
+    ``test_data`` are other data sets that the run is scored on, ``templates`` names or texts of
+    sentences ("dataset" or nothing: each data set's own). ``overrides`` are "key=value" with keys
+    like "lr", "train.epochs", "learner.num_ctx", "overfit.steps", "fit.lr" or "diffusion.nfe";
+    "diffusion.preset" sets many at once. ``setting`` changes no result: it is the name under which
+    a report shows an ablation.
     """
 
     data: Annotated[str, PATH]
     data_root: Path | None = None
+    layout: Literal["auto", "domains"] = "auto"
+    train_domains: NAMES = ()
+    test_data: NAMES = ()
     exif_orientation: bool = False
     allow_outside: bool = False
     backbone: Annotated[str, PATH] = (
@@ -84,6 +94,7 @@ class JobConfig:
     seed: Annotated[int, SEED] = 1
     protocol: str = "auto"
     preset: str = "auto"
+    templates: NAMES = ()
     overrides: OVERRIDES = ()
     setting: Annotated[str, SETTING] = ""
     out: Path | None = None
@@ -107,8 +118,16 @@ class JobConfig:
                 problems.append(f"{name}: expected one of {known}, got {shown(value)}.{hint}")
         if isinstance(self.device, str) and not DEVICES.fullmatch(self.device):
             problems.append(f"device: expected {DEVICE_NAMES}, got {shown(self.device)}")
+        if self.train_domains and self.layout != "domains":
+            problems.append(f"train_domains: got {self.train_domains}; they need layout=domains")
+        if self.train_domains and self.protocol not in ("auto", OF_DOMAINS):
+            problems.append(
+                f"train_domains: the protocol {self.protocol} tests no other domains; use "
+                f"{OF_DOMAINS}, or leave them out to take the pictures of all domains together"
+            )
         if problems:
             raise ConfigError("\n  ".join(problems))
+        check_templates(find_method(self.learner), self.templates, self.overrides)
         preset = find_method(self.learner).presets[0]
         if self.preset != "auto":
             preset = find_preset(self.learner, self.preset)
@@ -207,12 +226,15 @@ def resolve(
     protocol = job.protocol
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
+        protocol = OF_DOMAINS if job.train_domains else protocol
     if job.preset == "auto":
-        benchmark = "few-shot" if protocol == "few-shot" else "base-to-new"
+        benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     else:
         preset = find_preset(job.learner, job.preset)
-    sections = _sections(preset, job.generator)
+    method, sections = find_method(job.learner), _sections(preset, job.generator)
+    known = "" if own_pictures else dataset
+    sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job)
     read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
@@ -226,32 +248,10 @@ def resolve(
         seed=job.seed,
         preset=preset.name,
         train=TrainConfig(**sections["train"]),
-        options=sections["learner"],
+        options=needed(method.options, sections["learner"]),
         precision=job.precision,
         **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
     )
-
-
-def command(job: JobConfig) -> str:
-    """Return the command line of a job, quoted for a shell, without what says where things are.
-
-    Of a path only the last part is kept: the rest belongs to one machine.
-    """
-    words = ["diffuprompt", "train"]
-    for f in dataclasses.fields(job):
-        value = getattr(job, f.name)
-        if f.name in ONLY_HERE:
-            continue
-        if f.name == "overrides":
-            words += [word for text in value for word in ("--set", text)]
-        elif f.name in ("data", "backbone"):
-            local = value.startswith((".", "~")) or Path(value).is_absolute()
-            words += [f"--{f.name}", Path(value).name if local else value]
-        elif value is True:
-            words.append(f"--{f.name.replace('_', '-')}")
-        elif value != f.default or f.name in ("learner", "shots", "seed"):
-            words += [f"--{f.name}", str(value)]
-    return shlex.join(words)
 
 
 def _with(overrides: tuple[str, ...]) -> str:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from diffuprompt.checkpoints import (
-    AUTO,
-    Header,
-    choose_backbone,
-    knows_only_scenes,
-    load_clip,
-    portable_name,
-    read_header,
-)
+from diffuprompt.checkpoints import Header, knows_only_scenes, load_clip, portable_name
 from diffuprompt.clip import TextPlan
-from diffuprompt.data import (
-    SCENE_STYLES,
-    Manifest,
-    doubtful_names,
-    few_shot,
-    find_sentences,
-    names,
-    open_dataset,
-)
+from diffuprompt.data import SCENE_STYLES, Manifest, few_shot, find_sentences, names
 from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
-from diffuprompt.jobs.long_names import long_names
-from diffuprompt.jobs.run_folder import read_run
+from diffuprompt.jobs.long_names import long_names, refuse_long_names
+from diffuprompt.jobs.sources import Sources, Target
 from diffuprompt.learners import Classes
-from diffuprompt.protocols import Roles, Selection, roles_of
+from diffuprompt.protocols import Roles, Selection, find_protocol, roles_of
 from diffuprompt.runs import Contents, digest
 from diffuprompt.stages import (
     Bench,
@@ -54,10 +38,12 @@ class Prepared:
     """A job, resolved and checked.
 
     Attributes:
-        job: as asked, with the backbone that ``auto`` means here in its place.
+        job: as asked, with the backbone that ``auto`` means here in its place, and the names of
+            the test sets that its protocol has where none was named.
         resolved: every value that its results depend on.
         manifest: the whole data set.
         roles: which of its images train and which test.
+        targets: other data that it is scored on.
         sentences: about every class, where the learner reads some.
         header: of the backbone.
         subset: hash of the few-shot selection.
@@ -69,6 +55,7 @@ class Prepared:
     resolved: Resolved
     manifest: Manifest
     roles: Roles
+    targets: tuple[Target, ...]
     sentences: Sentences
     header: Header
     subset: str
@@ -134,53 +121,6 @@ class Prepared:
         store.warm(*(selection.items for selection in selections))
 
 
-class Sources:
-    """Data sets, backbones and hashes that several jobs share, opened once each."""
-
-    def __init__(self, *, rehash: bool = False) -> None:
-        self.contents = Contents(rehash=rehash)
-        self._manifests: dict[tuple[str, Path | None, bool], Manifest] = {}
-        self._headers: dict[tuple[str, bool], Header] = {}
-        self._chosen: dict[str, str] = {}
-
-    def settled(self, job: JobConfig) -> JobConfig:
-        """Return a job with the backbone that ``auto`` means for its data, chosen once.
-
-        A run that is in the job's folder keeps its own, whatever has come to this machine since.
-        """
-        if job.backbone != AUTO:
-            return job
-        if job.out is not None and (job.out / "run.json").is_file():
-            return replace(job, backbone=read_run(job.out).job.backbone)
-        if job.data not in self._chosen:
-            self._chosen[job.data] = choose_backbone(job.data).name
-        return replace(job, backbone=self._chosen[job.data])
-
-    def manifest(self, job: JobConfig) -> Manifest:
-        """Return the data set of a job, which must have what training and scoring need."""
-        key = (job.data, job.data_root, job.allow_outside)
-        if key not in self._manifests:
-            # unchecked, so that everything is said at once, in the words of `data verify`
-            opened = open_dataset(
-                job.data, root=job.data_root, check=False, allow_outside=job.allow_outside
-            )
-            for doubt in doubtful_names(opened):
-                log.warning("%s", doubt)
-            self._manifests[key] = opened.check(needs=("train", "test"))
-        return self._manifests[key]
-
-    def header(self, job: JobConfig) -> Header:
-        """Return what the backbone of a job says about itself."""
-        key = (job.backbone, job.exif_orientation)
-        if key not in self._headers:
-            found = read_header(job.backbone)
-            if job.exif_orientation:
-                turned = replace(found.preprocess, exif_orientation=True)
-                found = replace(found, preprocess=turned)
-            self._headers[key] = found
-        return self._headers[key]
-
-
 def prepare(
     job: JobConfig,
     progress: Progress = NULL,
@@ -216,8 +156,12 @@ def prepare(
         own_pictures=job.data not in names(),
         logit_scale=header.scale,
     )
-    _check(resolved, header)
+    protocol = find_protocol(resolved.protocol)
+    job, targets = sources.with_targets(job, protocol.defaults if stored is None else {})
+    _check(resolved, header, manifest, targets)
     manifest.refuse(long_names(manifest.root, manifest.classes, resolved.learner_options, header))
+    others = [(t.manifest.root, t.manifest.classes) for t in targets]
+    refuse_long_names(others, resolved.learner_options, header)
     sentences = _sentences(job, resolved, manifest)
     chosen = few_shot(manifest, resolved.shots, resolved.seed)
     roles = roles_of(resolved.protocol, manifest, chosen)
@@ -233,6 +177,7 @@ def prepare(
         resolved=resolved,
         manifest=manifest,
         roles=roles,
+        targets=targets,
         sentences=sentences,
         header=header,
         subset=chosen.hash,
@@ -248,11 +193,14 @@ def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -
     return ImageSet(selection.items, classes, store, GridStore(store))
 
 
-def _check(resolved: Resolved, header: Header) -> None:
+def _check(
+    resolved: Resolved, header: Header, manifest: Manifest, targets: Sequence[Target]
+) -> None:
     """Refuse what cannot be trained on this backbone or scored by this protocol."""
-    options = resolved.learner_options
+    options, protocol = resolved.learner_options, find_protocol(resolved.protocol)
     problems = options.misfits(header.config, header.tokenizer)
-    if options.class_bound and resolved.protocol != "few-shot":
+    problems += protocol.misfits(manifest, {t.manifest.name: t.manifest.classes for t in targets})
+    if options.class_bound and (targets or not protocol.one_list):
         problems.append(
             f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"

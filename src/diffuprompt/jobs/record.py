@@ -8,7 +8,7 @@ from torch import nn
 
 from diffuprompt.engine import environment, peak_memory_mib
 from diffuprompt.hub import Artifact
-from diffuprompt.jobs.job import command
+from diffuprompt.jobs.command import command
 from diffuprompt.jobs.prepared import Prepared
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.record import Record, Score, Variant

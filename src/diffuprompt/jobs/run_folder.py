@@ -22,7 +22,7 @@ from diffuprompt.checkpoints import as_path
 from diffuprompt.data import absolute_spec
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
+from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved, split_spec
 from diffuprompt.jobs.kinds import check_kinds
 from diffuprompt.reading import read_json
 from diffuprompt.record import Job
@@ -31,7 +31,8 @@ from diffuprompt.runs import StageFolder, Store, digest, locked
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
 STAGES, RUN = ".stages", "run.json"
 _PATHS = ("data_root", "out", "runs_dir")
-_PLACES = ("data", "backbone", *ONLY_HERE)
+_LISTS = ("train_domains", "test_data", "templates")
+_PLACES = ("data", "test_data", "backbone", *ONLY_HERE)
 _FIELDS = {"schema", "job", "resolved", "inputs", "stages", "hashes", "checksum"}
 _KEY = re.compile("[0-9a-f]{32}")
 
@@ -131,6 +132,7 @@ class RunFolder:
         # beside a folder that is called like it.
         backbone = as_path(job.backbone)
         asked["data"] = absolute_spec(job.data)
+        asked["test_data"] = [_absolute(spec) for spec in job.test_data]
         if backbone is not None:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
@@ -190,6 +192,11 @@ class RunFolder:
             ) from cause
 
 
+def _absolute(spec: str) -> str:
+    name, subset = split_spec(spec)
+    return absolute_spec(name) + (f":{subset}" if subset else "")
+
+
 def _values(name: str, row: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of one stage; version 0.1 kept them alone, then without a checksum."""
     if "checksum" in row:
@@ -217,7 +224,8 @@ def job_from_json(data: Mapping[str, Any]) -> JobConfig:
     check_kinds(JobConfig, job)
     for key in _PATHS:
         job[key] = Path(job[key]) if job[key] else None
-    job["overrides"] = tuple(job["overrides"])
+    for key in ("overrides", *(key for key in _LISTS if key in job)):
+        job[key] = tuple(job[key])
     return JobConfig(**job)
 
 

@@ -11,16 +11,20 @@ from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepared import Prepared, image_set
 from diffuprompt.jobs.run_folder import Run
+from diffuprompt.jobs.templates import templates_of
 from diffuprompt.jobs.test_sets import TestSet
-from diffuprompt.learners import Learner
-from diffuprompt.record import Score, Variant
+from diffuprompt.learners import UNTRAINED, Learner, build_learner, find_method
+from diffuprompt.record import OPEN, ZERO_SHOT_NEW, Score, Variant, unpack_hits
 from diffuprompt.runs import Stage, Store, checksum, digest
 from diffuprompt.stages import (
     Bench,
     FeatureStore,
     ImageSet,
     Maker,
+    Result,
+    Scored,
     Targets,
+    ZeroShotForNew,
     control_prompts,
     generated_prompts,
     oracle_prompts,
@@ -65,7 +69,7 @@ class Scoring:
             self.bench,
             self.store,
             stage,
-            self.learner,
+            self._scored(test, variant),
             images,
             lambda: self._makers(variant, images),
             f"scoring {variant.label} ({test.title})",
@@ -76,7 +80,7 @@ class Scoring:
             dataset=test.dataset,
             subset=test.subset,
             total=result.total,
-            metrics=result.metrics,
+            metrics=result.metrics | self._by_half(test, result),
             hits=result.hits,
             timings=result.timings,
             content=test.content,
@@ -93,13 +97,17 @@ class Scoring:
         config: dict[str, object] = {"precision": resolved.precision}
         if variant.control in OF_TARGETS:
             inputs["targets"] = self._targets_stage.key
-        elif variant.prompts != "own":
+        elif variant.generator:
             sampled = self._sampler(variant.nfe).key
             inputs |= {"generator": self.generator_key, "sampler": sampled}
         if variant.control in SEEDED:
             config["seed"] = resolved.seed
         if variant.control == ORACLE:
             config["overfit"] = asdict(resolved.overfit)
+        if variant.control == ZERO_SHOT_NEW:
+            config |= {"num_base": self._num_base, "templates": self._templates(test)}
+        elif self._is_frozen_elsewhere(test):
+            config["templates"] = self._templates(test)
         how = variant.model_dump(mode="json", exclude={"generator"})  # named by its key above
         return score_stage(variant=how, config=config, inputs=inputs)
 
@@ -134,6 +142,40 @@ class Scoring:
             return digest([part.model_dump(mode="json"), checksum(self.generator.state_dict())])
         return keys["joint"] if "joint" in keys else keys["generator"]
 
+    def _scored(self, test: TestSet, variant: Variant) -> Scored:
+        """Return what answers: the learner, but for a control that is no way of making prompts."""
+        if variant.control == ZERO_SHOT_NEW:
+            return ZeroShotForNew(self.learner, self._frozen(test), self._num_base)
+        return self._frozen(test) if self._is_frozen_elsewhere(test) else self.learner
+
+    def _frozen(self, test: TestSet) -> Learner:
+        """Return the backbone without training, with the templates of the images' data set."""
+        options = {"templates": self._templates(test)}
+        return build_learner(UNTRAINED, self.bench.clip, options, plan=self.bench.plan)
+
+    def _is_frozen_elsewhere(self, test: TestSet) -> bool:
+        """Whether nothing is trained, and another data set's own templates count than the run's."""
+        resolved, job = self.run.resolved, self.run.job
+        if resolved.learner != UNTRAINED or job.templates or test.dataset == resolved.dataset:
+            return False
+        return self._templates(test) != resolved.options.get("templates")
+
+    def _templates(self, test: TestSet) -> list[str]:
+        return templates_of(find_method(UNTRAINED), test.dataset)
+
+    @property
+    def _num_base(self) -> int:
+        return len(self.prepared.roles.tests["base"].classes)
+
+    def _by_half(self, test: TestSet, result: Result) -> dict[str, float]:
+        """Return the accuracy of images of base and of new classes, in the open world."""
+        if test.subset != OPEN:
+            return {}
+        hits = unpack_hits(result.hits, result.total)
+        base = len(self.prepared.roles.tests["base"].items)
+        halves = {"base": hits[:base], "new": hits[base:]}
+        return {f"accuracy_{name}": 100 * sum(of) / len(of) for name, of in halves.items()}
+
     def _sampler(self, nfe: int | None) -> Stage:
         resolved = self.run.resolved
         settings = asdict(resolved.generator_config)
@@ -159,12 +201,12 @@ class Scoring:
 
     def _makers(self, variant: Variant, images: ImageSet) -> Sequence[Maker]:
         """Return what makes the prompts of a variant; none for the learner's own."""
-        if variant.prompts == "own":
+        if not variant.generator:
             return ()
         if variant.control == ORACLE:
             config = self.run.resolved.overfit
             return (oracle_prompts(self.learner, images, config, self._targets.lr),)
-        if variant.prompts == "control":
+        if variant.prompts == "control" and variant.control != ZERO_SHOT_NEW:
             seed = self.run.resolved.seed
             found = control_prompts(variant.control, self.generator, images, self._pairs, seed)
             return (found,)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset
+from diffuprompt.data import Manifest
 from diffuprompt.engine import Progress
-from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.errors import ConfigError
+from diffuprompt.jobs.evaluation import Evaluation
+from diffuprompt.jobs.prepared import Prepared
+from diffuprompt.jobs.sources import Target, open_target
 from diffuprompt.protocols import Selection, select
-from diffuprompt.record import Record, Score, Variant
+from diffuprompt.record import OPEN, Record, Score, Variant
 from diffuprompt.runs import Contents
 from diffuprompt.stages import picture_hashes, scoring_key
-
-log = logging.getLogger(__name__)
-SUBSETS = ("base", "new", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,8 @@ class TestSet:
 
     Attributes:
         dataset: its name.
-        subset: "base" or "new" half of the classes, or "all".
+        subset: "base" or "new" half of the classes, "all", or "open": images of all classes among
+            the names of base and then of new ones.
         root: where the paths of the images begin.
         selection: the images, and the class names to choose from.
         content: hash of pictures, labels and names.
@@ -56,6 +56,16 @@ def own_test_sets(
     ]
 
 
+def other_test_sets(
+    targets: Sequence[Target], contents: Contents, progress: Progress
+) -> list[TestSet]:
+    """Return what other data a run is scored on."""
+    return [
+        _test_set(t.manifest, t.subset, select(t.manifest, "test"), contents, progress)
+        for t in targets
+    ]
+
+
 def open_test_set(
     spec: str,
     root: Path | None,
@@ -67,8 +77,7 @@ def open_test_set(
     """Open the test images of another data set.
 
     Args:
-        spec: what `open_dataset` takes; ":base", ":new" or ":all" behind it choose a half of the
-            classes, by default all.
+        spec: see `open_target`.
         root: where images or data sets are, as for `open_dataset`.
         contents: hashes of files.
         progress: shows how pictures are hashed.
@@ -77,18 +86,29 @@ def open_test_set(
     Raises:
         DataError: there is no such data set, or a class has no test image.
     """
-    name, colon, subset = spec.rpartition(":")
-    if not colon or subset not in SUBSETS:
-        name, subset = spec, "all"
-    manifest = open_dataset(name, root=root, check=False, allow_outside=allow_outside)
-    for doubt in doubtful_names(manifest):
-        log.warning("%s", doubt)
-    manifest.check(needs=("test",))
-    if subset != "all":
-        manifest = base_new(manifest)[SUBSETS.index(subset)]
-        if len(manifest.classes) < 2:
-            raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
-    return _test_set(manifest, subset, select(manifest, "test"), contents, progress)
+    target = open_target(spec, root, allow_outside=allow_outside)
+    return other_test_sets([target], contents, progress)[0]
+
+
+def wanted_test_sets(prepared: Prepared, progress: Progress, *, open_world: bool) -> list[TestSet]:
+    """Return everything that a job is scored on.
+
+    With ``open_world`` the test images of base and new classes among the names of both, too.
+
+    Raises:
+        ConfigError: ``open_world``, and the protocol has no new classes.
+    """
+    manifest, contents, tests = prepared.manifest, prepared.contents, dict(prepared.roles.tests)
+    if open_world:
+        both = prepared.roles.open_world
+        if both is None:
+            raise ConfigError(
+                f"open_world: the protocol {prepared.resolved.protocol} has no new classes, so "
+                "there is nothing to offer beside those that were trained"
+            )
+        tests[OPEN] = both
+    own = own_test_sets(manifest, tests, contents, progress)
+    return [*own, *other_test_sets(prepared.targets, contents, progress)]
 
 
 def check_distinct(sets: list[TestSet]) -> None:
@@ -112,6 +132,19 @@ def missing(
         if is_of(score, tests):
             there.add((score.dataset, score.subset, score.variant))
     return [(t, v) for t in tests for v in variants if (t.dataset, t.subset, v) not in there]
+
+
+def unscored(
+    record: Record | None, tests: Sequence[TestSet], evaluation: Evaluation, generator: str
+) -> list[tuple[TestSet, Variant]]:
+    """Return what a record does not hold of what an evaluation asks for, see `missing`.
+
+    In the open world only methods are scored, and the control that is of it alone.
+    """
+    usual = [t for t in tests if t.subset != OPEN]
+    opened = [t for t in tests if t.subset == OPEN]
+    out = missing(record, usual, evaluation.variants(generator))
+    return out + missing(record, opened, evaluation.open_variants(generator))
 
 
 def is_of(score: Score, tests: Sequence[TestSet]) -> bool:

@@ -9,7 +9,7 @@ from .methods import (
     UNTRAINED as UNTRAINED,
     register as register,
 )
-from .options import Options as Options, changed as changed, settable as settable
+from .options import Options as Options, changed as changed, needed as needed, settable as settable
 from .presets import (
     all_presets as all_presets,
     automatic_preset as automatic_preset,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diffuprompt.learners.base import Learner
 
 PUBLISHED_ON = "openai/clip-vit-base-patch16"  # the field's common backbone
+# protocols that a recipe's command names, and what trains by them: the field takes one source
+SOURCES = {"few-shot": "NAME", "cross-dataset": "imagenet", "domain": "imagenet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class Preset:
         source: where the recipe is from.
         published: numbers that its authors report with it, on CLIP ViT-B/16 unless ``source`` says
             otherwise; averages over the benchmark's data sets.
-        benchmark: which one it is for, where the name says more than that.
+        benchmark: which one it is for, where the name says more than that or something else.
         fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
     """
 
@@ -81,9 +83,14 @@ class Preset:
 
     @property
     def command(self) -> str:
-        """Return what trains by this recipe, on the backbone and protocol it is meant for."""
-        words = f"diffuprompt train --data NAME --learner {self.learner} --preset {self.name}"
-        words += " --protocol few-shot" if "few-shot" in (self.name, self.benchmark) else ""
+        """Return what trains by this recipe, on the data, protocol and backbone it is meant for.
+
+        "NAME" stands for any data set.
+        """
+        protocol = next((p for p in SOURCES if p in (self.name, self.benchmark)), "")
+        words = f"diffuprompt train --data {SOURCES.get(protocol, 'NAME')}"
+        words += f" --learner {self.learner} --preset {self.name}"
+        words += f" --protocol {protocol}" if protocol else ""
         return words + ("" if self.name == "lite" else f" --backbone {PUBLISHED_ON}")
 
     def named(self, name: str, **changes: Any) -> Preset:
@@ -104,6 +111,9 @@ class Method:
         learner: the class that carries ``options`` out: "module:Class", which is imported when the
             first one is built, or the class itself. By default prompts x losses.
         needs_images: False where nothing depends on training images: one result for all shots.
+        templates_in: the option that takes sentence templates, by default each data set's own;
+            empty for a method that its authors run with the same words everywhere.
+        own_templates: data set -> its authors' templates, where they are not the data set's own.
         legacy: names of its learned tensors in its authors' checkpoints, where those can be read.
     """
 
@@ -114,6 +124,8 @@ class Method:
     presets: tuple[Preset, ...]
     learner: str | type[Learner] = "diffuprompt.learners.prompt_learner:PromptLearner"
     needs_images: bool = True
+    templates_in: str = ""
+    own_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     legacy: LegacyKeys = ()
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from diffuprompt.clip import SINGLE, ClipConfig
+from diffuprompt.clip import ENSEMBLES, SINGLE, ClipConfig
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.ranges import TOKENS, WORDS, Range, misfits
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SUFFIX = 3  # a class name of one token, the full stop, end-of-text
 LEARNED: dict[str, Any] = {"learned": True}  # field metadata: found by training, not set by people
+# field metadata: came after runs were made, whose keys and hashes must stay what they are
+LATER: dict[str, Any] = {"later": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,12 @@ def settable(options: Options) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in fields if not f.metadata.get("learned")}
 
 
+def needed(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` without those of options that came later and are left at their default."""
+    later = {f.name for f in dataclasses.fields(options) if f.metadata.get("later")}
+    return {k: v for k, v in values.items() if k not in later or v != getattr(options, k)}
+
+
 def changed(options: Options, values: Mapping[str, Any], *, learner: str) -> Options:
     """Return the options with some values changed; ``learner`` is named in the message.
 
@@ -126,6 +134,21 @@ def changed(options: Options, values: Mapping[str, Any], *, learner: str) -> Opt
                 f"{learner} has no option {key!r}, expected one of {known}.{near_miss(key, known)}"
             )
     return dataclasses.replace(options, **values)
+
+
+def not_templates(templates: Sequence[str]) -> list[str]:
+    """Return what is wrong with sentence templates: no place for the name, no name of a list."""
+    if templates and all("{}" in text or text in ENSEMBLES for text in templates):
+        return []
+    return [
+        f"learner.templates: expected texts with {{}} for the name, or some of {list(ENSEMBLES)}, "
+        f"got {list(templates)}"
+    ]
+
+
+def spelled_out(templates: Sequence[str]) -> list[str]:
+    """Return templates with those of an ensemble in the place of its name."""
+    return [text for entry in templates for text in ENSEMBLES.get(entry, (entry,))]
 
 
 def too_few_words(num_ctx: int, words: str | None, tokenizer: Encoder) -> list[str]:

@@ -6,12 +6,13 @@ Legend: B image, C class, E embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.clip import Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.clip import SINGLE, Clip, PromptedTokens, TextPlan, normalize
 from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.learners.aggregation import PromptAggregation
 from diffuprompt.learners.base import Learner, labels_of
@@ -22,7 +23,9 @@ from diffuprompt.learners.losses.consistency import Consistency
 from diffuprompt.learners.losses.projection import GeneralKnowledge, projected
 from diffuprompt.learners.losses.self_regulation import SelfRegulation
 from diffuprompt.learners.losses.step import Step, Term
+from diffuprompt.learners.options import spelled_out
 from diffuprompt.learners.prompt_options import PromptOptions
+from diffuprompt.learners.sentences import sentence_features
 from diffuprompt.learners.teachers import SentenceTeacher, TemplateTeacher
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
@@ -44,6 +47,7 @@ class PromptLearner(Learner):
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the learner; arguments as in `Learner`."""
+        options = replace(options, templates=spelled_out(options.templates))
         super().__init__(clip, options, plan=plan)
         self.family = build_prompts(clip, self.options, generator)
         self.adapters = torch.nn.ModuleDict(
@@ -96,7 +100,10 @@ class PromptLearner(Learner):
 
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Text features ``(B|1, C, E)``, adapted, not normalised."""
-        return self._adapt("text", super().text_features(classes, prompts))
+        if self.options.templates == [SINGLE]:
+            return self._adapt("text", super().text_features(classes, prompts))
+        found = sentence_features(self.clip, classes, self.options.templates, self.plan)
+        return self._adapt("text", found)
 
     def image_features(self, images: ImageBatch, prompts: TowerPrompts) -> Tensor:
         """Image features ``(B, E)``, adapted, not normalised."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from diffuprompt.clip import ENSEMBLES, ClipConfig
+from diffuprompt.clip import ENSEMBLES, SINGLE, ClipConfig
 from diffuprompt.errors import near_miss
-from diffuprompt.learners.options import Options, around, refuse, too_few_words, too_long
+from diffuprompt.learners.options import (
+    LATER,
+    Options,
+    around,
+    not_templates,
+    refuse,
+    spelled_out,
+    too_few_words,
+    too_long,
+)
 from diffuprompt.ranges import LAYERS, SHARE, TOKENS, WEIGHT, WORDS, Range
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ class PromptOptions(Options):
         ctx_init: words whose first M tokens the first layer starts from; what is left of them
             stays as fixed words. None: N(0, 0.02). Deeper layers always start from N(0, 0.02).
         depth: J, layers with text tokens; 1 is the input only.
+        templates: without text tokens, the sentences of the text tower, averaged.
         vision_ctx, vision_depth: the same in the image tower; None: as the text tower's.
         free: "text" (of coupled prompts, the text tower's are the source) or "both".
 
@@ -37,7 +47,8 @@ class PromptOptions(Options):
 
     Losses beside cross-entropy, all against the frozen CLIP:
         text_l1, image_l1, kl: PromptSRC's weights; ``kl`` divides by batch times classes.
-        teacher: templates of the text teacher, a name of `clip.templates.ENSEMBLES`.
+        teacher: templates of the text teacher: a name of `clip.templates.ENSEMBLES`, or one text
+            with {} for the name.
         consistency: CoPrompt's lambda; compares with another view and with sentences.
         distance: of the consistency, "cosine" or "mse".
         sentences: "llm" (the class list must have them), "templates" (of ``teacher``) or "auto".
@@ -66,6 +77,7 @@ class PromptOptions(Options):
     projection: Annotated[float, WEIGHT] = 0.0
     gpa_mean: Annotated[float, Range(-WEIGHT.high, WEIGHT.high)] = 0.0
     gpa_std: Annotated[float, WEIGHT] = 0.0
+    templates: list[str] = field(default_factory=lambda: [SINGLE], metadata=LATER)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,10 +91,16 @@ class PromptOptions(Options):
                         f"learner.{name}: coupled prompts have as many as {same}="
                         f"{getattr(self, same)}, got {getattr(self, name)}"
                     )
-        if self.teacher not in ENSEMBLES:
+        problems += not_templates(self.templates)
+        if self.num_ctx and self.templates != [SINGLE]:
+            problems.append(
+                f"learner.templates: sentences are for num_ctx=0, got num_ctx={self.num_ctx}"
+            )
+        if self.teacher not in ENSEMBLES and "{}" not in self.teacher:
             hint = near_miss(self.teacher, list(ENSEMBLES))
             problems.append(
-                f"learner.teacher: expected one of {list(ENSEMBLES)}, got {self.teacher!r}.{hint}"
+                f"learner.teacher: expected one of {list(ENSEMBLES)} or a text with {{}}, got "
+                f"{self.teacher!r}.{hint}"
             )
         refuse(problems)
 
@@ -124,8 +142,10 @@ class PromptOptions(Options):
     def tokens_ahead(self, tokenizer: Encoder) -> int:
         """M, the fixed words behind them, or those of a teacher's templates."""
         most = max(self.num_ctx, len(tokenizer.encode(self.ctx_init or "")))
+        if not self.num_ctx:
+            most = max(most, around(spelled_out(self.templates), tokenizer))
         if self.text_l1 or self.image_l1 or self.kl or self.consistency or self.projection:
-            most = max(most, around(ENSEMBLES[self.teacher], tokenizer))
+            most = max(most, around(spelled_out([self.teacher]), tokenizer))
         return most
 
     @classmethod

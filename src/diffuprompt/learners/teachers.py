@@ -8,15 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffuprompt.clip import ENSEMBLES, Clip, TextPlan, normalize
+from diffuprompt.clip import Clip, TextPlan, normalize
 from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.options import spelled_out
 
 
 class TemplateTeacher:
     """The average over templates (PromptSRC, arXiv 2307.06948, section 3.2.3)."""
 
     def __init__(self, clip: Clip, ensemble: str, plan: TextPlan) -> None:
-        self.clip, self.templates, self.plan = clip, ENSEMBLES[ensemble], plan
+        self.clip, self.templates, self.plan = clip, spelled_out([ensemble]), plan
         self._kept: tuple[Classes, Tensor] | None = None
 
     @torch.no_grad()
@@ -56,7 +57,7 @@ class SentenceTeacher:
                 count = len(classes.descriptions[0])
                 tokens = [classes.described(self.clip, i) for i in range(count)]
             else:
-                tokens = [classes.sentences(self.clip, t) for t in ENSEMBLES[self.ensemble]]
+                tokens = [classes.sentences(self.clip, t) for t in spelled_out([self.ensemble])]
             each = [normalize(self.clip.text(t, None, self.plan)[0].float()) for t in tokens]
             self._kept = (classes, torch.stack(each))
         return self._kept[1]

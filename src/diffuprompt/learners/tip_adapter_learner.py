@@ -10,13 +10,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from diffuprompt.clip import SINGLE, Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.clip import Clip, PromptedTokens, TextPlan, normalize
 from diffuprompt.data import ImageBatch
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import Learner, TrainingImages
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods.tip_adapter import TipOptions
-from diffuprompt.prompts import Prompts, PromptSpec
+from diffuprompt.learners.options import spelled_out
+from diffuprompt.learners.sentences import sentence_features
+from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
 
 class TipAdapter(Learner):
@@ -40,6 +42,7 @@ class TipAdapter(Learner):
         generator: torch.Generator | None = None,
     ) -> None:
         """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
+        options = replace(options, templates=spelled_out(options.templates))
         super().__init__(clip, options, plan=plan)
         self._allocate(options.size)
 
@@ -61,8 +64,12 @@ class TipAdapter(Learner):
         return Prompts({})
 
     def tokens(self, classes: Classes) -> PromptedTokens:
-        """Return "a photo of a {}." of every class."""
-        return classes.sentences(self.clip, SINGLE)
+        """Return the sentences of the first template."""
+        return classes.sentences(self.clip, self.options.templates[0])
+
+    def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
+        """Return ``(1, C, E)``, averaged over templates."""
+        return sentence_features(self.clip, classes, self.options.templates, self.plan)
 
     @property
     def start_views(self) -> int:

@@ -10,10 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffuprompt.clip import ENSEMBLES, Clip, PromptedTokens, TextPlan, normalize
+from diffuprompt.clip import Clip, PromptedTokens, TextPlan
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods.zero_shot import ZeroShotOptions
+from diffuprompt.learners.options import spelled_out
+from diffuprompt.learners.sentences import sentence_features
 from diffuprompt.prompts import Prompts, PromptSpec, TowerPrompts
 
 
@@ -38,7 +40,7 @@ class ZeroShot(Learner):
         Its options hold the templates of an ensemble in the place of the ensemble's name, so that
         an artifact stays what it is whatever an ensemble becomes.
         """
-        each = [t for entry in options.templates for t in ENSEMBLES.get(entry, (entry,))]
+        each = spelled_out(options.templates)
         super().__init__(clip, replace(options, templates=each), plan=plan)
 
     @property
@@ -56,8 +58,4 @@ class ZeroShot(Learner):
 
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Return ``(1, C, E)``, averaged over templates."""
-        each = [
-            self.clip.text(classes.sentences(self.clip, template), None, self.plan)
-            for template in self.options.templates
-        ]
-        return each[0] if len(each) == 1 else torch.stack([normalize(f) for f in each]).mean(0)
+        return sentence_features(self.clip, classes, self.options.templates, self.plan)

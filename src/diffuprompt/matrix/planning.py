@@ -19,13 +19,14 @@ from diffuprompt.jobs import (
     Sources,
     folder_of,
     job_to_json,
-    missing,
-    own_test_sets,
     prepare,
     run_of,
+    unscored,
+    wanted_test_sets,
 )
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.matrix.records import is_same_job, record_under
+from diffuprompt.protocols import find_protocol
 from diffuprompt.record import read_record
 
 TASK = "classification"
@@ -65,9 +66,11 @@ class Planned:
     @property
     def kind(self) -> tuple[str, ...]:
         """All but the seed: jobs of one kind take about as long."""
-        setting = self.job.setting
-        name = Path(self.job.data).name
-        return (name, self.prepared.resolved.method, *([setting] if setting else []))
+        job, resolved = self.job, self.prepared.resolved
+        name = resolved.dataset if job.layout == "domains" else Path(job.data).name
+        curve = find_protocol(resolved.protocol).layout.shots
+        shots = f"{resolved.shots} shots" if curve else ""
+        return tuple(filter(None, (name, resolved.method, shots, job.setting)))
 
     @property
     def path(self) -> Path:
@@ -104,9 +107,9 @@ class Planned:
             folder.check_same(run_of(prepared))
         if not folder.is_finished:
             return False
-        tests = own_test_sets(prepared.manifest, prepared.roles.tests, prepared.contents, NULL)
-        variants = self.asked.evaluation.variants(prepared.resolved.generator)
-        return not missing(read_record(folder.record), tests, variants)
+        evaluation, generator = self.asked.evaluation, prepared.resolved.generator
+        tests = wanted_test_sets(prepared, NULL, open_world=evaluation.open_world)
+        return not unscored(read_record(folder.record), tests, evaluation, generator)
 
 
 def plan(jobs: Sequence[MatrixJob]) -> tuple[Planned, ...]:

@@ -43,8 +43,9 @@ def _classify(message: dict[str, Any], progress: Progress) -> None:
 
     asked = message["evaluation"]
     evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
-    run = train_job(job_from_json(message["job"]), progress)
-    evaluate_run(run, evaluation=evaluation, progress=progress)
+    job = job_from_json(message["job"])
+    run = train_job(job, progress)
+    evaluate_run(run, evaluation=evaluation, also=job.test_data, progress=progress)
 
 
 def _ground(message: dict[str, Any], progress: Progress) -> None:

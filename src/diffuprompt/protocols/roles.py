@@ -21,10 +21,22 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Training images, and test images by subset ("base", "new", "all")."""
+    """Training images, and test images by subset ("base", "new", "all"), each of them once."""
 
     train: Selection
     tests: dict[str, Selection]
+
+    @property
+    def open_world(self) -> Selection | None:
+        """The test images of base and then of new classes among the names of both, base first.
+
+        None for a protocol without new classes.
+        """
+        if not {"base", "new"} <= self.tests.keys():
+            return None
+        base, new = self.tests["base"], self.tests["new"]
+        behind = tuple(Item(i.path, i.label + len(base.classes)) for i in new.items)
+        return Selection(items=base.items + behind, classes=base.classes + new.classes)
 
 
 def select(manifest: Manifest, *splits: Split) -> Selection:

@@ -1,14 +1,14 @@
 """How learners, variants and measures are called in tables, and in what order they stand.
 
 A measure is a column of a main table: the accuracy on one part of the classes ("base", "new",
-"all"), or the harmonic mean "h" of base and new.
+"all", or "open" for base and new together), or the harmonic mean "h" of base and new.
 """
 
 from __future__ import annotations
 
 from diffuprompt.generators import KINDS
 from diffuprompt.learners import METHODS
-from diffuprompt.record import Variant
+from diffuprompt.record import OPEN, ZERO_SHOT_NEW, Variant
 
 OWN = Variant.own()
 ORACLE = "oracle"  # the control that reads the label: an upper bound, no rival
@@ -20,9 +20,10 @@ CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that cond
     "nearest": "nearest neighbour V*",
     "mean": "mean V*",
     ORACLE: "oracle V* (uses the label)",
+    ZERO_SHOT_NEW: "zero-shot for new names",
 }
 
-METRICS = {"base": "Base", "new": "New", "h": "H", "all": "All"}
+METRICS = {"base": "Base", "new": "New", "h": "H", "all": "All", OPEN: "Open"}
 
 
 def learner_name(learner: str) -> str:

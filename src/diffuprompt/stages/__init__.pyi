@@ -36,6 +36,14 @@ from .makers import (
     generated_prompts as generated_prompts,
     oracle_prompts as oracle_prompts,
 )
+from .open_world import ZeroShotForNew as ZeroShotForNew
 from .overfit import Targets as Targets, overfit_stage as overfit_stage, targets as targets
 from .sampler import ready_sampler as ready_sampler, sampler_stage as sampler_stage
-from .score import Ask as Ask, Maker as Maker, score_stage as score_stage, scored as scored
+from .score import (
+    Ask as Ask,
+    Maker as Maker,
+    Result as Result,
+    Scored as Scored,
+    score_stage as score_stage,
+    scored as scored,
+)

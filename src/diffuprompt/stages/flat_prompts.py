@@ -5,6 +5,8 @@ Legend: B image of a batch, C class, E embedding, F flat, M some of the classes,
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,9 +15,21 @@ from diffuprompt.data import ImageBatch
 from diffuprompt.engine import sent, torch_stream
 from diffuprompt.generators import Logits, TaskLoss, union
 from diffuprompt.learners import Learner
+from diffuprompt.prompts import Prompts, PromptSpec
 from diffuprompt.stages.image_set import ImageSet
 
 ROWS = 1024  # images whose own prompts are computed at once
+
+
+class Prompted(Protocol):
+    """What has prompts of its own: a learner, or what stands in its place."""
+
+    @property
+    def spec(self) -> PromptSpec:
+        """What may be generated."""
+
+    def prompts(self, features_BE: Tensor) -> Prompts:
+        """Return its own source prompts."""
 
 
 @torch.no_grad()
@@ -30,7 +44,7 @@ def own_prompts(learner: Learner, images: ImageSet) -> Tensor:
 
 
 @torch.no_grad()
-def own_of(learner: Learner, features_BE: Tensor) -> Tensor:
+def own_of(learner: Prompted, features_BE: Tensor) -> Tensor:
     """Return the learner's own prompts V0 ``(B, F)`` of images with these features."""
     prompts = learner.spec.pack(learner.prompts(features_BE))
     return prompts.expand(len(features_BE), -1)

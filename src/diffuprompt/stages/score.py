@@ -18,12 +18,13 @@ from torch import Tensor
 from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.engine import write_json
 from diffuprompt.errors import CheckpointError
-from diffuprompt.learners import Classes, Learner
+from diffuprompt.learners import Classes
+from diffuprompt.prompts import Prompts
 from diffuprompt.reading import read_json
 from diffuprompt.record import pack_hits
 from diffuprompt.runs import Stage, StageFolder, Store, Values, read_sealed, write_sealed
 from diffuprompt.stages.bench import Bench
-from diffuprompt.stages.flat_prompts import own_of
+from diffuprompt.stages.flat_prompts import Prompted, own_of
 from diffuprompt.stages.image_set import ahead
 from diffuprompt.stages.metrics import Answers, measures
 
@@ -53,6 +54,22 @@ class Images(Protocol):
 
     def warm(self, needs: Needs) -> None:
         """Compute ahead of the clock what does not depend on prompts."""
+
+
+class Scored(Prompted, Protocol):
+    """What answers: a learner, or what stands in its place."""
+
+    @property
+    def needs(self) -> Needs:
+        """What of an image `logits` reads."""
+
+    def static_text(self, classes: Classes) -> Tensor | None:
+        """Text that does not depend on the image; None where there is none."""
+
+    def logits(
+        self, images: ImageBatch, classes: Classes, prompts: Prompts | None, text: Tensor | None
+    ) -> Tensor:
+        """Return ``(B, C)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +116,7 @@ def scored(
     bench: Bench,
     store: Store,
     stage: Stage,
-    learner: Learner,
+    learner: Scored,
     images: Images,
     makers: Callable[[], Sequence[Maker]],
     label: str,
@@ -135,7 +152,7 @@ class _Scoring:
         self,
         bench: Bench,
         folder: StageFolder,
-        learner: Learner,
+        learner: Scored,
         images: Images,
         makers: Sequence[Maker],
         label: str,

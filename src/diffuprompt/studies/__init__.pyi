@@ -16,3 +16,8 @@ from .plug_in.summary import (
 )
 from .reported import STUDIES as STUDIES
 from .shared import Shared as Shared
+from .transfer import (
+    cross_dataset_jobs as cross_dataset_jobs,
+    domain_jobs as domain_jobs,
+    few_shot_jobs as few_shot_jobs,
+)

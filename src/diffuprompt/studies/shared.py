@@ -18,6 +18,9 @@ class Shared:
 
     data: str
     data_root: Path | None = None
+    layout: Literal["auto", "domains"] = "auto"
+    test_data: tuple[str, ...] = ()
+    protocol: str = "base-to-new"
     backbone: str = "auto"
     shots: int = 16
     overrides: tuple[str, ...] = ()
@@ -26,18 +29,28 @@ class Shared:
     device: str = "auto"
 
     def job(
-        self, learner: str, seed: int, *, generator: str = "none", setting: str = ""
+        self,
+        learner: str,
+        seed: int,
+        *,
+        generator: str = "none",
+        setting: str = "",
+        shots: int | None = None,
+        train_domains: tuple[str, ...] = (),
     ) -> JobConfig:
-        """Return one base-to-new job of the study; ``setting`` is also an override."""
+        """Return one job of the study; ``setting`` is also an override."""
         return JobConfig(
             data=self.data,
             data_root=self.data_root,
+            layout=self.layout,
+            train_domains=train_domains,
+            test_data=self.test_data,
             backbone=self.backbone,
             learner=learner,
             generator=generator,
-            shots=self.shots,
+            shots=self.shots if shots is None else shots,
             seed=seed,
-            protocol="base-to-new",
+            protocol=self.protocol,
             overrides=(*self.overrides, setting) if setting else self.overrides,
             setting=setting,
             runs_dir=self.runs_dir,
@@ -55,6 +68,8 @@ class Asked:
     generator: str = "none"
     evaluation: Evaluation = field(default_factory=Evaluation)
     setting: str = ""
+    shots: int | None = None  # None: as all jobs of the study
+    train_domains: tuple[str, ...] = ()
 
 
 def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
@@ -66,7 +81,14 @@ def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
     problems: list[str] = []
     for a in asked:
         try:
-            job = shared.job(a.learner, a.seed, generator=a.generator, setting=a.setting)
+            job = shared.job(
+                a.learner,
+                a.seed,
+                generator=a.generator,
+                setting=a.setting,
+                shots=a.shots,
+                train_domains=a.train_domains,
+            )
         except ConfigError as error:
             problems.append(f"{a.learner}: {error}")
         else:

@@ -22,6 +22,7 @@ METHOD = Method(
     title="CLIP-Adapter",
     about="No prompts: a bottleneck network mixed into the image feature.",
     options=PromptOptions(num_ctx=0, vision_ctx=0, image_adapter=0.2),
+    templates_in="templates",
     presets=(
         _FEW.named("base-to-new"),
         _FEW,

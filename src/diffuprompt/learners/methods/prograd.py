@@ -5,6 +5,14 @@ from __future__ import annotations
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
+_TEACHER = {  # of the authors' code; "a photo of a {}." on all others
+    "oxford_pets": ("a type of pet, a photo of a {}.",),
+    "oxford_flowers": ("a type of flower, a photo of a {}.",),
+    "fgvc_aircraft": ("a type of aircraft, a photo of a {}.",),
+    "dtd": ("a texture of {}.",),
+    "food101": ("a type of food, a photo of {}.",),
+}
+
 METHOD = Method(
     name="prograd",
     title="ProGrad",
@@ -12,6 +20,8 @@ METHOD = Method(
     options=PromptOptions(
         num_ctx=16, ctx_init=None, vision_ctx=0, projection=1.0, teacher="single"
     ),
+    templates_in="teacher",
+    own_templates=_TEACHER,
     presets=(
         Preset(
             learner="prograd",

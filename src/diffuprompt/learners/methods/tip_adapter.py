@@ -7,11 +7,23 @@ Tip-Adapter-F on test images; here both factors are the paper's defaults and the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from diffuprompt.clip import SINGLE
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import LEARNED, Options
+from diffuprompt.learners.options import (
+    LATER,
+    LEARNED,
+    Options,
+    around,
+    not_templates,
+    refuse,
+    spelled_out,
+)
 from diffuprompt.ranges import COUNT, WEIGHT, Range
+
+if TYPE_CHECKING:
+    from diffuprompt.clip import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +35,7 @@ class TipOptions(Options):
         beta: how sharply similarity counts.
         views: random views that keys are averaged over.
         tune: whether the keys are learned.
+        templates: of the zero-shot logits, averaged; as those of zero-shot CLIP.
         trained_classes: names of the K classes that the cache knows; training finds them.
         size: N, training images; training finds it.
     """
@@ -31,10 +44,19 @@ class TipOptions(Options):
     beta: Annotated[float, WEIGHT] = 5.5
     views: Annotated[int, Range(1, 10_000)] = 10
     tune: bool = False
+    templates: list[str] = field(default_factory=lambda: [SINGLE], metadata=LATER)
     trained_classes: Annotated[list[str], Range(0, COUNT.high)] = field(
         default_factory=list, metadata=LEARNED
     )
     size: Annotated[int, Range(0, 10**9)] = field(default=0, metadata=LEARNED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse(not_templates(self.templates))
+
+    def tokens_ahead(self, tokenizer: Encoder) -> int:
+        """Those of the longest template."""
+        return around(spelled_out(self.templates), tokenizer)
 
 
 _LEARNER = "diffuprompt.learners.tip_adapter_learner:TipAdapter"
@@ -48,6 +70,7 @@ _TUNE = TrainConfig(
     algorithm="adamw",
     schedule="cosine",
 )
+_TEMPLATES = {"imagenet": ("imagenet-7",)}  # on the others one, the data set's own
 _SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
 
 METHOD = Method(
@@ -56,6 +79,8 @@ METHOD = Method(
     learner=_LEARNER,
     about="No training: logits of the most similar training images are added.",
     options=TipOptions(),
+    templates_in="templates",
+    own_templates=_TEMPLATES,
     presets=(
         Preset(learner="tip-adapter", name="few-shot", train=_CACHE, source=_SOURCE),
         Preset(learner="tip-adapter", name="base-to-new", train=_CACHE, source=_SOURCE),
@@ -74,6 +99,8 @@ TUNED = Method(
     learner=_LEARNER,
     about="Tip-Adapter whose cached features are then trained.",
     options=TipOptions(tune=True),
+    templates_in="templates",
+    own_templates=_TEMPLATES,
     presets=(
         Preset(learner="tip-adapter-f", name="few-shot", train=_TUNE, source=_SOURCE),
         Preset(learner="tip-adapter-f", name="base-to-new", train=_TUNE, source=_SOURCE),

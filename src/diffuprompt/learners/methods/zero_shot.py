@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from diffuprompt.clip import ENSEMBLES, SINGLE
-from diffuprompt.errors import ConfigError
+from diffuprompt.clip import SINGLE
 from diffuprompt.learners.method import Method, Preset, TrainConfig
-from diffuprompt.learners.options import Options, around
+from diffuprompt.learners.options import Options, around, not_templates, refuse, spelled_out
 
 if TYPE_CHECKING:
     from diffuprompt.clip import Encoder
@@ -22,17 +21,11 @@ class ZeroShotOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wrong = [text for text in self.templates if "{}" not in text and text not in ENSEMBLES]
-        if wrong:
-            raise ConfigError(
-                f"learner.templates: expected texts with {{}} for the name, or some of "
-                f"{list(ENSEMBLES)}, got {self.templates}"
-            )
+        refuse(not_templates(self.templates))
 
     def tokens_ahead(self, tokenizer: Encoder) -> int:
         """Those of the longest template."""
-        texts = [t for name in self.templates for t in ENSEMBLES.get(name, (name,))]
-        return around(texts, tokenizer)
+        return around(spelled_out(self.templates), tokenizer)
 
 
 METHOD = Method(
@@ -40,14 +33,15 @@ METHOD = Method(
     title="Zero-shot CLIP",
     learner="diffuprompt.learners.zero_shot_learner:ZeroShot",
     needs_images=False,
-    about="CLIP with one template or the average over several.",
+    about="CLIP with each data set's own template, or the average over several.",
+    templates_in="templates",
     options=ZeroShotOptions(),
     presets=(
         Preset(
             learner="zero-shot",
             name="published",
             train=TrainConfig(epochs=0, batch=32, lr=1.0),
-            source="Radford et al. 2021; one template",
+            source="Radford et al. 2021; each data set's template as in arXiv 2203.05557",
             published={"base": 69.34, "new": 74.22, "H": 71.70},
         ),
         Preset(

@@ -1,0 +1,142 @@
+"""Data sets, backbones and hashes that several jobs share, opened once each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
+from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset, open_domains
+from diffuprompt.errors import DataError
+from diffuprompt.jobs.job import HALVES, JobConfig, split_spec
+from diffuprompt.jobs.run_folder import read_run
+from diffuprompt.runs import Contents
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Other data to test on: what is in test, and which of the classes it has ("all", a half)."""
+
+    manifest: Manifest
+    subset: str = "all"
+
+
+class Sources:
+    """What jobs are made from; what one has opened is there for the next."""
+
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.contents = Contents(rehash=rehash)
+        self._opened: dict[object, tuple[Manifest, tuple[Target, ...]]] = {}
+        self._targets: dict[object, Target] = {}
+        self._headers: dict[tuple[str, bool], Header] = {}
+        self._chosen: dict[str, str] = {}
+
+    def settled(self, job: JobConfig) -> JobConfig:
+        """Return a job with the backbone that ``auto`` means for its data, chosen once.
+
+        A run that is in the job's folder keeps its own, whatever has come to this machine since.
+        """
+        if job.backbone != AUTO:
+            return job
+        if job.out is not None and (job.out / "run.json").is_file():
+            return replace(job, backbone=read_run(job.out).job.backbone)
+        if job.data not in self._chosen:
+            self._chosen[job.data] = choose_backbone(job.data).name
+        return replace(job, backbone=self._chosen[job.data])
+
+    def manifest(self, job: JobConfig) -> Manifest:
+        """Return the data set of a job, which must have what training and scoring need."""
+        return self._open(job)[0]
+
+    def with_targets(
+        self, job: JobConfig, defaults: Mapping[str, tuple[str, ...]]
+    ) -> tuple[JobConfig, tuple[Target, ...]]:
+        """Return what else a job is scored on, and the job with the names of those that it names.
+
+        Where it names none, these are the domains that do not train, and the ``defaults`` of its
+        data set, as far as they are on this machine; those that are not are said in the log.
+
+        Raises:
+            DataError: what is named is not there, or a class has no test image.
+        """
+        domains = self._open(job)[1]
+        if job.test_data or job.data not in defaults:
+            return job, (*domains, *(self._target(spec, job) for spec in job.test_data))
+        found, missing = dict[str, Target](), []
+        for name in defaults[job.data]:
+            try:
+                found[name] = self._target(name, job)
+            except DataError:
+                missing.append(name)
+        if missing:
+            log.warning(
+                "not scored, since they are not here: %s ('diffuprompt ls datasets' says what "
+                "is; 'diffuprompt evaluate RUN --data NAME' adds scores later)", ", ".join(missing),
+            )  # fmt: skip
+        return replace(job, test_data=tuple(found)), (*domains, *found.values())
+
+    def header(self, job: JobConfig) -> Header:
+        """Return what the backbone of a job says about itself."""
+        key = (job.backbone, job.exif_orientation)
+        if key not in self._headers:
+            found = read_header(job.backbone)
+            if job.exif_orientation:
+                turned = replace(found.preprocess, exif_orientation=True)
+                found = replace(found, preprocess=turned)
+            self._headers[key] = found
+        return self._headers[key]
+
+    def _open(self, job: JobConfig) -> tuple[Manifest, tuple[Target, ...]]:
+        """Return the data set, and the domains that come with it and do not train."""
+        outside = job.allow_outside
+        key = (job.data, job.data_root, outside, job.layout, job.train_domains)
+        if key not in self._opened:
+            # unchecked, so that everything is said at once, in the words of `data verify`
+            others: tuple[Manifest, ...] = ()
+            if job.layout == "domains":
+                folder = Path(job.data).expanduser()
+                opened, others = open_domains(folder, job.train_domains, allow_outside=outside)
+            else:
+                opened = open_dataset(
+                    job.data, root=job.data_root, check=False, allow_outside=outside
+                )
+            for doubt in doubtful_names(opened):
+                log.warning("%s", doubt)
+            opened.check(needs=("train", "test"))
+            domains = [Target(manifest=each.check(needs=())) for each in others]
+            self._opened[key] = (opened, tuple(domains))
+        return self._opened[key]
+
+    def _target(self, spec: str, job: JobConfig) -> Target:
+        key = (spec, job.data_root, job.allow_outside)
+        if key not in self._targets:
+            self._targets[key] = open_target(spec, job.data_root, allow_outside=job.allow_outside)
+        return self._targets[key]
+
+
+def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) -> Target:
+    """Open the test images of another data set; nothing is hashed.
+
+    Args:
+        spec: what `open_dataset` takes; ":base", ":new" or ":all" behind it choose a half of the
+            classes, by default all.
+        root: where images or data sets are, as for `open_dataset`.
+        allow_outside: read files outside the folder of the images too.
+
+    Raises:
+        DataError: there is no such data set, or a class has no test image.
+    """
+    name, subset = split_spec(spec)
+    manifest = open_dataset(name, root=root, check=False, allow_outside=allow_outside)
+    for doubt in doubtful_names(manifest):
+        log.warning("%s", doubt)
+    manifest.check(needs=("test",))
+    if subset in HALVES:
+        manifest = base_new(manifest)[HALVES.index(subset)]
+        if len(manifest.classes) < 2:
+            raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
+    return Target(manifest=manifest, subset=subset or "all")
