@@ -126,7 +126,7 @@ def found_backbones() -> dict[str, str]:
 
 def datasets(args: Args) -> Listing:
     """Names of the catalog, and which have their images on this machine."""
-    from diffuprompt.data import CATALOG, CLASSES, SCENE_STYLES
+    from diffuprompt.data import CATALOG, CLASSES, HALVES, SCENE_STYLES
 
     rows: list[list[object]] = [
         [name, f"synthetic scenes, {style}", len(CLASSES), "drawn on first use"]
@@ -135,6 +135,8 @@ def datasets(args: Args) -> Listing:
     for name, where in found_datasets().items():
         entry = CATALOG[name]
         rows.append([name, entry.title, entry.num_classes, where or "not found"])
+    for name, half in HALVES.items():
+        rows.append([name, "half of Caltech101", len(half), "those of the whole"])
     return ["data set", "title", "classes", "images"], rows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffuprompt.data.aircraft import FILES as AIRCRAFT_FILES, read_aircraft
+from diffuprompt.data.halves import HALVES, WHOLE, half_of
 from diffuprompt.data.locate import data_folders, first_existing, homes
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.splitfile import PREFIX, read_split_file
@@ -103,8 +104,8 @@ SCENE_STYLES: dict[str, Style] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return every name that `open_named` knows, the scenes first."""
-    return (*SCENE_STYLES, *CATALOG)
+    """Return every name that `open_named` knows, the scenes first, halves of data sets last."""
+    return (*SCENE_STYLES, *CATALOG, *HALVES)
 
 
 def open_named(name: str, *, root: Path | None = None, cache: Path | None = None) -> Manifest:
@@ -119,6 +120,8 @@ def open_named(name: str, *, root: Path | None = None, cache: Path | None = None
 
         # a folder of its own: it is replaced as a whole when it is incomplete
         return materialise(None if cache is None else cache / name, style=SCENE_STYLES[name])
+    if name in HALVES:
+        return half_of(open_named(WHOLE, root=root), name)
     if name not in CATALOG:
         hint = near_miss(name, names())
         raise DataError(f"unknown data set {name!r}.{hint} Known: {', '.join(names())}")

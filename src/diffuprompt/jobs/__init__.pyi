@@ -19,5 +19,9 @@ from .run_folder import (
     job_from_json as job_from_json,
     job_to_json as job_to_json,
 )
-from .test_sets import missing as missing, own_test_sets as own_test_sets
+from .test_sets import (
+    missing as missing,
+    open_test_set as open_test_set,
+    own_test_sets as own_test_sets,
+)
 from .train import folder_of as folder_of, run_of as run_of, train_job as train_job

@@ -11,10 +11,14 @@ from diffuprompt.jobs import Evaluation, JobConfig
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixJob:
-    """One classification job, and what of its run is scored."""
+    """One classification job, and what of its run is scored.
+
+    ``tests`` are further data sets to score it on, beside its own test images.
+    """
 
     job: JobConfig
     evaluation: Evaluation = field(default_factory=Evaluation)
+    tests: tuple[str, ...] = ()
 
 
 class Runnable(Protocol):

@@ -20,6 +20,7 @@ from diffuprompt.jobs import (
     folder_of,
     job_to_json,
     missing,
+    open_test_set,
     own_test_sets,
     prepare,
     run_of,
@@ -82,7 +83,12 @@ class Planned:
     def message(self) -> dict[str, Any]:
         """Return what `worker.work` is told, as JSON."""
         evaluation = asdict(self.asked.evaluation)
-        return {"task": TASK, "job": job_to_json(self.job), "evaluation": evaluation}
+        return {
+            "task": TASK,
+            "job": job_to_json(self.job),
+            "evaluation": evaluation,
+            "tests": list(self.asked.tests),
+        }
 
     def record_as_asked(self) -> bytes:
         """Return the finished record under the setting that is asked here."""
@@ -98,13 +104,20 @@ class Planned:
 
         Raises:
             ConfigError: the folder holds another run.
+            DataError: a further data set to test on cannot be read.
         """
         folder, prepared = self.folder, self.prepared
         if folder.is_open:
             folder.check_same(run_of(prepared))
         if not folder.is_finished:
             return False
-        tests = own_test_sets(prepared.manifest, prepared.roles.tests, prepared.contents, NULL)
+        contents = prepared.contents
+        tests = own_test_sets(prepared.manifest, prepared.roles.tests, contents, NULL)
+        for spec in self.asked.tests:
+            outside = self.job.allow_outside
+            tests.append(
+                open_test_set(spec, self.job.data_root, contents, NULL, allow_outside=outside)
+            )
         variants = self.asked.evaluation.variants(prepared.resolved.generator)
         return not missing(read_record(folder.record), tests, variants)
 

@@ -45,6 +45,8 @@ def _classify(message: dict[str, Any], progress: Progress) -> None:
     evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
     run = train_job(job_from_json(message["job"]), progress)
     evaluate_run(run, evaluation=evaluation, progress=progress)
+    if message.get("tests"):
+        evaluate_run(run, evaluation=evaluation, data=message["tests"], progress=progress)
 
 
 def _ground(message: dict[str, Any], progress: Progress) -> None:

@@ -26,9 +26,15 @@ class Shared:
     device: str = "auto"
 
     def job(
-        self, learner: str, seed: int, *, generator: str = "none", setting: str = ""
+        self,
+        learner: str,
+        seed: int,
+        *,
+        generator: str = "none",
+        setting: str = "",
+        protocol: str = "base-to-new",
     ) -> JobConfig:
-        """Return one base-to-new job of the study; ``setting`` is also an override."""
+        """Return one job of the study; ``setting`` is also an override."""
         return JobConfig(
             data=self.data,
             data_root=self.data_root,
@@ -37,7 +43,7 @@ class Shared:
             generator=generator,
             shots=self.shots,
             seed=seed,
-            protocol="base-to-new",
+            protocol=protocol,
             overrides=(*self.overrides, setting) if setting else self.overrides,
             setting=setting,
             runs_dir=self.runs_dir,
@@ -48,13 +54,15 @@ class Shared:
 
 @dataclass(frozen=True)
 class Asked:
-    """What one job of a study has of its own."""
+    """What one job of a study has of its own; ``tests`` are `MatrixJob`'s."""
 
     learner: str
     seed: int
     generator: str = "none"
     evaluation: Evaluation = field(default_factory=Evaluation)
     setting: str = ""
+    protocol: str = "base-to-new"
+    tests: tuple[str, ...] = ()
 
 
 def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
@@ -66,11 +74,16 @@ def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
     problems: list[str] = []
     for a in asked:
         try:
-            job = shared.job(a.learner, a.seed, generator=a.generator, setting=a.setting)
+            job = shared.job(
+                *(a.learner, a.seed),
+                generator=a.generator,
+                setting=a.setting,
+                protocol=a.protocol,
+            )
         except ConfigError as error:
             problems.append(f"{a.learner}: {error}")
         else:
-            jobs.append(MatrixJob(job=job, evaluation=a.evaluation))
+            jobs.append(MatrixJob(job=job, evaluation=a.evaluation, tests=a.tests))
     if problems:
         raise ConfigError("\n  ".join(dict.fromkeys(problems)))
     return tuple(jobs)

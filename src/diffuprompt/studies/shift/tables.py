@@ -1,0 +1,123 @@
+"""The tables and sentences of the study under shift."""
+
+from __future__ import annotations
+
+from diffuprompt.record import Variant
+from diffuprompt.report import (
+    OWN,
+    Cell,
+    Interval,
+    Number,
+    SectionPart,
+    Table,
+    difference,
+    learner_name,
+    number,
+    plain,
+)
+from diffuprompt.studies.plug_in.design import DECIDING
+from diffuprompt.studies.shift.gains import CONTROLS, GENERATED, RESAMPLES, ShiftGains
+
+NAMES = {
+    OWN: "that with the learners' own prompts",
+    **{variant: f"that with the {variant.control} control" for variant in CONTROLS},
+}
+
+
+def shift_parts(gains: ShiftGains) -> tuple[SectionPart, ...]:
+    """Return the table of learners, and one of what each target says."""
+    return (
+        SectionPart(heading="Diffusion under shift", table=shift_table(gains)),
+        SectionPart(heading="Gain of diffusion on each target", table=target_table(gains)),
+    )
+
+
+def shift_table(gains: ShiftGains) -> Table:
+    """One row per learner: accuracy at home and away, and paired differences; the mean last."""
+    source, targets = (gains.world.source,), gains.targets
+    rows: list[tuple[Cell, ...]] = []
+    for one in gains.each:
+        rows.append(
+            (
+                learner_name(one.learner),
+                *(number(one.accuracy(v, source), 2) for v in (OWN, GENERATED)),
+                *(number(one.accuracy(v, targets), 2) for v in (OWN, GENERATED, *CONTROLS)),
+                *(difference(gains.over(one, other)) for other in (OWN, *CONTROLS)),
+                ", ".join(map(str, one.seeds)),
+            )
+        )
+    means = (difference(gains.mean_over(other)) for other in (OWN, *CONTROLS))
+    gap: tuple[Cell, ...] = (None,) * 6
+    rows.append(("Mean", *gap, *means, ", ".join(map(str, gains.seeds)) or None))
+    columns = (
+        "Learner",
+        "source, own",
+        "source, + diffusion",
+        "targets, own",
+        "targets, + diffusion",
+        *(f"targets, {control}" for control in DECIDING),
+        "gain on targets",
+        *(f"over {control}" for control in DECIDING),
+        "Seeds",
+    )
+    caption = (
+        f"Trained on all classes of {source[0]}; accuracy in per cent, on targets the mean over "
+        f"{', '.join(targets)}. Paired differences in points with 95 % intervals of {RESAMPLES:,} "
+        "bootstrap resamples of seeds and pictures; one draw of pictures serves all targets, which "
+        "show the same ones, and all learners."
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def target_table(gains: ShiftGains) -> Table:
+    """One row per learner, one column per target and control set: diffusion minus own prompts."""
+    tests = (*gains.targets, *_controls(gains))
+    rows: list[tuple[Cell, ...]] = []
+    for one in gains.each:
+        cells: list[Cell] = []
+        for test in tests:
+            own, made = (one.accuracy(v, (test,)) for v in (OWN, GENERATED))
+            known = own is not None and made is not None
+            cells.append(Number(value=made - own, signed=True) if known else None)
+        rows.append((learner_name(one.learner), *cells))
+    rows.append(("Mean", *(difference(gains.mean_over(OWN, (test,))) for test in tests)))
+    columns = ("Learner", *gains.targets, *(f"{test} (control)" for test in _controls(gains)))
+    caption = (
+        "Accuracy with diffusion minus that of the learner's own prompts, in points; the mean over "
+        "learners with its 95 % interval, as above. Control sets are in no mean over targets."
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _controls(gains: ShiftGains) -> tuple[str, ...]:
+    """Return the control sets that every learner scored."""
+    return tuple(
+        test
+        for test in gains.world.controls
+        if all(test in one.hits[v] for one in gains.each for v in (OWN, GENERATED))
+    )
+
+
+def shift_verdicts(gains: ShiftGains) -> tuple[str, ...]:
+    """Say where diffusion stands on the targets, against own prompts and both controls."""
+    intervals = {other: gains.mean_over(other) for other in (OWN, *CONTROLS)}
+    said = [_clause(other, interval) for other, interval in intervals.items() if interval]
+    names = ", ".join(learner_name(name) for name in gains.above)
+    count = len(gains.each)
+    learners = f"{count} learners" if count > 1 else learner_name(gains.each[0].learner)
+    many = f"{len(gains.targets)} targets" if len(gains.targets) > 1 else gains.targets[0]
+    seeds = ", ".join(map(str, gains.seeds))
+    first = (
+        f"Under shift ({gains.world.source} to {many}, {learners}, seeds {seeds}), accuracy with "
+        f"diffusion is {'; '.join(said)}."
+    )
+    second = (
+        "On the targets it is above the regression and above the shuffled condition, both "
+        f"intervals above zero, for {len(gains.above)} of {count}{f': {names}' if names else ''}."
+    )
+    return (first, second) if said else ()
+
+
+def _clause(other: Variant, interval: Interval) -> str:
+    words = "above" if interval.low > 0 else "below" if interval.high < 0 else "not told apart from"
+    return f"{words} {NAMES[other]} ({plain(difference(interval))} points)"

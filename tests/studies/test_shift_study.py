@@ -1,0 +1,163 @@
+"""The study under shift: which jobs it is made of, and what its tables say of known records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.report import factory
+
+from diffuprompt.data import HALVES
+from diffuprompt.data.halves import half_of
+from diffuprompt.data.manifest import Item, Manifest
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.record import Record, Variant
+from diffuprompt.report import OWN, Number, Section, build_sections, plain
+from diffuprompt.report.load import Source
+from diffuprompt.studies.shared import Shared
+from diffuprompt.studies.shift.design import WORLDS, find_worlds
+from diffuprompt.studies.shift.gains import ShiftGains, find_shift_gains
+from diffuprompt.studies.shift.jobs import shift_jobs
+from diffuprompt.studies.shift.report import ShiftReport
+
+PICTURES = 200
+RIGHT = {"own": 100, "diffusion": 120, "regression": 110, "shuffled": 120}  # of each target
+
+
+def record(
+    right: dict[str, int],
+    *,
+    learner: str = "coop",
+    seed: int = 1,
+    targets: tuple[str, ...] = ("scenes-sketch", "scenes-noisy"),
+) -> Record:
+    """A record whose first pictures are answered rightly; half as many on the second target."""
+    scores = [factory.score(made, "all", [True] * PICTURES) for made in right]
+    for k, target in enumerate(targets):
+        for made, count in right.items():
+            hits = [i < count // (k + 1) for i in range(PICTURES)]
+            scores.append(factory.score(made, "all", hits, target))
+    whole = factory.record(learner=learner, seed=seed, protocol="few-shot")
+    return whole.model_copy(update={"scores": tuple(scores)})
+
+
+def section_of(*records: Record) -> Section:
+    sources = [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
+    (section,) = build_sections(sources)
+    return section
+
+
+def gains_of(*records: Record) -> ShiftGains:
+    found = find_shift_gains(section_of(*records))
+    assert found is not None
+    return found
+
+
+def test_a_gain_is_the_mean_over_targets_and_learners() -> None:
+    """Diffusion: 60 % and 30 %, own: 50 % and 25 %: 7.5 points; none for the other learner."""
+    gains = gains_of(record(RIGHT), record(dict.fromkeys(RIGHT, 80), learner="maple"))
+    assert gains.targets == ("scenes-noisy", "scenes-sketch")
+    coop, maple = gains.each
+    own, over = gains.over(coop, OWN), gains.over(maple, OWN)
+    assert own is not None
+    assert own.estimate == pytest.approx(7.5)
+    assert 0 < own.low < 7.5 < own.high
+    assert over is not None
+    assert (over.estimate, over.low, over.high) == (0, 0, 0)
+    both = gains.mean_over(OWN)
+    assert both is not None
+    assert both.estimate == pytest.approx(3.75)
+    assert gains.above == ()  # shuffled is as good as diffusion
+
+
+def test_pictures_are_drawn_once_for_all_targets() -> None:
+    """Two targets that always agree are no more evidence than one of them."""
+    one = gains_of(record(RIGHT, targets=("scenes-sketch",)))
+    base = record(RIGHT, targets=("scenes-sketch",))
+    again = [s.model_copy(update={"dataset": "scenes-noisy"}) for s in base.scores[4:]]
+    two = gains_of(base.model_copy(update={"scores": (*base.scores, *again)}))
+    assert two.over(two.each[0], OWN) == one.over(one.each[0], OWN)
+
+
+def test_tables_and_sentences_follow_from_the_records() -> None:
+    records = [record({**RIGHT, "shuffled": 90}, seed=seed) for seed in (1, 2)]
+    extras = ShiftReport().extras(section_of(*records), ())
+    learners, targets = (part.table for part in extras.parts)
+    cells = dict(zip(learners.columns, map(plain, learners.rows[0]), strict=True))
+    assert (cells["source, own"], cells["targets, own"]) == ("100.00", "37.50")
+    assert (cells["targets, + diffusion"], cells["Seeds"]) == ("45.00", "1, 2")
+    assert cells["over shuffled"].startswith("+11.25 [")
+    assert [plain(cell) for cell in targets.rows[0]] == ["CoOp", "+5.00", "+10.00"]
+    last = targets.rows[-1][2]
+    assert isinstance(last, Number)
+    assert last.interval is not None
+    assert extras.verdicts is not None
+    first, second = extras.verdicts
+    assert "(scenes to 2 targets, CoOp, seeds 1, 2)" in first
+    assert "is above that with the learners' own prompts (+7.50 [" in first
+    assert second.endswith("for 1 of 1: CoOp.")
+
+    worse = ShiftReport().extras(section_of(record({**RIGHT, "diffusion": 60})), ())
+    assert worse.verdicts is not None
+    assert "is below that with the learners' own prompts" in worse.verdicts[0]
+    equal = ShiftReport().extras(section_of(record(dict.fromkeys(RIGHT, 80))), ())
+    assert equal.verdicts is not None
+    assert "is not told apart from that with the learners' own prompts" in equal.verdicts[0]
+
+
+def test_other_sections_are_left_alone() -> None:
+    extras = ShiftReport().extras(section_of(factory.record()), ())
+    assert (extras.parts, extras.verdicts) == ((), None)
+
+
+def test_a_control_that_is_missing_leaves_a_gap() -> None:
+    right = {name: count for name, count in RIGHT.items() if name != "shuffled"}
+    gains = gains_of(record(right))
+    assert gains.over(gains.each[0], Variant.of_control("shuffled", "diffusion")) is None
+    (table, _) = (p.table for p in ShiftReport().extras(section_of(record(right)), ()).parts)
+    assert table.rows[0][table.columns.index("over shuffled")] is None
+
+
+def test_every_learner_is_scored_on_all_targets(tmp_path: Path) -> None:
+    jobs = shift_jobs(
+        Shared(data=""),
+        WORLDS["living"],
+        learners=("coop", "vpt"),
+        seeds=(1, 2),
+        made=tmp_path,
+    )
+    assert len(jobs) == 8
+    assert {job.tests for job in jobs} == {("caltech101-objects", "scenes")}
+    assert {(j.job.data, j.job.protocol) for j in jobs} == {("caltech101-living", "few-shot")}
+    made = shift_jobs(
+        Shared(data=""),
+        WORLDS["corruptions"],
+        learners=("coop",),
+        seeds=(1,),
+        made=tmp_path,
+        severities=(1, 5),
+    )
+    folders = [Path(test) for test in made[0].tests]
+    assert len(folders) == 14
+    assert {folder.parent for folder in folders} == {tmp_path / "caltech101"}
+    assert all(WORLDS["corruptions"].is_target(folder.name) for folder in folders)
+
+
+def test_a_world_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="'scene'. Did you mean 'scenes'"):
+        find_worlds(("scene",))
+
+
+def test_halves_share_no_class_and_miss_none() -> None:
+    living, objects = HALVES.values()
+    classes = sorted([*living, *objects])
+    assert len(set(classes)) == len(classes) == 100
+    items = tuple(Item(f"{label}.jpg", label) for label in range(100))
+    whole = Manifest("caltech101", Path(), tuple(classes), {"test": items})
+    halves = [half_of(whole, name) for name in HALVES]
+    assert sorted(i.path for h in halves for i in h.splits["test"]) == sorted(i.path for i in items)
+    for half in halves:
+        assert [half.classes[i.label] for i in half.splits["test"]] == list(half.classes)
+        assert list(half.classes) == sorted(half.classes)  # the order of the whole
+    with pytest.raises(DataError, match="yin_yang"):
+        half_of(whole.select(range(99)), "caltech101-living")
