@@ -144,7 +144,7 @@ def test_every_learner_is_scored_on_all_targets(tmp_path: Path) -> None:
 
 
 def test_a_world_that_is_none() -> None:
-    with pytest.raises(ConfigError, match="'scene'. Did you mean 'scenes'"):
+    with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
         find_worlds(("scene",))
 
 

@@ -77,8 +77,10 @@ def target_table(gains: ShiftGains) -> Table:
         cells: list[Cell] = []
         for test in tests:
             own, made = (one.accuracy(v, (test,)) for v in (OWN, GENERATED))
-            known = own is not None and made is not None
-            cells.append(Number(value=made - own, signed=True) if known else None)
+            if own is None or made is None:
+                cells.append(None)
+            else:
+                cells.append(Number(value=made - own, signed=True))
         rows.append((learner_name(one.learner), *cells))
     rows.append(("Mean", *(difference(gains.mean_over(OWN, (test,))) for test in tests)))
     columns = ("Learner", *gains.targets, *(f"{test} (control)" for test in _controls(gains)))
