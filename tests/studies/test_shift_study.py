@@ -161,3 +161,22 @@ def test_halves_share_no_class_and_miss_none() -> None:
         assert list(half.classes) == sorted(half.classes)  # the order of the whole
     with pytest.raises(DataError, match="yin_yang"):
         half_of(whole.select(range(99)), "caltech101-living")
+
+
+def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
+    """A setting is a row of its own, compared with its own controls."""
+    main = record(RIGHT)
+    tried = record({**RIGHT, "diffusion": 140})
+    tried = tried.model_copy(
+        update={"job": tried.job.model_copy(update={"setting": "overfit.views=styled"})}
+    )
+    before = ShiftReport().extras(section_of(main), ())
+    after = ShiftReport().extras(section_of(main, tried), ())
+    assert after.verdicts == before.verdicts
+    (table, targets), (old, _) = (
+        [part.table for part in extras.parts] for extras in (after, before)
+    )
+    assert table.rows[:-1] == old.rows
+    assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
+    assert plain(table.rows[-1][7]).startswith("+15.00 [")
+    assert len(targets.rows) == 2

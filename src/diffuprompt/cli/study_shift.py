@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from diffuprompt.cli.parse import bounded
+from diffuprompt.cli.parse import Switch, bounded
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
 from diffuprompt.errors import ConfigError
 from diffuprompt.ranges import SEVERITY
@@ -18,6 +18,7 @@ diffuprompt study shift --dry-run
 diffuprompt study shift --worlds scenes --learners coop cocoop --seeds 1
 diffuprompt study shift --worlds corruptions --severities 1 3 5 --backbone photo-clip-lite
 diffuprompt study shift --worlds living objects --jobs 2
+diffuprompt study shift --worlds scenes --learners coop --styled
 """
 FOLDER = "shift-study"
 
@@ -38,6 +39,8 @@ class Args(StudyArgs):
     """Which of `diffuprompt ls learners`; without it the six of the study."""
     severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = (3,)
     """Of the corruptions."""
+    styled: Switch[bool] = False
+    """Also train diffusion on V* of styled copies of the training pictures, as ablations."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
 
@@ -46,7 +49,7 @@ def run(args: Args) -> int:
     """Write the targets, then run the matrix of one world after the other, or list the jobs."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.matrix import plan
-    from diffuprompt.studies import LEARNERS, find_worlds, shift_jobs, write_targets
+    from diffuprompt.studies import LEARNERS, STYLED, find_worlds, shift_jobs, write_targets
 
     worlds = find_worlds(args.worlds)
     if args.data:
@@ -63,6 +66,7 @@ def run(args: Args) -> int:
             seeds=args.seeds,
             made=args.shifted,
             severities=args.severities,
+            attempts=(STYLED,) if args.styled else (),
         )
         if not args.dry_run:
             write_targets(

@@ -51,6 +51,7 @@ from .shift import (
     SHIFTS as SHIFTS,
     check_kind as check_kind,
     shifted as shifted,
+    shifted_png as shifted_png,
     write_shifted as write_shifted,
 )
 from .sources import open_dataset as open_dataset

@@ -128,7 +128,9 @@ def _fit(
         call = partial(fit_joint, generator, base=base)
     values = call(
         targets.pairs,
-        task_loss(learner, bench.train, num_classes=config["fit"]["classes"], seed=config["seed"]),
+        task_loss(
+            learner, targets.images, num_classes=config["fit"]["classes"], seed=config["seed"]
+        ),
         folder=folder.work,
         fingerprint=stage.key,
         save_every_s=bench.save_every_s,

@@ -16,6 +16,7 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ def write_shifted(
 
             def copy(one: tuple[Item, str]) -> None:
                 random = _stream(seed, one[0].path, kind, severity)
-                _write(place / one[1], _png(manifest.root / one[0].path, kind, severity, random))
+                _write(
+                    place / one[1], shifted_png(manifest.root / one[0].path, kind, severity, random)
+                )
 
             with (
                 progress.task(f"{kind}, severity {severity}", total=len(left)) as task,
@@ -150,14 +153,17 @@ def _stream(seed: int, path: str, kind: str, severity: int) -> list[int]:
     return [seed, int.from_bytes(digest[:16])]
 
 
-def _png(path: Path, kind: str, severity: int, random: list[int]) -> bytes:
-    """Return the shifted picture as PNG, with the orientation that the original names."""
+def shifted_png(path: Path, kind: str, severity: int, seed: Sequence[int]) -> bytes:
+    """Return the shifted picture as PNG, with the orientation that the original names.
+
+    Raises `DataError` where it cannot be read; the arguments are otherwise those of `shifted`.
+    """
     image, orientation = read_picture(path)
     exif = Image.Exif()
     if orientation != 1:
         exif[ORIENTATION] = orientation
     buffer = io.BytesIO()
-    shifted(image, kind, severity, random).save(buffer, "PNG", exif=exif if exif else None)
+    shifted(image, kind, severity, seed).save(buffer, "PNG", exif=exif if exif else None)
     return buffer.getvalue()
 
 

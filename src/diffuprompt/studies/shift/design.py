@@ -9,6 +9,7 @@ from diffuprompt.errors import ConfigError, near_miss
 
 PROTOCOL = "few-shot"  # trained on all classes of the source, as the published protocols are
 SEVERITIES = (3,)
+STYLED = "overfit.views=styled"  # an attempt to make diffusion robust
 WHOLE = "caltech101"
 _LIVING, _OBJECTS = HALVES
 _SCENES = tuple(name for name in SCENE_STYLES if name != "scenes")

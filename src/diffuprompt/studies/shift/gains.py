@@ -31,13 +31,14 @@ Pairs = list[tuple[Hits, Hits]]
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """One learner with all its ways of making prompts, over the seeds that all of them have.
+    """One learner with all its ways of making prompts, over the seeds of its records.
 
-    ``hits`` are by variant and test set; a control that was not scored everywhere is not there.
+    ``setting`` is what is special about an ablation, such as an attempt to make it robust. ``hits`` are by variant and test set; a control that was not scored everywhere is not there.
     """
 
     learner: str
     seeds: tuple[int, ...]
+    setting: str
     hits: Mapping[Variant, Hits]
 
     def accuracy(self, variant: Variant, tests: Sequence[str]) -> float | None:
@@ -49,11 +50,15 @@ class Robustness:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftGains:
-    """All learners of one world, in the order of the study, and the targets that all scored."""
+    """All learners of one world, in the order of the study, and the targets that all scored.
+
+    ``ablations`` are the same learners under other settings, and in no mean.
+    """
 
     world: World
     targets: tuple[str, ...]
     each: tuple[Robustness, ...]
+    ablations: tuple[Robustness, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -89,26 +94,31 @@ def find_shift_gains(section: Section) -> ShiftGains | None:
     world = world_of(section.setting.dataset)
     if world is None:
         return None
-    by_learner: dict[str, list[Record]] = {}
+    jobs: dict[tuple[str, str], list[Record]] = {}
     for record in (source.record for source in section.sources):
-        if record.job.generator == DIFFUSION and not record.job.setting:
-            by_learner.setdefault(record.job.learner, []).append(record)
-    scored = {
-        name: [_scored(record, GENERATED) & _scored(record, OWN) for record in records]
-        for name, records in by_learner.items()
-    }
-    known = [tests for each in scored.values() for tests in each]
-    ours = [{t for t in tests if world.is_target(t)} for tests in known]
-    targets = tuple(sorted(set.intersection(*(t for t in ours if t)))) if any(ours) else ()
+        if record.job.generator == DIFFUSION and any(map(world.is_target, _both(record))):
+            jobs.setdefault((record.job.setting, record.job.learner), []).append(record)
+    if not any(not setting for setting, _ in jobs):
+        return None
+    every = [_both(record) for records in jobs.values() for record in records]
+    targets = tuple(sorted(filter(world.is_target, set.intersection(*every))))
     if not targets:
         return None
-    each = []
-    for name in sorted(by_learner, key=_rank):
-        used = [r for r, tests in zip(by_learner[name], scored[name], strict=True)
-                if set(targets) <= tests]  # fmt: skip
-        if used:
-            each.append(_robustness(name, sorted(used, key=lambda r: r.job.seed), targets))
-    return ShiftGains(world=world, targets=targets, each=tuple(each))
+    found = [
+        _robustness(sorted(jobs[job], key=lambda record: record.job.seed), targets)
+        for job in sorted(jobs, key=lambda job: (job[0], _rank(job[1])))
+    ]
+    return ShiftGains(
+        world=world,
+        targets=targets,
+        each=tuple(one for one in found if not one.setting),
+        ablations=tuple(one for one in found if one.setting),
+    )
+
+
+def _both(record: Record) -> set[str]:
+    """Return the test sets on which diffusion and the learner's own prompts were scored."""
+    return _scored(record, GENERATED) & _scored(record, OWN)
 
 
 def _rank(learner: str) -> tuple[int, str]:
@@ -119,14 +129,14 @@ def _scored(record: Record, variant: Variant) -> set[str]:
     return {s.dataset for s in record.scores if (s.variant, s.subset) == (variant, PART)}
 
 
-def _robustness(learner: str, records: Sequence[Record], targets: Sequence[str]) -> Robustness:
-    hits = {}
+def _robustness(records: Sequence[Record], targets: Sequence[str]) -> Robustness:
+    hits, job = {}, records[0].job
     for variant in (OWN, GENERATED, *CONTROLS):
         tests = set.intersection(*(_scored(record, variant) for record in records))
         if set(targets) <= tests:
             hits[variant] = {test: _hits(records, variant, test) for test in sorted(tests)}
     seeds = tuple(record.job.seed for record in records)
-    return Robustness(learner=learner, seeds=seeds, hits=hits)
+    return Robustness(learner=job.learner, seeds=seeds, setting=job.setting, hits=hits)
 
 
 def _hits(records: Sequence[Record], variant: Variant, test: str) -> NDArray[np.bool_]:

@@ -23,8 +23,12 @@ def shift_jobs(
     seeds: Sequence[int],
     made: Path,
     severities: Sequence[int] = SEVERITIES,
+    attempts: Sequence[str] = (),
 ) -> tuple[MatrixJob, ...]:
     """Return every learner without and with diffusion, scored on its source and all targets.
+
+    Behind them come the attempts to make diffusion robust, each a setting like
+    "overfit.views=styled".
 
     Args:
         shared: what all jobs have in common, but for the data.
@@ -33,6 +37,7 @@ def shift_jobs(
         seeds: of the jobs.
         made: where `write_targets` writes.
         severities: of targets that are made.
+        attempts: overrides of further jobs with diffusion.
 
     Raises:
         ConfigError: naming every job that cannot be.
@@ -45,6 +50,12 @@ def shift_jobs(
         for generator in ("none", DIFFUSION):
             asked += [
                 Asked(learner, seed, generator, scored, protocol=PROTOCOL, tests=tests)
+                for learner in learners
+            ]
+    for seed in seeds:
+        for attempt in attempts:
+            asked += [
+                Asked(learner, seed, DIFFUSION, scored, attempt, protocol=PROTOCOL, tests=tests)
                 for learner in learners
             ]
     return make_jobs(replace(shared, data=world.source), asked)

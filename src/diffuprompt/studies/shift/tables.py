@@ -16,7 +16,7 @@ from diffuprompt.report import (
     plain,
 )
 from diffuprompt.studies.plug_in.design import DECIDING
-from diffuprompt.studies.shift.gains import CONTROLS, GENERATED, RESAMPLES, ShiftGains
+from diffuprompt.studies.shift.gains import CONTROLS, GENERATED, RESAMPLES, Robustness, ShiftGains
 
 NAMES = {
     OWN: "that with the learners' own prompts",
@@ -35,20 +35,21 @@ def shift_parts(gains: ShiftGains) -> tuple[SectionPart, ...]:
 def shift_table(gains: ShiftGains) -> Table:
     """One row per learner: accuracy at home and away, and paired differences; the mean last."""
     source, targets = (gains.world.source,), gains.targets
-    rows: list[tuple[Cell, ...]] = []
-    for one in gains.each:
-        rows.append(
-            (
-                learner_name(one.learner),
-                *(number(one.accuracy(v, source), 2) for v in (OWN, GENERATED)),
-                *(number(one.accuracy(v, targets), 2) for v in (OWN, GENERATED, *CONTROLS)),
-                *(difference(gains.over(one, other)) for other in (OWN, *CONTROLS)),
-                ", ".join(map(str, one.seeds)),
-            )
+
+    def row(one: Robustness) -> tuple[Cell, ...]:
+        return (
+            learner_name(one.learner) + (f" · {one.setting}" if one.setting else ""),
+            *(number(one.accuracy(v, source), 2) for v in (OWN, GENERATED)),
+            *(number(one.accuracy(v, targets), 2) for v in (OWN, GENERATED, *CONTROLS)),
+            *(difference(gains.over(one, other)) for other in (OWN, *CONTROLS)),
+            ", ".join(map(str, one.seeds)),
         )
+
+    rows = [row(one) for one in gains.each]
     means = (difference(gains.mean_over(other)) for other in (OWN, *CONTROLS))
     gap: tuple[Cell, ...] = (None,) * 6
     rows.append(("Mean", *gap, *means, ", ".join(map(str, gains.seeds)) or None))
+    rows += [row(one) for one in gains.ablations]
     columns = (
         "Learner",
         "source, own",
@@ -64,7 +65,7 @@ def shift_table(gains: ShiftGains) -> Table:
         f"Trained on all classes of {source[0]}; accuracy in per cent, on targets the mean over "
         f"{', '.join(targets)}. Paired differences in points with 95 % intervals of {RESAMPLES:,} "
         "bootstrap resamples of seeds and pictures; one draw of pictures serves all targets, which "
-        "show the same ones, and all learners."
+        "show the same ones, and all learners. Rows with a setting are in no mean."
     )
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
