@@ -33,7 +33,8 @@ Pairs = list[tuple[Hits, Hits]]
 class Robustness:
     """One learner with all its ways of making prompts, over the seeds of its records.
 
-    ``setting`` is what is special about an ablation, such as an attempt to make it robust. ``hits`` are by variant and test set; a control that was not scored everywhere is not there.
+    ``setting`` is what is special about an ablation, such as an attempt to make it robust. ``hits``
+    are by variant and test set; a control that was not scored everywhere is not there.
     """
 
     learner: str
