@@ -10,7 +10,8 @@ import pytest
 import torch
 from tests.world import CLASSES, Opened, opened
 
-from diffuprompt.data import load_image, shifted
+from diffuprompt.data import load_image
+from diffuprompt.data.shift import shifted
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.learners.base import Learner

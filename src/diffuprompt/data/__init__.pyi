@@ -50,7 +50,6 @@ from .shift import (
     SEVERITIES as SEVERITIES,
     SHIFTS as SHIFTS,
     check_kind as check_kind,
-    shifted as shifted,
     shifted_png as shifted_png,
     write_shifted as write_shifted,
 )

@@ -16,7 +16,7 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from diffuprompt.reading import read_json
 
 SCHEMA = "diffuprompt.shift/1"
 ABOUT = "shift.json"
+AT_ONCE = 256  # copies that wait to be written
 
 
 def write_shifted(
@@ -88,24 +89,30 @@ def write_shifted(
             for parent in dict.fromkeys(Path(path).parent for path in targets.values()):
                 (place / parent).mkdir(parents=True, exist_ok=True)
             _write(place / ABOUT, json.dumps(about, indent=1).encode())
-
-            def copy(one: tuple[Item, str]) -> None:
-                random = _stream(seed, one[0].path, kind, severity)
-                _write(
-                    place / one[1], shifted_png(manifest.root / one[0].path, kind, severity, random)
-                )
-
-            with (
-                progress.task(f"{kind}, severity {severity}", total=len(left)) as task,
-                ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-            ):
-                for _ in pool.map(copy, left):
+            with progress.task(f"{kind}, severity {severity}", total=len(left)) as task:
+                for path, data in _copies(manifest, left, kind, severity, seed):
+                    _write(place / path, data)
                     task.advance(1)
             names = [f"{_folder(i, name)}\t{name}" for i, name in enumerate(manifest.classes)]
             _write(place / FILE, ("\n".join(names) + "\n").encode())
             if place == part:
                 os.replace(part, folder)
     return folder
+
+
+def _copies(
+    manifest: Manifest, left: Sequence[tuple[Item, str]], kind: str, severity: int, seed: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield where each copy goes and its bytes, in order; threads make them."""
+
+    def make(one: tuple[Item, str]) -> tuple[str, bytes]:
+        item, path = one
+        random = _stream(seed, item.path, kind, severity)
+        return path, shifted_png(manifest.root / item.path, kind, severity, random)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(left), AT_ONCE):
+            yield from pool.map(make, left[start : start + AT_ONCE])
 
 
 def _about(manifest: Manifest, kind: str, severity: int, seed: int, split: Split) -> dict[str, Any]:
