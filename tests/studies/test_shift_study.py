@@ -19,6 +19,7 @@ from diffuprompt.studies.shift.design import WORLDS, find_worlds
 from diffuprompt.studies.shift.gains import ShiftGains, find_shift_gains
 from diffuprompt.studies.shift.jobs import shift_jobs
 from diffuprompt.studies.shift.report import ShiftReport
+from diffuprompt.studies.shift.tables import shift_verdicts
 
 PICTURES = 200
 RIGHT = {"own": 100, "diffusion": 120, "regression": 110, "shuffled": 120}  # of each target
@@ -180,3 +181,24 @@ def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
     assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
     assert plain(table.rows[-1][7]).startswith("+15.00 [")
     assert len(targets.rows) == 2
+
+
+def test_which_sort_of_learner_gains_more() -> None:
+    """MaPLe gains 20 of 200 pictures on the style and 10 on the noise; CoOp and CoCoOp nothing."""
+    still = dict.fromkeys(RIGHT, 80)
+    gains = gains_of(record(still), record(still, learner="cocoop"), record(RIGHT, learner="maple"))
+    style = gains.multi_modal_minus_textual(("scenes-sketch",))
+    assert style is not None
+    assert style.estimate == pytest.approx(10)
+    alone = gains.over(gains.each[2], OWN)
+    both = gains.multi_modal_minus_textual(gains.targets)
+    assert alone is not None
+    assert both is not None
+    assert (both.estimate, both.low, both.high) == pytest.approx(
+        (alone.estimate, alone.low, alone.high)
+    )  # to those who gain nothing, the difference is the gain
+    said = shift_verdicts(gains)
+    assert said[2].startswith("On changes of style (scenes-sketch), the gain of multi-modal ")
+    assert "is above that of textual ones (+10.00 [" in said[2]
+    assert said[3].startswith("On damaged pictures (scenes-noisy)")
+    assert len(shift_verdicts(gains_of(record(RIGHT)))) == 2

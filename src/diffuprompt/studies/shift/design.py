@@ -9,6 +9,10 @@ from diffuprompt.errors import ConfigError, near_miss
 
 PROTOCOL = "few-shot"  # trained on all classes of the source, as the published protocols are
 SEVERITIES = (3,)
+TEXTUAL = ("coop", "cocoop")  # learners of prompts of one tower, and of both
+MULTI_MODAL = ("maple", "promptsrc", "coprompt")
+# The paper's second claim: multi-modal prompts suit changes of style, textual ones oddities.
+STYLES = ("scenes-sketch", "scenes-inverted", "scenes-painted", "grey", "edges", "palette")
 STYLED = "overfit.views=styled"  # an attempt to make diffusion robust
 WHOLE = "caltech101"
 _LIVING, _OBJECTS = HALVES
@@ -33,6 +37,10 @@ class World:
     targets: tuple[str, ...]
     controls: tuple[str, ...] = ()
     made: bool = False
+
+    def is_style(self, target: str) -> bool:
+        """Whether a target is of another style; the others are of pictures that were damaged."""
+        return (target.rpartition("-")[0] if self.made else target) in STYLES
 
     def is_target(self, dataset: str) -> bool:
         """Whether a record's test set is one of the targets."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from diffuprompt.record import Record, Variant
 from diffuprompt.report import OWN, Interval, Section, joint_bootstrap
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION, LEARNERS
-from diffuprompt.studies.shift.design import World, world_of
+from diffuprompt.studies.shift.design import MULTI_MODAL, TEXTUAL, World, world_of
 
 RESAMPLES = 2000  # of all targets at once, each with thousands of pictures
 PART = "all"  # of the classes
@@ -78,6 +78,22 @@ class ShiftGains:
             return None
         tests = targets or self.targets
         return _interval([p for one in self.each for p in _pairs(one, other, tests, self.seeds)])
+
+    def multi_modal_minus_textual(self, targets: Sequence[str]) -> Interval | None:
+        """Return by how much multi-modal learners gain more than textual ones, over own prompts.
+
+        None without a target, a seed that all have, or learners of both sorts.
+        """
+        multi, text = (
+            [one for one in self.each if one.learner in names] for names in (MULTI_MODAL, TEXTUAL)
+        )
+        if not (multi and text and targets and self.seeds):
+            return None
+        # a mean over pairs, in which both sorts weigh the same and the second one counts negative
+        more = [p for one in multi for p in _pairs(one, OWN, targets, self.seeds)] * len(text)
+        less = [p for one in text for p in _pairs(one, OWN, targets, self.seeds)] * len(multi)
+        half = _interval([*more, *((own, made) for made, own in less)])
+        return Interval(estimate=2 * half.estimate, low=2 * half.low, high=2 * half.high)
 
     @property
     def above(self) -> tuple[str, ...]:

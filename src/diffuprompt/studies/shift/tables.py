@@ -118,9 +118,29 @@ def shift_verdicts(gains: ShiftGains) -> tuple[str, ...]:
         "On the targets it is above the regression and above the shuffled condition, both "
         f"intervals above zero, for {len(gains.above)} of {count}{f': {names}' if names else ''}."
     )
-    return (first, second) if said else ()
+    return (first, second, *_sorts(gains)) if said else ()
+
+
+def _sorts(gains: ShiftGains) -> tuple[str, ...]:
+    """Say which sort of learner gains more, by the sort of target: the paper's second claim."""
+    if gains.world.controls:  # another set of classes is neither
+        return ()
+    styles = [t for t in gains.targets if gains.world.is_style(t)]
+    damaged = [t for t in gains.targets if t not in styles]
+    out = []
+    for what, targets in (("changes of style", styles), ("damaged pictures", damaged)):
+        interval = gains.multi_modal_minus_textual(targets)
+        if interval is not None:
+            out.append(
+                f"On {what} ({', '.join(targets)}), the gain of multi-modal learners is "
+                f"{_word(interval)} that of textual ones ({plain(difference(interval))} points)."
+            )
+    return tuple(out)
+
+
+def _word(interval: Interval) -> str:
+    return "above" if interval.low > 0 else "below" if interval.high < 0 else "not told apart from"
 
 
 def _clause(other: Variant, interval: Interval) -> str:
-    words = "above" if interval.low > 0 else "below" if interval.high < 0 else "not told apart from"
-    return f"{words} {NAMES[other]} ({plain(difference(interval))} points)"
+    return f"{_word(interval)} {NAMES[other]} ({plain(difference(interval))} points)"
