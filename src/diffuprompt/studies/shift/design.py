@@ -11,7 +11,8 @@ PROTOCOL = "few-shot"  # trained on all classes of the source, as the published 
 SEVERITIES = (3,)
 TEXTUAL = ("coop", "cocoop")  # learners of prompts of one tower, and of both
 MULTI_MODAL = ("maple", "promptsrc", "coprompt")
-# The paper's second claim: multi-modal prompts suit changes of style, textual ones oddities.
+# Multi-modal prompts suit changes of style, says the paper, and textual ones natural oddities as in
+# ImageNet-A (section 5.2). Oddities cannot be made; damaged pictures stand beside the styles.
 STYLES = ("scenes-sketch", "scenes-inverted", "scenes-painted", "grey", "edges", "palette")
 STYLED = "overfit.views=styled"  # an attempt to make diffusion robust
 WHOLE = "caltech101"
