@@ -72,6 +72,7 @@ PATH = Range(1, 4096)
 # What verbs and jobs have in common.
 SHOTS = Range(1, 1_000_000)
 SEED = Range(0, 2**63 - 1)
+SEVERITY = Range(1, 5)  # of a shift
 WORKERS = Range(0, 256)
 THREADS = Range(1, 1024)
 JOBS = Range(0, 1024)

@@ -22,6 +22,7 @@ from tests.report import factory
 from tests.world import asked, command, make_pictures
 
 from diffuprompt.cli.study_plug_in import Args as StudyArgs
+from diffuprompt.data import open_dataset, write_shifted
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
@@ -32,6 +33,7 @@ from diffuprompt.matrix import run as matrix
 from diffuprompt.matrix.entry import MatrixJob
 from diffuprompt.matrix.planning import Planned, plan
 from diffuprompt.matrix.run import run_matrix
+from diffuprompt.matrix.worker import work
 from diffuprompt.record import Record, Variant, read_record
 from diffuprompt.studies.base_to_new import base_to_new_jobs
 from diffuprompt.studies.plug_in.design import FOCUS, NFE
@@ -362,3 +364,24 @@ def test_a_study_from_the_command_line(
     (run,) = (tmp_path / "runs").glob("[!.]*")
     assert json.loads((run / "run.json").read_text())["job"]["data"].endswith("colours")
     assert os.path.getsize(run / "log.txt")
+
+
+def test_a_job_is_also_scored_on_further_data_sets(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One training; a run that lacks one of the test sets is not finished."""
+    monkeypatch.chdir(world)
+    grey = write_shifted(
+        open_dataset(world / "colours"), tmp_path / "made", kind="grey", severity=5
+    )
+    job = asked(world, learner="zero-shot", runs_dir=tmp_path / "runs")
+    (alone,) = plan([MatrixJob(job=job)])
+    (found,) = plan([MatrixJob(job=replace(job, test_data=(str(grey),)))])
+    assert found.name == alone.name
+    work(json.dumps(alone.message()))
+    assert alone.is_finished
+    assert not found.is_finished
+    work(json.dumps(found.message()))
+    assert found.is_finished
+    scored = {(score.dataset, score.subset) for score in read_record(found.record).scores}
+    assert scored == {("colours", "base"), ("colours", "new"), ("grey-5", "all")}

@@ -10,6 +10,8 @@ import pytest
 import torch
 from tests.world import CLASSES, Opened, opened
 
+from diffuprompt.data import load_image
+from diffuprompt.data.shift import shifted
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.learners.base import Learner
@@ -127,6 +129,32 @@ def test_the_stage_keeps_statistics_and_the_spectrum_and_is_made_once(
     assert torch.equal(again.pairs.target, pairs.target)
     assert again.folder.values() == measured
     assert not again.folder.work.exists()
+
+
+def test_styled_views_add_a_copy_of_each_picture(world: Path, tmp_path: Path) -> None:
+    """Kinds take turns; features and V* of copies are their own; originals come first."""
+    plain = bench(world, learner="vpt")  # reads features and grids
+    found = bench(world, "overfit.views=styled", "overfit.steps=1", learner="vpt")
+    assert "views" not in plain.prepared.resolved.to_json()["overfit"]
+    assert found.prepared.resolved.to_json()["overfit"]["views"] == "styled"
+    images = found.train
+    made = found_in(Store(tmp_path), found, learner_of(found))
+    count = len(images)
+    assert (len(made.images), made.images.items[:count]) == (2 * count, images.items)
+    assert torch.equal(made.images.labels, images.labels.repeat(2))
+    first = load_image(Path(made.images.items[count].path))
+    source = load_image(images.store.root / images.items[0].path)
+    assert first.tobytes() == shifted(source, "grey", 1, [0]).tobytes()
+    pairs, originals = made.pairs, made.originals
+    assert torch.equal(originals.features, images.features)
+    assert len(pairs.features.unique(dim=0)) == len(pairs.target.unique(dim=0)) == 2 * count
+    assert torch.equal(originals.target, pairs.target[:count])
+
+
+def test_joint_training_has_no_styled_views(world: Path) -> None:
+    joint = ("fit.mode=joint", "fit.ce_weight=1", "overfit.views=styled")
+    with pytest.raises(ConfigError, match=r"overfit\.views: joint.*two_stage"):
+        bench(world, *joint, learner="coop")
 
 
 def test_who_asks_for_the_same_targets_shares_them(

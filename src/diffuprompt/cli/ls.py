@@ -126,7 +126,7 @@ def found_backbones() -> dict[str, str]:
 
 def datasets(args: Args) -> Listing:
     """Names of the catalog and of the user's own, and which are on this machine."""
-    from diffuprompt.data import CATALOG, CLASSES, SCENE_STYLES, registered
+    from diffuprompt.data import CATALOG, CLASSES, HALVES, SCENE_STYLES, registered
 
     rows: list[list[object]] = [
         [name, f"synthetic scenes, {style}", len(CLASSES), "", "", "drawn on first use"]
@@ -139,6 +139,8 @@ def datasets(args: Args) -> Listing:
         sizes = " / ".join(f"{size:,}" if size else "-" for size in entry.sizes)
         licence = entry.provenance.licence
         rows.append([name, entry.title, entry.num_classes, sizes, licence, where or "not found"])
+    for name, half in HALVES.items():
+        rows.append([name, "half of Caltech101", len(half), "", "", "those of the whole"])
     return ["data set", "title", "classes", "train / val / test", "licence", "images"], rows
 
 

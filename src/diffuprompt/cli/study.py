@@ -66,16 +66,20 @@ class StudyArgs(DataArgs):
     """Labelled images per class."""
 
 
-def shared(args: DataArgs) -> Shared:
-    """Return what ``args`` says of every job; raises `ConfigError` for what no job can be."""
+def shared(args: DataArgs, *, data: str = "") -> Shared:
+    """Return what ``args`` says of every job; raises `ConfigError` for what no job can be.
+
+    ``data`` is what a study trains on that chooses it itself.
+    """
     from diffuprompt.studies import Shared
 
-    if not args.data:
+    data = data or args.data
+    if not data:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
     if not args.seeds:
         raise ConfigError("--seeds: expected at least one")
     return Shared(
-        data=args.data,
+        data=data,
         data_root=args.data_root,
         backbone=args.backbone,
         shots=args.shots if isinstance(args, StudyArgs) else SHOTS_OF_THE_FIELD,

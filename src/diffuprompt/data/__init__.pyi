@@ -20,6 +20,7 @@ from .class_names import (
 from .decode import image_size as image_size, load_image as load_image, to_pixels as to_pixels
 from .domains import domain_names as domain_names, open_domains as open_domains
 from .fewshot import base_new as base_new, few_shot as few_shot
+from .halves import HALVES as HALVES
 from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate
 from .inspection import (
@@ -70,6 +71,13 @@ from .scenes import (
 from .scenes.captions import noun_phrase as noun_phrase, with_article as with_article
 from .scenes.dataset import parse_look as parse_look
 from .sentences import find_sentences as find_sentences
+from .shift import (
+    SEVERITIES as SEVERITIES,
+    SHIFTS as SHIFTS,
+    check_kind as check_kind,
+    shifted_png as shifted_png,
+    write_shifted as write_shifted,
+)
 from .sources import absolute_spec as absolute_spec, open_dataset as open_dataset
 from .splitfile import write_split_file as write_split_file
 from .transforms import Preprocess as Preprocess

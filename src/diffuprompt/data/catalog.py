@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffuprompt.data.halves import HALVES, WHOLE, half_of
 from diffuprompt.data.locate import data_folders, first_existing, homes
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.official import (
@@ -121,8 +122,8 @@ SCENE_STYLES: dict[str, Style] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return every name that `open_named` knows, the scenes first."""
-    return (*SCENE_STYLES, *CATALOG)
+    """Return every name that `open_named` knows, the scenes first, halves of data sets last."""
+    return (*SCENE_STYLES, *CATALOG, *HALVES)
 
 
 def is_test_only(name: str) -> bool:
@@ -146,6 +147,8 @@ def open_named(name: str, *, root: Path | None = None, cache: Path | None = None
 
         # a folder of its own: it is replaced as a whole when it is incomplete
         return materialise(None if cache is None else cache / name, style=SCENE_STYLES[name])
+    if name in HALVES:
+        return half_of(open_named(WHOLE, root=root), name)
     if name not in CATALOG:
         hint = near_miss(name, names())
         raise DataError(f"unknown data set {name!r}.{hint} Known: {', '.join(names())}")

@@ -5,8 +5,8 @@ The allowed values of a field stand in its type, see `diffuprompt.ranges`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.noise_levels import first_step, smallest_sigma
@@ -36,6 +36,10 @@ class OverfitConfig:
         target_drop: relative fall of the cross-entropy after 5 steps, see ``lr``.
         batch: most images optimised together; changes nothing but memory and speed. 0 takes as
             many as the memory budget of the text path holds.
+        views: which training pictures V* is found for and the generator trained on: their "own"
+            test views, or "styled": behind each its copy in grey, blurred, compressed or of low
+            contrast, so that the generator sees features that shifted test pictures may have. Two
+            stages only.
         negatives: classes beside the true one that enter the cross-entropy: those that zero-shot
             CLIP confuses with it most. 0, or too many, for all.
     """
@@ -46,9 +50,17 @@ class OverfitConfig:
     target_drop: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7
     batch: Annotated[int, Range(0, BATCH.high)] = 32
     negatives: int = 0
+    views: Literal["own", "styled"] = "own"
 
     def __post_init__(self) -> None:
         _refuse(misfits(self, "overfit"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON form, in which ``views`` is left out where it is as before it was there."""
+        out = asdict(self)
+        if self.views == "own":
+            del out["views"]
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)

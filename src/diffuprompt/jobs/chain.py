@@ -67,7 +67,7 @@ def chain_of(resolved: Resolved, inputs: Mapping[str, str]) -> Chain:
         return Chain(learner=learner)
     kind, settings = KINDS[resolved.generator], asdict(resolved.generator_config)
     joint = resolved.fit.mode == "joint"
-    overfit = asdict(resolved.overfit)
+    overfit = resolved.overfit.to_json()
     before = overfit_stage(overfit=overfit, precision=resolved.precision, learner=learner.key)
     generator = generator_stage(
         name=resolved.generator,

@@ -168,7 +168,8 @@ class Resolved:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON form; what the job's generator does not read is left out."""
-        out = _read(self.generator, dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        out = _read(self.generator, {**values, "overfit": self.overfit.to_json()})
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]
         return out

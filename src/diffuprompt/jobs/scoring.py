@@ -103,7 +103,7 @@ class Scoring:
         if variant.control in SEEDED:
             config["seed"] = resolved.seed
         if variant.control == ORACLE:
-            config["overfit"] = asdict(resolved.overfit)
+            config["overfit"] = resolved.overfit.to_json()
         if variant.control == ZERO_SHOT_NEW:
             config |= {"num_base": self._num_base, "templates": self._templates(test)}
         elif self._is_frozen_elsewhere(test):
@@ -186,7 +186,7 @@ class Scoring:
     def _targets_stage(self) -> Stage:
         resolved = self.run.resolved
         return overfit_stage(
-            overfit=asdict(resolved.overfit),
+            overfit=resolved.overfit.to_json(),
             precision=resolved.precision,
             learner=self.learner_key,
         )
@@ -197,7 +197,7 @@ class Scoring:
         return targets(self.bench, self.store, self._targets_stage, self.learner)
 
     def _pairs(self) -> PromptPairs:
-        return self._targets.pairs
+        return self._targets.originals
 
     def _makers(self, variant: Variant, images: ImageSet) -> Sequence[Maker]:
         """Return what makes the prompts of a variant; none for the learner's own."""

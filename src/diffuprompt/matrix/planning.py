@@ -101,6 +101,7 @@ class Planned:
 
         Raises:
             ConfigError: the folder holds another run.
+            DataError: a further data set to test on cannot be read.
         """
         folder, prepared = self.folder, self.prepared
         if folder.is_open:

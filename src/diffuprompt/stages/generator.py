@@ -123,12 +123,13 @@ def _fit(
     folder: StageFolder,
 ) -> Values:
     config, call = stage.config, partial(fit, generator)
+    num_classes = config["fit"]["classes"]
     if "overfit" in config:
         base = joint_base(bench, learner, config["overfit"], targets.lr)
         call = partial(fit_joint, generator, base=base)
     values = call(
         targets.pairs,
-        task_loss(learner, bench.train, num_classes=config["fit"]["classes"], seed=config["seed"]),
+        task_loss(learner, targets.images, num_classes=num_classes, seed=config["seed"]),
         folder=folder.work,
         fingerprint=stage.key,
         save_every_s=bench.save_every_s,

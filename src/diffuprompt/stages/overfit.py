@@ -30,6 +30,7 @@ from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 from diffuprompt.stages.image_set import ImageSet
 from diffuprompt.stages.memory import fitting_batch
+from diffuprompt.stages.styled_views import with_copies
 
 VERSION = 1
 TENSORS, SPECTRUM = "targets.safetensors", "spectrum.json"
@@ -55,12 +56,19 @@ class Targets:
     folder: StageFolder
     images: ImageSet
     learner: Learner
+    num_originals: int
 
     @cached_property
     def pairs(self) -> PromptPairs:
         """Features, the learner's own prompts, and V*."""
         target = self.folder.read(TENSORS)["prompts"].to(self.learner.clip.device)
         return PromptPairs(self.images.features, own_prompts(self.learner, self.images), target)
+
+    @cached_property
+    def originals(self) -> PromptPairs:
+        """The same of the training images alone, where ``images`` holds copies behind them."""
+        count, pairs = self.num_originals, self.pairs
+        return PromptPairs(pairs.features[:count], pairs.initial[:count], pairs.target[:count])
 
     @property
     def lr(self) -> float:
@@ -69,17 +77,25 @@ class Targets:
 
 
 def targets(bench: Bench, store: Store, stage: Stage, learner: Learner) -> Targets:
-    """Return V* of every training image in its test view; found here where nobody has yet."""
+    """Return V* of every training image in its test view; found here where nobody has yet.
+
+    With ``overfit.views=styled`` the images are followed by their copies, see `styled_views`.
+    """
+    images = bench.train
+    if OverfitConfig(**stage.config["overfit"]).views == "styled":
+        images = with_copies(images, bench.progress)
 
     def make(folder: StageFolder) -> Values:
-        return _overfit(bench, stage, learner, folder)
+        return _overfit(bench, stage, learner, images, folder)
 
-    return Targets(store.made(stage, make), bench.train, learner)
+    return Targets(store.made(stage, make), images, learner, len(bench.train))
 
 
-def _overfit(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) -> Values:
+def _overfit(
+    bench: Bench, stage: Stage, learner: Learner, images: ImageSet, folder: StageFolder
+) -> Values:
     config = OverfitConfig(**stage.config["overfit"])
-    problem, config = problem_of(config, learner, bench.train)
+    problem, config = problem_of(config, learner, images)
     result = overfit(
         problem,
         config,

@@ -1,0 +1,178 @@
+"""What diffusion adds to each learner on test sets that differ from its training pictures.
+
+All comparisons are of the same seeds and the same pictures: a target shows one picture in another
+way, so a resample draws one set of pictures for all targets, and one of seeds for all learners.
+
+Legend: S seed, N picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffuprompt.record import Record, Variant
+from diffuprompt.report import OWN, Interval, Section, joint_bootstrap
+from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION, LEARNERS
+from diffuprompt.studies.shift.design import MULTI_MODAL, TEXTUAL, World, world_of
+
+RESAMPLES = 2000  # of all targets at once, each with thousands of pictures
+PART = "all"  # of the classes
+GENERATED = Variant.generated(DIFFUSION)
+CONTROLS = tuple(Variant.of_control(control, DIFFUSION) for control in DECIDING)
+
+Hits = Mapping[str, NDArray[np.bool_]]  # test set -> (S, N)
+Pairs = list[tuple[Hits, Hits]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """One learner with all its ways of making prompts, over the seeds of its records.
+
+    ``setting`` is what is special about an ablation, such as an attempt to make it robust. ``hits``
+    are by variant and test set; a control that was not scored everywhere is not there.
+    """
+
+    learner: str
+    seeds: tuple[int, ...]
+    setting: str
+    hits: Mapping[Variant, Hits]
+
+    def accuracy(self, variant: Variant, tests: Sequence[str]) -> float | None:
+        """Return the mean over test sets of the accuracy in per cent; None where not scored."""
+        if variant not in self.hits or not set(tests) <= self.hits[variant].keys():
+            return None
+        return fmean(100 * float(self.hits[variant][test].mean()) for test in tests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftGains:
+    """All learners of one world, in the order of the study, and the targets that all scored.
+
+    ``ablations`` are the same learners under other settings, and in no mean.
+    """
+
+    world: World
+    targets: tuple[str, ...]
+    each: tuple[Robustness, ...]
+    ablations: tuple[Robustness, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that all learners have."""
+        return tuple(sorted(set.intersection(*(set(one.seeds) for one in self.each))))
+
+    def over(self, one: Robustness, other: Variant) -> Interval | None:
+        """Return what diffusion adds to a learner over ``other``, mean over targets, in points."""
+        if other not in one.hits:
+            return None
+        return _interval(_pairs(one, other, self.targets, one.seeds))
+
+    def mean_over(self, other: Variant, targets: Sequence[str] = ()) -> Interval | None:
+        """Return the same, averaged over learners, on the seeds that all have."""
+        if not self.seeds or any(other not in one.hits for one in self.each):
+            return None
+        tests = targets or self.targets
+        return _interval([p for one in self.each for p in _pairs(one, other, tests, self.seeds)])
+
+    def multi_modal_minus_textual(self, targets: Sequence[str]) -> Interval | None:
+        """Return by how much multi-modal learners gain more than textual ones, over own prompts.
+
+        None without a target, a seed that all have, or learners of both sorts.
+        """
+        multi, text = (
+            [one for one in self.each if one.learner in names] for names in (MULTI_MODAL, TEXTUAL)
+        )
+        if not (multi and text and targets and self.seeds):
+            return None
+        # a mean over pairs, in which both sorts weigh the same and the second one counts negative
+        more = [p for one in multi for p in _pairs(one, OWN, targets, self.seeds)] * len(text)
+        less = [p for one in text for p in _pairs(one, OWN, targets, self.seeds)] * len(multi)
+        half = _interval([*more, *((own, made) for made, own in less)])
+        return Interval(estimate=2 * half.estimate, low=2 * half.low, high=2 * half.high)
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """Learners whose intervals over regression and over shuffled are both above zero."""
+        found = []
+        for one in self.each:
+            over = [self.over(one, control) for control in CONTROLS]
+            if all(interval is not None and interval.low > 0 for interval in over):
+                found.append(one.learner)
+        return tuple(found)
+
+
+def find_shift_gains(section: Section) -> ShiftGains | None:
+    """Return the gains of a section; None where no learner has diffusion scored under shift."""
+    world = world_of(section.setting.dataset)
+    if world is None:
+        return None
+    jobs: dict[tuple[str, str], list[Record]] = {}
+    for record in (source.record for source in section.sources):
+        if record.job.generator == DIFFUSION and any(map(world.is_target, _both(record))):
+            jobs.setdefault((record.job.setting, record.job.learner), []).append(record)
+    if not any(not setting for setting, _ in jobs):
+        return None
+    every = [_both(record) for records in jobs.values() for record in records]
+    targets = tuple(sorted(filter(world.is_target, set.intersection(*every))))
+    if not targets:
+        return None
+    found = [
+        _robustness(sorted(jobs[job], key=lambda record: record.job.seed), targets)
+        for job in sorted(jobs, key=lambda job: (job[0], _rank(job[1])))
+    ]
+    return ShiftGains(
+        world=world,
+        targets=targets,
+        each=tuple(one for one in found if not one.setting),
+        ablations=tuple(one for one in found if one.setting),
+    )
+
+
+def _both(record: Record) -> set[str]:
+    """Return the test sets on which diffusion and the learner's own prompts were scored."""
+    return _scored(record, GENERATED) & _scored(record, OWN)
+
+
+def _rank(learner: str) -> tuple[int, str]:
+    return (LEARNERS.index(learner) if learner in LEARNERS else len(LEARNERS), learner)
+
+
+def _scored(record: Record, variant: Variant) -> set[str]:
+    return {s.dataset for s in record.scores if (s.variant, s.subset) == (variant, PART)}
+
+
+def _robustness(records: Sequence[Record], targets: Sequence[str]) -> Robustness:
+    hits, job = {}, records[0].job
+    for variant in (OWN, GENERATED, *CONTROLS):
+        tests = set.intersection(*(_scored(record, variant) for record in records))
+        if set(targets) <= tests:
+            hits[variant] = {test: _hits(records, variant, test) for test in sorted(tests)}
+    seeds = tuple(record.job.seed for record in records)
+    return Robustness(learner=job.learner, seeds=seeds, setting=job.setting, hits=hits)
+
+
+def _hits(records: Sequence[Record], variant: Variant, test: str) -> NDArray[np.bool_]:
+    rows = []
+    for record in records:
+        score = record.score(variant, PART, test)
+        assert score is not None, "what was scored was looked up before"
+        rows.append(score.hit_list())
+    return np.array(rows, dtype=np.bool_)
+
+
+def _pairs(one: Robustness, other: Variant, targets: Sequence[str], seeds: Sequence[int]) -> Pairs:
+    """Return diffusion and ``other`` on each target, under one name: the pictures are the same."""
+    index = [one.seeds.index(seed) for seed in seeds]
+    return [
+        ({PART: one.hits[GENERATED][test][index]}, {PART: one.hits[other][test][index]})
+        for test in targets
+    ]
+
+
+def _interval(pairs: Pairs) -> Interval:
+    return joint_bootstrap(pairs, resamples=RESAMPLES)[PART]

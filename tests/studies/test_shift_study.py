@@ -1,0 +1,204 @@
+"""The study under shift: which jobs it is made of, and what its tables say of known records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.report import factory
+
+from diffuprompt.data import HALVES
+from diffuprompt.data.halves import half_of
+from diffuprompt.data.manifest import Item, Manifest
+from diffuprompt.errors import ConfigError, DataError
+from diffuprompt.record import Record, Variant
+from diffuprompt.report import OWN, Number, Section, build_sections, plain
+from diffuprompt.report.load import Source
+from diffuprompt.studies.shared import Shared
+from diffuprompt.studies.shift.design import WORLDS, find_worlds
+from diffuprompt.studies.shift.gains import ShiftGains, find_shift_gains
+from diffuprompt.studies.shift.jobs import shift_jobs
+from diffuprompt.studies.shift.report import ShiftReport
+from diffuprompt.studies.shift.tables import shift_verdicts
+
+PICTURES = 200
+RIGHT = {"own": 100, "diffusion": 120, "regression": 110, "shuffled": 120}  # of each target
+
+
+def record(
+    right: dict[str, int],
+    *,
+    learner: str = "coop",
+    seed: int = 1,
+    targets: tuple[str, ...] = ("scenes-sketch", "scenes-noisy"),
+) -> Record:
+    """A record whose first pictures are answered rightly; half as many on the second target."""
+    scores = [factory.score(made, "all", [True] * PICTURES) for made in right]
+    for k, target in enumerate(targets):
+        for made, count in right.items():
+            hits = [i < count // (k + 1) for i in range(PICTURES)]
+            scores.append(factory.score(made, "all", hits, target))
+    whole = factory.record(learner=learner, seed=seed, protocol="few-shot")
+    return whole.model_copy(update={"scores": tuple(scores)})
+
+
+def section_of(*records: Record) -> Section:
+    sources = [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
+    (section,) = build_sections(sources)
+    return section
+
+
+def gains_of(*records: Record) -> ShiftGains:
+    found = find_shift_gains(section_of(*records))
+    assert found is not None
+    return found
+
+
+def test_a_gain_is_the_mean_over_targets_and_learners() -> None:
+    """Diffusion: 60 % and 30 %, own: 50 % and 25 %: 7.5 points; none for the other learner."""
+    gains = gains_of(record(RIGHT), record(dict.fromkeys(RIGHT, 80), learner="maple"))
+    assert gains.targets == ("scenes-noisy", "scenes-sketch")
+    coop, maple = gains.each
+    own, over = gains.over(coop, OWN), gains.over(maple, OWN)
+    assert own is not None
+    assert own.estimate == pytest.approx(7.5)
+    assert 0 < own.low < 7.5 < own.high
+    assert over is not None
+    assert (over.estimate, over.low, over.high) == (0, 0, 0)
+    both = gains.mean_over(OWN)
+    assert both is not None
+    assert both.estimate == pytest.approx(3.75)
+    assert gains.above == ()  # shuffled is as good as diffusion
+
+
+def test_pictures_are_drawn_once_for_all_targets() -> None:
+    """Two targets that always agree are no more evidence than one of them."""
+    one = gains_of(record(RIGHT, targets=("scenes-sketch",)))
+    base = record(RIGHT, targets=("scenes-sketch",))
+    again = [s.model_copy(update={"dataset": "scenes-noisy"}) for s in base.scores[4:]]
+    two = gains_of(base.model_copy(update={"scores": (*base.scores, *again)}))
+    assert two.over(two.each[0], OWN) == one.over(one.each[0], OWN)
+
+
+def test_tables_and_sentences_follow_from_the_records() -> None:
+    records = [record({**RIGHT, "shuffled": 90}, seed=seed) for seed in (1, 2)]
+    extras = ShiftReport().extras(section_of(*records), ())
+    learners, targets = (part.table for part in extras.parts)
+    cells = dict(zip(learners.columns, map(plain, learners.rows[0]), strict=True))
+    assert (cells["source, own"], cells["targets, own"]) == ("100.00", "37.50")
+    assert (cells["targets, + diffusion"], cells["Seeds"]) == ("45.00", "1, 2")
+    assert cells["over shuffled"].startswith("+11.25 [")
+    assert [plain(cell) for cell in targets.rows[0]] == ["CoOp", "+5.00", "+10.00"]
+    last = targets.rows[-1][2]
+    assert isinstance(last, Number)
+    assert last.interval is not None
+    assert extras.verdicts is not None
+    first, second = extras.verdicts
+    assert "(scenes to 2 targets, CoOp, seeds 1, 2)" in first
+    assert "is above that with the learners' own prompts (+7.50 [" in first
+    assert second.endswith("for 1 of 1: CoOp.")
+
+    worse = ShiftReport().extras(section_of(record({**RIGHT, "diffusion": 60})), ())
+    assert worse.verdicts is not None
+    assert "is below that with the learners' own prompts" in worse.verdicts[0]
+    equal = ShiftReport().extras(section_of(record(dict.fromkeys(RIGHT, 80))), ())
+    assert equal.verdicts is not None
+    assert "is not told apart from that with the learners' own prompts" in equal.verdicts[0]
+
+
+def test_other_sections_are_left_alone() -> None:
+    extras = ShiftReport().extras(section_of(factory.record()), ())
+    assert (extras.parts, extras.verdicts) == ((), None)
+
+
+def test_a_control_that_is_missing_leaves_a_gap() -> None:
+    right = {name: count for name, count in RIGHT.items() if name != "shuffled"}
+    gains = gains_of(record(right))
+    assert gains.over(gains.each[0], Variant.of_control("shuffled", "diffusion")) is None
+    (table, _) = (p.table for p in ShiftReport().extras(section_of(record(right)), ()).parts)
+    assert table.rows[0][table.columns.index("over shuffled")] is None
+
+
+def test_every_learner_is_scored_on_all_targets(tmp_path: Path) -> None:
+    jobs = shift_jobs(
+        Shared(data=""),
+        WORLDS["living"],
+        learners=("coop", "vpt"),
+        seeds=(1, 2),
+        made=tmp_path,
+    )
+    assert len(jobs) == 8
+    assert {job.job.test_data for job in jobs} == {("caltech101-objects", "scenes")}
+    assert {(j.job.data, j.job.protocol) for j in jobs} == {("caltech101-living", "few-shot")}
+    made = shift_jobs(
+        Shared(data=""),
+        WORLDS["corruptions"],
+        learners=("coop",),
+        seeds=(1,),
+        made=tmp_path,
+        severities=(1, 5),
+    )
+    folders = [Path(test) for test in made[0].job.test_data]
+    assert len(folders) == 14
+    assert {folder.parent for folder in folders} == {tmp_path / "caltech101"}
+    assert all(WORLDS["corruptions"].is_target(folder.name) for folder in folders)
+
+
+def test_a_world_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
+        find_worlds(("scene",))
+
+
+def test_halves_share_no_class_and_miss_none() -> None:
+    living, objects = HALVES.values()
+    classes = sorted([*living, *objects])
+    assert len(set(classes)) == len(classes) == 100
+    items = tuple(Item(f"{label}.jpg", label) for label in range(100))
+    whole = Manifest("caltech101", Path(), tuple(classes), {"test": items})
+    halves = [half_of(whole, name) for name in HALVES]
+    assert sorted(i.path for h in halves for i in h.splits["test"]) == sorted(i.path for i in items)
+    for half in halves:
+        assert [half.classes[i.label] for i in half.splits["test"]] == list(half.classes)
+        assert list(half.classes) == sorted(half.classes)  # the order of the whole
+    with pytest.raises(DataError, match="yin_yang"):
+        half_of(whole.select(range(99)), "caltech101-living")
+
+
+def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
+    """A setting is a row of its own, compared with its own controls."""
+    main = record(RIGHT)
+    tried = record({**RIGHT, "diffusion": 140})
+    tried = tried.model_copy(
+        update={"job": tried.job.model_copy(update={"setting": "overfit.views=styled"})}
+    )
+    before = ShiftReport().extras(section_of(main), ())
+    after = ShiftReport().extras(section_of(main, tried), ())
+    assert after.verdicts == before.verdicts
+    (table, targets), (old, _) = (
+        [part.table for part in extras.parts] for extras in (after, before)
+    )
+    assert table.rows[:-1] == old.rows
+    assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
+    assert plain(table.rows[-1][7]).startswith("+15.00 [")
+    assert len(targets.rows) == 2
+
+
+def test_which_sort_of_learner_gains_more() -> None:
+    """MaPLe gains 20 of 200 pictures on the style and 10 on the noise; CoOp and CoCoOp nothing."""
+    still = dict.fromkeys(RIGHT, 80)
+    gains = gains_of(record(still), record(still, learner="cocoop"), record(RIGHT, learner="maple"))
+    style = gains.multi_modal_minus_textual(("scenes-sketch",))
+    assert style is not None
+    assert style.estimate == pytest.approx(10)
+    alone = gains.over(gains.each[2], OWN)
+    both = gains.multi_modal_minus_textual(gains.targets)
+    assert alone is not None
+    assert both is not None
+    assert (both.estimate, both.low, both.high) == pytest.approx(
+        (alone.estimate, alone.low, alone.high)
+    )  # to those who gain nothing, the difference is the gain
+    said = shift_verdicts(gains)
+    assert said[2].startswith("On changes of style (scenes-sketch), the gain of multi-modal ")
+    assert "is above that of textual ones (+10.00 [" in said[2]
+    assert said[3].startswith("On damaged pictures (scenes-noisy)")
+    assert len(shift_verdicts(gains_of(record(RIGHT)))) == 2
