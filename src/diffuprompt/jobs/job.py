@@ -255,6 +255,12 @@ def resolve(
     )
 
 
+def split_spec(spec: str) -> tuple[str, str]:
+    """Return the data set that a spec of test data names, and the subset behind it, if any."""
+    name, colon, subset = spec.rpartition(":")
+    return (name, subset) if colon and subset in SUBSETS else (spec, "")
+
+
 def _with(overrides: tuple[str, ...]) -> str:
     return f" with {', '.join(overrides)}" if overrides else ""
 
