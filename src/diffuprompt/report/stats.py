@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -110,7 +111,28 @@ def joint_bootstrap(
     Raises:
         DataError: the subsets or shapes differ.
     """
-    shapes = [{k: v.shape for k, v in hits.items()} for pair in pairs for hits in pair]
+    methods = [
+        tuple((part, rows.shape, rows.tobytes()) for part, rows in sorted(hits.items()))
+        for pair in pairs
+        for hits in pair
+    ]
+    return dict(_joint_bootstrap(tuple(methods), resamples, seed, level))
+
+
+Packed = tuple[tuple[str, tuple[int, ...], bytes], ...]  # a method's hits, as a key
+
+
+@lru_cache(maxsize=1024)
+def _joint_bootstrap(
+    methods: tuple[Packed, ...], resamples: int, seed: int, level: float
+) -> dict[str, Interval]:
+    """As `joint_bootstrap`; kept, since a page and a summary ask for the same differences."""
+    unpacked = [
+        {part: np.frombuffer(data, dtype=np.bool_).reshape(shape) for part, shape, data in method}
+        for method in methods
+    ]
+    pairs = list(zip(unpacked[::2], unpacked[1::2], strict=True))
+    shapes = [{k: v.shape for k, v in hits.items()} for hits in unpacked]
     if any(s != shapes[0] for s in shapes) or len({s[0] for s in shapes[0].values()}) != 1:
         raise DataError(f"paired hits need equal shapes (S, N), got {shapes}")
     rng = np.random.default_rng(seed)
