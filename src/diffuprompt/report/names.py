@@ -1,7 +1,8 @@
 """How learners, variants and measures are called in tables, and in what order they stand.
 
 A measure is a column of a main table: the accuracy on one part of the classes ("base", "new",
-"all"), or the harmonic mean "h" of base and new.
+"all"), the harmonic mean "h" of base and new, or the accuracy on images of both halves among the
+names of both ("open").
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from diffuprompt.learners import METHODS
 from diffuprompt.record import Variant
 
 OWN = Variant.own()
+TRIVIAL = "zero-shot-new"  # the control of the open world, which a method should beat
 ORACLE = "oracle"  # the control that reads the label: an upper bound, no rival
 
 CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that conditions
@@ -19,10 +21,11 @@ CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that cond
     "noise": "noise pi",
     "nearest": "nearest neighbour V*",
     "mean": "mean V*",
+    TRIVIAL: "itself for base names, zero-shot for new ones",
     ORACLE: "oracle V* (uses the label)",
 }
 
-METRICS = {"base": "Base", "new": "New", "h": "H", "all": "All"}
+METRICS = {"base": "Base", "new": "New", "h": "H", "all": "All", "open": "Open"}
 
 
 def learner_name(learner: str) -> str:
@@ -58,6 +61,11 @@ def is_control(variant: Variant) -> bool:
 def is_oracle(variant: Variant) -> bool:
     """Whether a variant reads the labels of the test images."""
     return variant.control == ORACLE
+
+
+def is_trivial(variant: Variant) -> bool:
+    """Whether it is the control of the open world: the method for base names, CLIP for new ones."""
+    return variant.control == TRIVIAL
 
 
 def row_name(learner: str, generator: str, variant: Variant) -> str:

@@ -19,6 +19,7 @@ from diffuprompt.errors import DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+AVERAGE = "average"  # over the subsets of a bootstrap
 Z95 = 1.959963984540054  # the standard normal's 97.5 % point
 
 
@@ -89,6 +90,7 @@ def joint_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
+    average: bool = False,
 ) -> dict[str, Interval]:
     """Return the mean over ``pairs`` of the paired differences ``a - b``, with its interval.
 
@@ -107,6 +109,7 @@ def joint_bootstrap(
         resamples: R.
         seed: of this bootstrap alone; nothing uses a global stream.
         level: mass of the interval.
+        average: add, as `AVERAGE`, the mean over all subsets, such as over several test sets.
 
     Raises:
         DataError: the subsets or shapes differ.
@@ -116,7 +119,7 @@ def joint_bootstrap(
         for pair in pairs
         for hits in pair
     ]
-    return dict(_joint_bootstrap(tuple(methods), resamples, seed, level))
+    return dict(_joint_bootstrap(tuple(methods), resamples, seed, level, average))
 
 
 Packed = tuple[tuple[str, tuple[int, ...], bytes], ...]  # a method's hits, as a key
@@ -124,7 +127,7 @@ Packed = tuple[tuple[str, tuple[int, ...], bytes], ...]  # a method's hits, as a
 
 @lru_cache(maxsize=1024)
 def _joint_bootstrap(
-    methods: tuple[Packed, ...], resamples: int, seed: int, level: float
+    methods: tuple[Packed, ...], resamples: int, seed: int, level: float, average: bool
 ) -> dict[str, Interval]:
     """As `joint_bootstrap`; kept, since a page and a summary ask for the same differences."""
     unpacked = [
@@ -145,8 +148,12 @@ def _joint_bootstrap(
         for k, method in enumerate(resampled):
             own = accuracy[:, k * num_seeds : (k + 1) * num_seeds]
             method[subset] = np.take_along_axis(own, drawn_RS, axis=1)
-    resampled = [add_harmonic(method) for method in resampled]
     exact = [paired_differences(a, b) for a, b in pairs]
+    if average:
+        resampled = [_add_average(method) for method in resampled]
+        exact = [_add_average({part: values[part] for part in shapes[0]}) for values in exact]
+    else:
+        resampled = [add_harmonic(method) for method in resampled]
     tails = [(1 - level) / 2, (1 + level) / 2]
     out = {}
     for metric in exact[0]:
@@ -158,6 +165,10 @@ def _joint_bootstrap(
         low, high = np.quantile(np.mean(gains, axis=0), tails)
         out[metric] = Interval(estimate=estimate, low=float(low), high=float(high))
     return out
+
+
+def _add_average(values: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {**values, AVERAGE: np.mean(list(values.values()), axis=0)}
 
 
 def _resampled_accuracy(

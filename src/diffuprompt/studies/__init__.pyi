@@ -14,5 +14,6 @@ from .plug_in.summary import (
     update_summary as update_summary,
     write_summary as write_summary,
 )
-from .reported import STUDIES as STUDIES
+from .published.against import HEADING as HEADING
+from .reported import STUDIES as STUDIES, studies_against as studies_against
 from .shared import Shared as Shared
