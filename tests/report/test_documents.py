@@ -220,6 +220,10 @@ def test_verb_writes_checks_and_prints(
     page = tmp_path / "RESULTS.md"
     assert run(Args(paths=(results,), write=page)) == 0
     assert run(Args(paths=(results,), check=page)) == 0
+    assert run(Args(paths=(results,), write=page, pages=tmp_path / "behind")) == 0
+    assert "](behind/base-to-new.md)" in page.read_text()
+    with pytest.raises(DataError, match=r"RESULTS\.md is not what the records say"):
+        run(Args(paths=(results,), check=page))
     capsys.readouterr()
     assert run(Args(paths=(results,))) == 0
     out = capsys.readouterr().out

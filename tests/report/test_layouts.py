@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.extension import SectionPart
+from diffuprompt.report.html import render_page
 from diffuprompt.report.load import Source
 from diffuprompt.report.pages import make_pages
 from diffuprompt.report.publish import all_tables
@@ -83,7 +84,9 @@ def test_shots_make_a_curve_and_data_sets_an_average() -> None:
     assert birds.table.columns == ("Method", "1", "16")
     assert birds.figure is not None
     assert birds.figure.numbers["lines"] == (("CoCoOp", ((1.0, 50.0, 0.0), (16.0, 75.0, 0.0))),)
-    assert birds.figure.draw().startswith("<svg")
+    page = render_page(made)
+    assert "<h2>few-shot</h2>" in page
+    assert page.count("<svg") == 7  # three curves, and the bars of four sections
 
 
 def test_targets_stand_between_their_source_and_their_average() -> None:

@@ -111,6 +111,14 @@ def test_targets_have_their_average_only_when_all_are_there() -> None:
     assert AVERAGE not in [row[1] for row in fewer.rows]
 
 
+def test_the_verb_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from diffuprompt.cli.report import Args, run
+
+    records = [factory.record(dataset="caltech101", generator="none")]
+    assert run(Args(paths=(factory.write(tmp_path, records),), against="paper")) == 0
+    assert "| CoCoOp | New | 60." in capsys.readouterr().out
+
+
 def test_it_is_added_only_when_asked_for() -> None:
     assert studies_against("none") == STUDIES
     assert studies_against("paper-full")[-1] == AgainstPaper(is_full=True)

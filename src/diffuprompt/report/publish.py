@@ -103,9 +103,9 @@ def _free(name: str, taken: Container[str]) -> str:
 def _latex(report: Report) -> str:
     blocks = ["% needs \\usepackage{booktabs}"]
     for layout in report.layouts:
-        table = layout.part.table
-        text = f"{layout.protocol}: {layout.part.heading}. {table.caption}"
-        blocks.append(to_latex(replace(table, caption=text)))
+        made = layout.part.table
+        text = f"{layout.protocol}: {layout.part.heading}. {made.caption}"
+        blocks.append(to_latex(replace(made, caption=text)))
     for view in report.sections:
         title = view.section.setting.title
         parts = [part.table for part in view.parts]

@@ -45,7 +45,7 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class AgainstPaper:
     """A `report.extension.Study` that puts ours, published and the difference side by side.
 
