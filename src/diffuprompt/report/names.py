@@ -21,7 +21,7 @@ CONTROLS = {  # V* are the overfitted prompts, pi is the image feature that cond
     "noise": "noise pi",
     "nearest": "nearest neighbour V*",
     "mean": "mean V*",
-    TRIVIAL: "itself for base names, zero-shot for new ones",
+    TRIVIAL: "zero-shot for new names",
     ORACLE: "oracle V* (uses the label)",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from math import sqrt
 
 import numpy as np
@@ -110,6 +111,8 @@ def joint_bootstrap(
         seed: of this bootstrap alone; nothing uses a global stream.
         level: mass of the interval.
         average: add, as `AVERAGE`, the mean over all subsets, such as over several test sets.
+            Subsets of the same size then share the draws of images, since they may show the same
+            pictures in several ways; where they do not, that changes nothing on average.
 
     Raises:
         DataError: the subsets or shapes differ.
@@ -142,11 +145,11 @@ def _joint_bootstrap(
     num_seeds = next(iter(shapes[0].values()))[0]
     drawn_RS = rng.integers(num_seeds, size=(resamples, num_seeds))
     resampled: list[dict[str, Floats]] = [{} for _ in shapes]
-    for subset in sorted(shapes[0]):
-        rows = np.concatenate([hits[subset] for pair in pairs for hits in pair])
+    for subsets in _drawn_together(shapes[0], average):
+        rows = np.concatenate([hits[subset] for subset in subsets for hits in unpacked])
         accuracy = _resampled_accuracy(rows, resamples, rng)
-        for k, method in enumerate(resampled):
-            own = accuracy[:, k * num_seeds : (k + 1) * num_seeds]
+        for i, (subset, method) in enumerate(product(subsets, resampled)):
+            own = accuracy[:, i * num_seeds : (i + 1) * num_seeds]
             method[subset] = np.take_along_axis(own, drawn_RS, axis=1)
     exact = [paired_differences(a, b) for a, b in pairs]
     if average:
@@ -165,6 +168,16 @@ def _joint_bootstrap(
         low, high = np.quantile(np.mean(gains, axis=0), tails)
         out[metric] = Interval(estimate=estimate, low=float(low), high=float(high))
     return out
+
+
+def _drawn_together(shapes: Mapping[str, tuple[int, ...]], average: bool) -> list[list[str]]:
+    """Return the subsets whose images are drawn alike: each alone, or those of one size."""
+    if not average:
+        return [[subset] for subset in sorted(shapes)]
+    groups: dict[int, list[str]] = {}
+    for subset in sorted(shapes):
+        groups.setdefault(shapes[subset][1], []).append(subset)
+    return list(groups.values())
 
 
 def _add_average(values: Mapping[str, Floats]) -> dict[str, Floats]:

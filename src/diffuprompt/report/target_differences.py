@@ -1,4 +1,7 @@
-"""Paired differences on other test sets: the average over targets with its interval."""
+"""Paired differences on other test sets: the average over targets with its interval.
+
+Of generated prompts and the learner's own; what controls have stands in the tables of means.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from diffuprompt.report.rows import Row, TestSet
 from diffuprompt.report.stats import AVERAGE, Bools, Interval, joint_bootstrap
 from diffuprompt.report.tables import Table
 
-RESAMPLES = 2_000  # a target each: five times fewer than for the main tables
+RESAMPLES = 2_000  # of all targets at once, each with thousands of pictures
 CAPTION = (
     "Paired differences in points: of the average over {count} other test sets, with its 95 % "
-    f"interval from {RESAMPLES:,} bootstrap resamples of seeds and of the images of each test set; "
-    "and on how many test sets the first is ahead, level and behind."
+    f"interval from {RESAMPLES:,} bootstrap resamples of seeds and of images, drawn alike for test "
+    "sets of one size, which may be of the same pictures; and on how many test sets the first is "
+    "ahead, level and behind."
 )
 
 
@@ -34,13 +38,13 @@ class TargetDifference:
 
 
 def target_differences(section: Section) -> tuple[TargetDifference, ...]:
-    """Compare every generated row with own prompts and controls on all other test sets."""
+    """Compare every generated row with own prompts on all other test sets, where both have all."""
     sets = sorted({test_set for row in section.rows for test_set in row.elsewhere})
     out = []
     for a in section.rows:
         if a.variant == OWN or is_control(a.variant) or len(sets) < 2:
             continue
-        for b in rivals(a, section.rows):
+        for b in (row for row in rivals(a, section.rows) if row.variant == OWN):
             seeds = sorted(set(a.seeds) & set(b.seeds))
             left, right = (_hits(section, row, sets, seeds) for row in (a, b))
             if left and right:
@@ -84,8 +88,7 @@ def target_part(found: Sequence[TargetDifference]) -> SectionPart | None:
     for one in found:
         ahead, behind = sum(d > 0 for d in one.each), sum(d < 0 for d in one.each)
         signs = f"{ahead} / {len(one.each) - ahead - behind} / {behind}"
-        against = "own prompts" if one.b.variant == OWN else one.b.name.lstrip("— ")
-        rows.append((one.a.name, against, difference(one.average), signs))
+        rows.append((one.a.name, "own prompts", difference(one.average), signs))
     columns = ("Method", "minus", "Average of test sets", "Test sets + / = / −")
     caption = CAPTION.format(count=len(found[0].each))
     table = Table(columns=columns, rows=tuple(rows), caption=caption)
@@ -94,15 +97,14 @@ def target_part(found: Sequence[TargetDifference]) -> SectionPart | None:
 
 def target_sentence(found: Sequence[TargetDifference]) -> tuple[str, ...]:
     """Say for how many methods generated prompts are above or below own ones on other test sets."""
-    own = [one for one in found if one.b.variant == OWN]
-    if not own:
+    if not found:
         return ()
-    above = [one.a.name for one in own if one.average.low > 0]
-    below = [one.a.name for one in own if one.average.high < 0]
+    above = [one.a.name for one in found if one.average.low > 0]
+    below = [one.a.name for one in found if one.average.high < 0]
     return (
-        f"Generated minus own prompts, average over {len(own[0].each)} other test sets: the "
-        f"interval is above zero for {_named(above, len(own))}, below for "
-        f"{_named(below, len(own))}.",
+        f"Generated minus own prompts, average over {len(found[0].each)} other test sets: the "
+        f"interval is above zero for {_named(above, len(found))}, below for "
+        f"{_named(below, len(found))}.",
     )
 
 
