@@ -107,6 +107,19 @@ def test_targets_stand_between_their_source_and_their_average() -> None:
     assert "above zero for 1 of 1 (CoCoOp + diffusion)" in made.sections[0].findings[-1]
 
 
+def test_domains_that_were_left_out_make_one_table() -> None:
+    right = {("art-ink+oil", "art-pen"): 2, ("art-ink+pen", "art-oil"): 6}
+    records = [
+        scored({("own", source, "all"): 8, ("own", target, "all"): k}, dataset=source,
+               protocol="domain", generator="none")
+        for (source, target), k in right.items()
+    ]  # fmt: skip
+    (layout,) = report(records).layouts
+    assert layout.part.table.columns == ("Method", "art-pen", "art-oil", "Average")
+    assert texts(layout.part.table) == [["CoCoOp", "25.00", "75.00", "50.00"]]
+    assert "(art-ink+oil, art-ink+pen)" in layout.part.table.caption
+
+
 def test_the_average_of_a_bootstrap_is_the_mean_of_its_subsets() -> None:
     a = {"x": factory.np.ones((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}
     b = {"x": factory.np.zeros((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}

@@ -14,6 +14,7 @@ import numpy as np
 
 from diffuprompt.report.aggregate import Section, Setting
 from diffuprompt.report.extension import SectionPart
+from diffuprompt.report.left_out import left_out_part
 from diffuprompt.report.names import METRICS, metric_name
 from diffuprompt.report.rows import Row
 from diffuprompt.report.shot_curves import Named, methods, shot_parts
@@ -59,14 +60,21 @@ def make_layouts(sections: Sequence[Section]) -> tuple[Layout, ...]:
 
 
 def _average(setting: Setting, sections: Sequence[Section]) -> Iterator[Layout]:
-    """Yield the averages over data sets, and a table of each measure."""
+    """Yield the averages over data sets, and a table of each measure.
+
+    Where trainings leave one test set out each, the average is over these instead.
+    """
     if len(sections) < 2:
+        return
+    shots = f", {setting.shots} shots" if setting.shots else ""
+    left_out = left_out_part(sections, f"{setting.backbone}{shots}")
+    if left_out is not None:
+        yield Layout(protocol=setting.protocol, part=left_out)
         return
     named = {section.setting.dataset: methods(section) for section in sections}
     measures = [m for m in METRICS if all(m in section.metrics for section in sections)]
     if not measures:
         return
-    shots = f", {setting.shots} shots" if setting.shots else ""
     about = f"{len(sections)} data sets · {setting.backbone}{shots}"
     names = list(dict.fromkeys(name for rows in named.values() for name in rows))
     extra = (MEAN_OF_H,) if "h" in measures else ()
