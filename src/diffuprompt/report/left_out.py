@@ -1,4 +1,4 @@
-"""The layout of leave-one-domain-out tables: several trainings, each tested on what it has not seen.
+"""The layout of leave-one-domain-out tables: several trainings, each tested on what it never saw.
 
 A column is the one other test set of a training, a row a method over all trainings.
 """
@@ -18,7 +18,7 @@ from diffuprompt.report.stats import Floats
 from diffuprompt.report.tables import Cell, Table
 
 CAPTION = (
-    "Accuracy in per cent on the test set that a training has not seen, each training with a column "
+    "Accuracy in per cent on the test set that a training never saw, each training with a column "
     "of its own ({trainings}); mean ± population standard deviation (ddof 0) over seeds. Average: "
     "of the columns, a method needs all; its ± is of the seeds' averages."
 )
