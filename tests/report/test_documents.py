@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from diffuprompt.errors import ConfigError, DataError, StorageError
 from diffuprompt.report import html
 from diffuprompt.report.load import load_records
-from diffuprompt.report.markdown import check, make_results
+from diffuprompt.report.markdown import check, make_results, write
+from diffuprompt.report.pages import make_pages, render_index
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.views import Report, build_report
 from diffuprompt.studies.reported import STUDIES
@@ -72,12 +74,52 @@ def test_check_passes_and_then_shows_what_changed(results: Path, tmp_path: Path)
     page = tmp_path / "RESULTS.md"
     with pytest.raises(DataError, match="does not exist"):
         check(results, page)
-    page.write_text(make_results([results]))
+    write([results], page)
     check(results, page)
-    page.write_text(page.read_text().replace("| CoOp |", "| CoOp (ours) |"))
+    behind = tmp_path / "docs" / "results" / "base-to-new.md"
+    right = behind.read_text()
+    behind.write_text(right.replace("| CoOp |", "| CoOp (ours) |"))
     with pytest.raises(DataError, match=r"(?m)^-\| CoOp \(ours\)") as caught:
         check(results, page)
     assert re.search(r"(?m)^\+\| CoOp \|", str(caught.value))
+    behind.write_text(right)
+    (behind.parent / "mine.md").write_text("# Written by hand\n")
+    check(results, page)
+    (behind.parent / "few-shot.md").write_text(right)
+    with pytest.raises(DataError, match=r"few-shot\.md is of an earlier report"):
+        check(results, page)
+
+
+def test_pages_hold_everything_once_and_the_index_links_them(tmp_path: Path) -> None:
+    """All tables of the whole document stand on just one page, and notes beside their subject."""
+    folder = factory.write(tmp_path, factory.study())
+    (folder / "NOTES.md").write_text("### Prompt diffusion\n\nIt helps.\n\n### Odd\n\nRest.\n")
+    index = tmp_path / "RESULTS.md"
+    write([folder], index, studies=STUDIES)
+    pages = {path.stem: path.read_text() for path in (tmp_path / "docs" / "results").glob("*.md")}
+    links = re.findall(r"\((docs/results/[a-z-]+\.md)\)", index.read_text())
+    assert {Path(link).stem for link in links} == pages.keys()
+    assert all((tmp_path / link).is_file() for link in links)
+    lines = [line for text in pages.values() for line in text.splitlines()]
+    for line in make_results([folder], studies=STUDIES).splitlines():
+        if line.startswith("| ") and "---" not in line:
+            assert lines.count(line) >= 1, line
+    assert "## Commentary\n\nIt helps." in pages["prompt-diffusion"]
+    assert "Rest." in pages["how-numbers-are-made"]
+    assert "Diffusion plugged into" in pages["prompt-diffusion"]
+    assert "Diffusion plugged into" not in pages["base-to-new"]
+    said = index.read_text()
+    assert "H is highest with CoCoOp + diffusion" in said
+    assert "is above CoCoOp's own prompts" in said.partition("[Prompt diffusion]")[2]
+    assert len(said.splitlines()) < 40
+
+
+def test_a_page_of_a_study_is_linked_with_what_it_says_first(report: Report) -> None:
+    theirs = {"results/x/RESULTS.md": "# Grounding\n\n## Scenes\n\n- It gains.\n- More.\n"}
+    made = make_pages(report, notes="", figures="f")
+    index = render_index(report, made, folder="pages", others=theirs)
+    assert "## [Grounding](results/x/RESULTS.md)\n\n- **Scenes**: It gains.\n\n" in index
+    assert "More." not in index
 
 
 def test_page_is_one_well_formed_file_without_outside_resources(report: Report) -> None:
@@ -133,6 +175,11 @@ def test_files_are_written_in_the_formats_asked_for(report: Report, tmp_path: Pa
         "scenes-scenes-clip-base-to-new-16-shots-diffusion-plugged-into-each-learner.csv",
     ]  # fmt: skip
     assert len((tmp_path / "out" / "accuracy.csv").read_text().splitlines()) == 11
+    for path in written:
+        if path.suffix == ".csv":  # rectangular, with distinct names: what pandas reads as it is
+            header, *rows = csv.reader(path.read_text().splitlines())
+            assert len(set(header)) == len(header)
+            assert {len(row) for row in rows} == {len(header)}
     (tex,) = publish(report, tmp_path / "out", formats=["tex"])
     text = tex.read_text()
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 5
@@ -173,6 +220,10 @@ def test_verb_writes_checks_and_prints(
     page = tmp_path / "RESULTS.md"
     assert run(Args(paths=(results,), write=page)) == 0
     assert run(Args(paths=(results,), check=page)) == 0
+    assert run(Args(paths=(results,), write=page, pages=tmp_path / "behind")) == 0
+    assert "](behind/base-to-new.md)" in page.read_text()
+    with pytest.raises(DataError, match=r"RESULTS\.md is not what the records say"):
+        run(Args(paths=(results,), check=page))
     capsys.readouterr()
     assert run(Args(paths=(results,))) == 0
     out = capsys.readouterr().out
@@ -224,6 +275,8 @@ def test_texts_of_records_cannot_reorder_or_widen_the_page(tmp_path: Path) -> No
     assert re.search(r"\.scroll \{[^}]*overflow-x: auto", style)
     assert re.search(r"pre \{[^}]*white-space: pre-wrap", style)
     assert "unicode-bidi: isolate" in style
+    assert re.search(r"\.scroll td:first-child \{[^}]*position: sticky; left: 0", style)
+    assert "@media (max-width: 40rem)" in style
     tables = page.count("<table>")
     assert tables == page.count('<div class="scroll"><table>') > 0
     for path in publish(report, tmp_path / "out", formats=parse_formats("md,csv,tex,html")):

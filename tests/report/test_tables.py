@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -123,3 +127,31 @@ def test_no_notation_carries_control_characters(text: str) -> None:
     table = Table(columns=(text,), rows=((text,),), caption="")
     for made in (to_markdown(table), to_csv(table), to_latex(table)):
         assert not any(c in made for c in "\u202e\u2067\x1b\x9b\0\x7f")
+
+
+def test_latex_compiles(tmp_path: Path) -> None:
+    """With hostile texts in every place; where there is no LaTeX, what it would choke on."""
+    hostile = r"<a>&%$#_{}~^\|é—–·×±−[x] \input{y}"
+    body = to_latex(
+        Table(
+            columns=(hostile, "H"),
+            rows=((hostile, Number(value=-1.5, spread=0.2, best=True)), ("[b]", None)),
+            caption=hostile,
+        )
+    )
+    lines = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", body,
+             r"\end{document}")  # fmt: skip
+    (tmp_path / "t.tex").write_text("\n".join(lines), encoding="utf-8")
+    latex = shutil.which("pdflatex")
+    if latex is not None:
+        command = [latex, "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+    bare = re.sub(r"\\(?:[{}&%$#_]|text\w+\{\}|\w+)", "", body)
+    assert bare.count("{") == bare.count("}")
+    assert not set("#_~^%") & set(bare)
+    rows = [line for line in bare.splitlines() if line.endswith("\\\\")]
+    assert len(rows) == 3
+    assert {row.count("&") for row in rows} == {1}
+    assert re.findall(r"\\begin\{(\w+)\}", body) == ["table", "tabular"]
+    assert re.findall(r"\\end\{(\w+)\}", body) == ["tabular", "table"]

@@ -266,8 +266,9 @@ def test_figures_are_written_linked_and_checked(tmp_path: Path) -> None:
     written = write([folder], page, studies=STUDIES)
     figures = [path for path in written if path.suffix == ".svg"]
     assert len(figures) == 2
-    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())
-    assert [tmp_path / link for link in links] == figures
+    shown = tmp_path / "docs" / "results" / "prompt-diffusion.md"
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", shown.read_text())
+    assert [(shown.parent / link).resolve() for link in links] == figures
     check(folder, page, studies=STUDIES)
     assert "currentColor" not in figures[0].read_text()  # a file has no page to take it from
     figures[0].unlink()

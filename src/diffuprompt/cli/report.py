@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,6 +14,7 @@ from diffuprompt.errors import ConfigError
 EXAMPLES = """
 diffuprompt report runs
 diffuprompt report results --out page --format html,csv
+diffuprompt report results --out page --format tex --against paper
 diffuprompt report results --write RESULTS.md
 diffuprompt report results --check RESULTS.md
 diffuprompt report results/grounding --write results/grounding/RESULTS.md
@@ -32,13 +33,19 @@ class Args:
     format: Annotated[str, tyro.conf.arg(metavar="LIST")] = "md,csv,tex,html"
     """What to write into --out: some of md,csv,tex,html."""
     write: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
-    """Write the Markdown report to this file, with NOTES.md from the folders given, and beside the
-    records its figures and the summaries that are there."""
+    """Write the report as pages and this index of them, with NOTES.md from the folders given, and
+    beside the records its figures and the summaries that are there."""
     summary: Annotated[Path | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the plug-in study's summary of the records to this file in their folder."""
     check: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
-    """Fail, showing a diff, unless this file, its figures and the summaries among the records are
-    what --write would make."""
+    """Fail, showing a diff, unless this file, its pages and figures and the summaries among the
+    records are what --write would make."""
+    pages: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the pages that --write makes and RESULTS.md links; by default docs/results beside
+    it."""
+    against: Literal["none", "paper", "paper-full"] = "none"
+    """Put the published numbers (CLIP ViT-B/16) and the difference beside ours; paper-full shows
+    those that we have none of, too."""
     title: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
     """Headline of the report."""
 
@@ -56,20 +63,23 @@ def run(args: Args) -> int:
         parse_formats,
         publish,
         read_notes,
+        to_markdown,
         write,
     )
-    from diffuprompt.studies import STUDIES, grounding_page, write_summary
+    from diffuprompt.studies import HEADING, grounding_page, studies_against, write_summary
 
+    studies = studies_against(args.against)
     formats = parse_formats(args.format)
     title = args.title or TITLE
     if args.check is not None:
-        check(args.paths, args.check, studies=STUDIES, title=title)
+        check(args.paths, args.check, studies=studies, title=title, pages=args.pages)
         print(f"{args.check} is what the records say")
     if args.summary is not None:
         write_summary(args.paths, args.summary)
         print(f"wrote {args.summary}")
     if args.write is not None:
-        for path in write(args.paths, args.write, studies=STUDIES, title=title):
+        files = write(args.paths, args.write, studies=studies, title=title, pages=args.pages)
+        for path in files:
             print(f"wrote {path}")
     asked = (args.check, args.summary, args.write)
     if args.out is None and any(path is not None for path in asked):
@@ -79,7 +89,7 @@ def run(args: Args) -> int:
         print(grounding_page(args.paths))
         return 0
     sources = load_records(args.paths)
-    report = build_report(sources, studies=STUDIES, title=title)
+    report = build_report(sources, studies=studies, title=title)
     if args.out is not None:
         notes = read_notes(args.paths)
         for path in publish(report, args.out, formats=formats, notes=notes):
@@ -90,4 +100,7 @@ def run(args: Args) -> int:
         print(summary(sources))
         lines = [verdict for view in report.sections for verdict in view.verdicts]
         print("\n" + "\n".join(lines) if lines else "", end="\n" if lines else "")
+        beside = [p.table for view in report.sections for p in view.parts if p.heading == HEADING]
+        for table in beside:
+            print(f"\n{to_markdown(table)}", end="")
     return 0

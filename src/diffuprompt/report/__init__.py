@@ -30,10 +30,11 @@ from diffuprompt.report.load import (
     load_grounding_records,
     load_records,
 )
-from diffuprompt.report.markdown import FIGURES, check, read_notes, shell_block, write
+from diffuprompt.report.markdown import check, read_notes, write
 from diffuprompt.report.names import METRICS, OWN, generator_name, learner_name, metric_name
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
+from diffuprompt.report.render import FIGURES, shell_block
 from diffuprompt.report.rows import Row
 from diffuprompt.report.stats import Interval, joint_bootstrap, wilson
 from diffuprompt.report.tables import Cell, Number, Table, markdown_escape, plain, to_markdown

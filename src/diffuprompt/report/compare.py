@@ -100,30 +100,35 @@ def difference(interval: Interval | None) -> Cell:
 def default_comparisons(section: Section) -> tuple[Comparison, ...]:
     """Compare every generated row with the learner's own prompts and with each control.
 
-    The oracle is left out: it reads the label, so it is an upper bound and no rival.
+    Every method, own prompts too, is compared with the trivial control of the open world where it
+    was scored. The oracle is left out: it reads the label, so it is an upper bound and no rival.
     """
     out: list[Comparison] = []
     for row in section.rows:
-        if row.variant == OWN or is_control(row.variant):
+        if is_control(row.variant):
             continue
-        for other in _rivals(row, section.rows):
+        for other in rivals(row, section.rows):
             result = compare(row, other)
             if result is not None:
                 out.append(result)
     return tuple(out)
 
 
-def _rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
+def rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
     """Own prompts, then the controls; never those at another precision or of another ablation.
 
     Own prompts are those of the same job where they differ from the plain job's. After joint
-    training, which moves the learner, they are the plain job's wherever there is one.
+    training, which moves the learner, they are the plain job's wherever there is one. Own prompts
+    themselves have one rival: the trivial control of the same learner.
     """
     kind = (row.learner, row.precision, row.setting)
     same = [r for r in rows if (r.learner, r.precision, r.setting) == kind]
+    controls = [r for r in same if is_control(r.variant)]
+    if row.variant == OWN:
+        return [r for r in controls if not r.variant.generator][:1]
     own = [r for r in same if r.variant == OWN]
     own.sort(key=lambda r: r.generator != row.generator)
     if row.is_joint:
         own.sort(key=lambda r: (r.is_joint, r.generator != "none"))
-    controls = [r for r in same if r.generator == row.generator and is_control(r.variant)]
-    return own[:1] + [r for r in controls if not is_oracle(r.variant)]
+    made = [r for r in controls if r.generator == row.generator and r.variant.generator]
+    return own[:1] + [r for r in made if not is_oracle(r.variant)]

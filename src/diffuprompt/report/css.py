@@ -26,12 +26,14 @@ a { color: inherit; }
   max-width: 52rem; list-style: none; } .verdict li { margin: .15rem 0; }
 h1, h2, h3, h4, p, li, dt, dd, th, td, span, code { unicode-bidi: isolate; }
 .scroll { overflow-x: auto; margin: 1rem 0 .2rem; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem;
+.scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; z-index: 1;
+  background: var(--paper); }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .9rem .42rem 0; text-align: left; vertical-align: baseline;
   white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; font-size: .82rem; white-space: normal;
-  vertical-align: bottom; border-bottom-color: var(--soft); }
+  overflow-wrap: break-word; vertical-align: bottom; border-bottom-color: var(--soft); }
 td:not(.n) { white-space: normal; min-width: 9rem; }
 th.n, td.n { text-align: right; padding: .42rem 0 .42rem .9rem; }
 td.n + td, th.n + th { padding-left: 1.6rem; }
@@ -39,7 +41,7 @@ td.n + td.n, th.n + th.n { padding-left: .9rem; }
 td:first-child { font-weight: 500; }
 tr.control td { color: var(--soft); }
 tr.control td:first-child { font-weight: 400; padding-left: 1rem; }
-tr.main td { background: var(--tint); }
+tr.main td, .scroll tr.main td:first-child { background: var(--tint); }
 .tail { color: var(--soft); font-size: .84em; margin-left: .25em; }
 .caption, .note { color: var(--soft); font-size: .84rem; max-width: 50rem; }
 figure { margin: 1.6rem 0 .6rem; }
@@ -62,6 +64,12 @@ ul.notes { padding-left: 1.1rem; max-width: 48rem; } ul.notes li { margin: .45re
   font-variant-numeric: tabular-nums; margin-bottom: .25rem; }
 .guess i { grid-column: 1 / -1; height: 3px; border-radius: 2px; background: var(--accent);
   min-width: 2px; }
+@media (max-width: 40rem) { main { padding: 1.6rem 1rem 3rem; } h1 { font-size: 1.6rem; }
+  table { font-size: .84rem; } td:not(.n) { min-width: 7rem; }
+  .scroll th:first-child, .scroll td:first-child { min-width: 7.5rem; max-width: 9.5rem;
+    padding-right: .5rem; white-space: normal; border-right: 1px solid var(--line); }
+  figure { overflow-x: auto; } figure svg { min-width: 40rem; }
+  figcaption { position: sticky; left: 0; } }
 footer { margin-top: 4rem; color: var(--soft); font-size: .82rem; }
 @media print { main { max-width: none; padding: 0; } details { break-inside: avoid; } }
 """

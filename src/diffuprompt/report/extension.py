@@ -49,11 +49,14 @@ class SectionPart:
 class Extras:
     """What a study adds to one section.
 
-    ``verdicts`` are sentences that take the place of the engine's own; None leaves those.
+    ``verdicts`` are sentences that take the place of the engine's own; None leaves those. ``page``
+    names the page that parts and sentences stand on where a report is written as pages, such as
+    "prompt-diffusion"; empty leaves them with their section.
     """
 
     parts: tuple[SectionPart, ...] = ()
     verdicts: tuple[str, ...] | None = None
+    page: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

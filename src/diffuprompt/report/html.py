@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from diffuprompt.report.css import CSS
+from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.figures import accuracy_bars, difference_forest
 from diffuprompt.report.html_parts import Example, escape, facts, gallery, job_details, table_html
 from diffuprompt.report.names import OWN, is_control, needs_images
@@ -21,6 +22,7 @@ def render_page(report: Report, *, examples: Sequence[Example] = ()) -> str:
     """
     body = [
         _header(report),
+        _layouts(report),
         *(_section(view) for view in report.sections),
         gallery(examples),
         *_appendices(report),
@@ -78,8 +80,8 @@ def _section(view: SectionView) -> str:
         "main" if r.variant != OWN and not c else c for r, c in zip(rows, classes, strict=True)
     ]
     parts = [f"<section><h2>{escape(view.section.setting.title)}</h2>"]
-    if view.verdicts:
-        lines = "".join(f"<li>{escape(verdict)}</li>" for verdict in view.verdicts)
+    if said := (*view.findings, *view.verdicts):
+        lines = "".join(f"<li>{escape(line)}</li>" for line in said)
         parts.append(f'<ul class="verdict">{lines}</ul>')
     parts.append(table_html(view.headline, row_classes=classes))
     if view.section.metrics:
@@ -92,11 +94,7 @@ def _section(view: SectionView) -> str:
         )
     if view.other_sets is not None:
         parts += [f"<h3>{OTHER_SETS}</h3>", table_html(view.other_sets)]
-    for part in view.parts:
-        parts.append(f"<h3>{escape(part.heading)}</h3>")
-        if part.figure is not None:
-            parts.append(_figure(part.figure.draw(), f"{part.figure.alt}; bands: ± one std."))
-        parts.append(table_html(part.table))
+    parts += [_part(part) for part in view.parts]
     if view.differences is not None:
         parts.append("<h3>Paired differences</h3>")
         parts.append(
@@ -110,6 +108,25 @@ def _section(view: SectionView) -> str:
     if view.confidence is not None:
         parts += ["<h3>Confidence</h3>", table_html(view.confidence)]
     return "\n".join([*parts, "</section>"])
+
+
+def _layouts(report: Report) -> str:
+    """Return the tables over all data sets, under one heading a protocol."""
+    parts = []
+    for protocol in dict.fromkeys(layout.protocol for layout in report.layouts):
+        mine = [layout for layout in report.layouts if layout.protocol == protocol]
+        lines = "".join(f"<li>{escape(line)}</li>" for layout in mine for line in layout.answers)
+        said = f'<ul class="verdict">{lines}</ul>' if lines else ""
+        tables = "\n".join(_part(layout.part) for layout in mine)
+        parts.append(f"<section><h2>{escape(protocol)}</h2>{said}{tables}</section>")
+    return "\n".join(parts)
+
+
+def _part(part: SectionPart) -> str:
+    figure = ""
+    if part.figure is not None:
+        figure = _figure(part.figure.draw(), f"{part.figure.alt}; bands: ± one std.")
+    return f"<h3>{escape(part.heading)}</h3>{figure}{table_html(part.table)}"
 
 
 def _figure(svg: str, caption: str) -> str:

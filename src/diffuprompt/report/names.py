@@ -1,7 +1,8 @@
 """How learners, variants and measures are called in tables, and in what order they stand.
 
 A measure is a column of a main table: the accuracy on one part of the classes ("base", "new",
-"all", or "open" for base and new together), or the harmonic mean "h" of base and new.
+"all", or "open" for base and new together among the names of both), or the harmonic mean "h" of base
+and new.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def is_control(variant: Variant) -> bool:
 def is_oracle(variant: Variant) -> bool:
     """Whether a variant reads the labels of the test images."""
     return variant.control == ORACLE
+
+
+def is_trivial(variant: Variant) -> bool:
+    """Whether it is the control of the open world: the method for base names, CLIP for new ones."""
+    return variant.control == ZERO_SHOT_NEW
 
 
 def row_name(learner: str, generator: str, variant: Variant) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,7 +13,7 @@ from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.report.figure_file import file_text
 from diffuprompt.report.files import write_text
 from diffuprompt.report.html_parts import Example
-from diffuprompt.report.markdown import FIGURES, render_markdown
+from diffuprompt.report.render import FIGURES, render_markdown
 from diffuprompt.report.tables import Table, stack, to_csv, to_latex
 from diffuprompt.report.views import Report
 
@@ -50,7 +51,8 @@ def publish(
     files: dict[str, str] = {}
     if "md" in formats:
         files["report.md"] = render_markdown(report, notes=notes)
-        parts = [part for view in report.sections for part in view.parts]
+        parts = [layout.part for layout in report.layouts]
+        parts += [part for view in report.sections for part in view.parts]
         for figure in (part.figure for part in parts if part.figure is not None):
             files[f"{FIGURES}/{figure.name}.svg"] = file_text(figure)
     if "csv" in formats:
@@ -69,7 +71,7 @@ def publish(
 def all_tables(report: Report) -> dict[str, Table]:
     """Return one table per kind over all sections, whose first columns name the section.
 
-    The parts that studies add have tables of their own.
+    The parts that studies add have tables of their own, as have averages over data sets.
     """
     views = report.sections
     kinds: dict[str, list[Table | None]] = {
@@ -84,11 +86,11 @@ def all_tables(report: Report) -> dict[str, Table]:
         if found:
             labels = [(s.dataset, s.backbone, s.protocol, str(s.shots)) for s, _ in found]
             tables[name] = stack(labels, LABELS, [table for _, table in found])
-    for view in views:
-        for part in view.parts:
-            name = f"{view.section.setting.title} {part.heading}".lower()
-            slug = "-".join(re.findall(r"[a-z0-9]+", name))[:LONGEST]
-            tables[_free(slug, tables)] = part.table
+    parts = [(layout.protocol, layout.part) for layout in report.layouts]
+    parts += [(view.section.setting.title, part) for view in views for part in view.parts]
+    for title, part in parts:
+        slug = "-".join(re.findall(r"[a-z0-9]+", f"{title} {part.heading}".lower()))[:LONGEST]
+        tables[_free(slug, tables)] = part.table
     return tables | {"cost": report.cost}
 
 
@@ -100,14 +102,15 @@ def _free(name: str, taken: Container[str]) -> str:
 
 def _latex(report: Report) -> str:
     blocks = ["% needs \\usepackage{booktabs}"]
+    for layout in report.layouts:
+        made = layout.part.table
+        text = f"{layout.protocol}: {layout.part.heading}. {made.caption}"
+        blocks.append(to_latex(replace(made, caption=text)))
     for view in report.sections:
         title = view.section.setting.title
         parts = [part.table for part in view.parts]
         every = (view.headline, view.other_sets, *parts, view.differences, view.confidence)
         for table in every:
             if table is not None:
-                named = Table(
-                    columns=table.columns, rows=table.rows, caption=f"{title}. {table.caption}"
-                )
-                blocks.append(to_latex(named))
+                blocks.append(to_latex(replace(table, caption=f"{title}. {table.caption}")))
     return "\n".join([*blocks, to_latex(report.cost)])

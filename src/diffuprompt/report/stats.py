@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from math import sqrt
 
 import numpy as np
@@ -18,6 +20,7 @@ from diffuprompt.errors import DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+AVERAGE = "average"  # over the subsets of a bootstrap
 Z95 = 1.959963984540054  # the standard normal's 97.5 % point
 
 
@@ -88,6 +91,7 @@ def joint_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
+    average: bool = False,
 ) -> dict[str, Interval]:
     """Return the mean over ``pairs`` of the paired differences ``a - b``, with its interval.
 
@@ -106,25 +110,53 @@ def joint_bootstrap(
         resamples: R.
         seed: of this bootstrap alone; nothing uses a global stream.
         level: mass of the interval.
+        average: add, as `AVERAGE`, the mean over all subsets, such as over several test sets.
+            Subsets of the same size then share the draws of images, since they may show the same
+            pictures in several ways; where they do not, that changes nothing on average.
 
     Raises:
         DataError: the subsets or shapes differ.
     """
-    shapes = [{k: v.shape for k, v in hits.items()} for pair in pairs for hits in pair]
+    methods = [
+        tuple((part, rows.shape, rows.tobytes()) for part, rows in sorted(hits.items()))
+        for pair in pairs
+        for hits in pair
+    ]
+    return dict(_joint_bootstrap(tuple(methods), resamples, seed, level, average))
+
+
+Packed = tuple[tuple[str, tuple[int, ...], bytes], ...]  # a method's hits, as a key
+
+
+@lru_cache(maxsize=1024)
+def _joint_bootstrap(
+    methods: tuple[Packed, ...], resamples: int, seed: int, level: float, average: bool
+) -> dict[str, Interval]:
+    """As `joint_bootstrap`; kept, since a page and a summary ask for the same differences."""
+    unpacked = [
+        {part: np.frombuffer(data, dtype=np.bool_).reshape(shape) for part, shape, data in method}
+        for method in methods
+    ]
+    pairs = list(zip(unpacked[::2], unpacked[1::2], strict=True))
+    shapes = [{k: v.shape for k, v in hits.items()} for hits in unpacked]
     if any(s != shapes[0] for s in shapes) or len({s[0] for s in shapes[0].values()}) != 1:
         raise DataError(f"paired hits need equal shapes (S, N), got {shapes}")
     rng = np.random.default_rng(seed)
     num_seeds = next(iter(shapes[0].values()))[0]
     drawn_RS = rng.integers(num_seeds, size=(resamples, num_seeds))
     resampled: list[dict[str, Floats]] = [{} for _ in shapes]
-    for subset in sorted(shapes[0]):
-        rows = np.concatenate([hits[subset] for pair in pairs for hits in pair])
+    for subsets in _drawn_together(shapes[0], average):
+        rows = np.concatenate([hits[subset] for subset in subsets for hits in unpacked])
         accuracy = _resampled_accuracy(rows, resamples, rng)
-        for k, method in enumerate(resampled):
-            own = accuracy[:, k * num_seeds : (k + 1) * num_seeds]
+        for i, (subset, method) in enumerate(product(subsets, resampled)):
+            own = accuracy[:, i * num_seeds : (i + 1) * num_seeds]
             method[subset] = np.take_along_axis(own, drawn_RS, axis=1)
-    resampled = [add_harmonic(method) for method in resampled]
     exact = [paired_differences(a, b) for a, b in pairs]
+    if average:
+        resampled = [_add_average(method) for method in resampled]
+        exact = [_add_average({part: values[part] for part in shapes[0]}) for values in exact]
+    else:
+        resampled = [add_harmonic(method) for method in resampled]
     tails = [(1 - level) / 2, (1 + level) / 2]
     out = {}
     for metric in exact[0]:
@@ -136,6 +168,20 @@ def joint_bootstrap(
         low, high = np.quantile(np.mean(gains, axis=0), tails)
         out[metric] = Interval(estimate=estimate, low=float(low), high=float(high))
     return out
+
+
+def _drawn_together(shapes: Mapping[str, tuple[int, ...]], average: bool) -> list[list[str]]:
+    """Return the subsets whose images are drawn alike: each alone, or those of one size."""
+    if not average:
+        return [[subset] for subset in sorted(shapes)]
+    groups: dict[int, list[str]] = {}
+    for subset in sorted(shapes):
+        groups.setdefault(shapes[subset][1], []).append(subset)
+    return list(groups.values())
+
+
+def _add_average(values: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {**values, AVERAGE: np.mean(list(values.values()), axis=0)}
 
 
 def _resampled_accuracy(

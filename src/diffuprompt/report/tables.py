@@ -164,7 +164,9 @@ def to_latex(table: Table) -> str:
 
     align = "".join("r" if table.numeric(i) else "l" for i in range(len(table.columns)))
     head = " & ".join(latex_escape(c) for c in table.columns)
-    body = [" & ".join(show(cell) for cell in row) + r" \\" for row in table.rows]
+    # a bracket or star after the \\ of the row above would be its argument
+    lines = [" & ".join(show(cell) for cell in row) + r" \\" for row in table.rows]
+    body = [f"{{}}{line}" if line.startswith(("[", "*")) else line for line in lines]
     return "\n".join(
         [
             r"\begin{table}",

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffuprompt.report.aggregate import Section, build_sections
+from diffuprompt.report.answers import leader, open_world
 from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
-from diffuprompt.report.extension import SectionPart, Study
+from diffuprompt.report.extension import Extras, SectionPart, Study
+from diffuprompt.report.layouts import Layout, make_layouts
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, row_order
 from diffuprompt.report.other_sets import other_sets_table
+from diffuprompt.report.robustness import robustness_parts
 from diffuprompt.report.rows import Row
 from diffuprompt.report.tables import Cell, Number, Table, plain
+from diffuprompt.report.target_differences import target_differences, target_part, target_sentence
 
 TITLE = "diffuprompt results"
 
@@ -42,10 +46,16 @@ class SectionView:
     comparisons: tuple[Comparison, ...]
     headline: Table
     other_sets: Table | None
-    parts: tuple[SectionPart, ...]
+    extras: tuple[Extras, ...]
     differences: Table | None
     confidence: Table | None
     verdicts: tuple[str, ...]
+    findings: tuple[str, ...] = ()  # what the engine says of any section, whatever its study
+
+    @property
+    def parts(self) -> tuple[SectionPart, ...]:
+        """What was added to the main tables, whichever page it stands on."""
+        return tuple(part for extras in self.extras for part in extras.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +68,7 @@ class Report:
     commands: tuple[str, ...]
     sources: tuple[Source, ...]
     studies: tuple[Study, ...] = ()
+    layouts: tuple[Layout, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -81,13 +92,15 @@ def build_report(
 
     ``studies`` add their parts to the sections, their sentences and their notes.
     """
+    sections = build_sections(sources)
     return Report(
         title=title,
-        sections=tuple(_view(section, studies) for section in build_sections(sources)),
+        sections=tuple(_view(section, studies) for section in sections),
         cost=cost_table([source.record for source in sources]),
         commands=generic_commands([s.record.command for s in sorted(sources, key=_job_order)]),
         sources=tuple(sources),
         studies=tuple(studies),
+        layouts=make_layouts(sections),
     )
 
 
@@ -101,12 +114,17 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     comparisons = default_comparisons(section)
     extras = [study.extras(section, comparisons) for study in studies]
     theirs = [e.verdicts for e in extras if e.verdicts is not None]
+    differences = target_differences(section)
+    shared = (*robustness_parts(section), target_part(differences))
+    own = Extras(parts=tuple(part for part in shared if part is not None))
+    findings = (*leader(section), *open_world(comparisons), *target_sentence(differences))
     return SectionView(
         section=section,
         comparisons=comparisons,
         headline=headline_table(section),
         other_sets=other_sets_table(section),
-        parts=tuple(part for e in extras for part in e.parts),
+        extras=(own, *extras),
+        findings=findings,
         differences=differences_table(comparisons) if comparisons else None,
         confidence=confidence_table(section),
         verdicts=tuple(v for each in theirs for v in each) if theirs else own_verdicts(comparisons),

@@ -14,7 +14,8 @@ from .plug_in.summary import (
     update_summary as update_summary,
     write_summary as write_summary,
 )
-from .reported import STUDIES as STUDIES
+from .published.against import HEADING as HEADING
+from .reported import STUDIES as STUDIES, studies_against as studies_against
 from .shared import Shared as Shared
 from .shift.design import STYLED as STYLED, find_worlds as find_worlds
 from .shift.jobs import shift_jobs as shift_jobs, write_targets as write_targets

@@ -22,6 +22,8 @@ NOTES = (
     "overfits prompts with the test label: an upper bound and no method.",
 )
 
+PAGE = "prompt-diffusion"
+
 
 class PlugInReport:
     """A `report.extension.Study`: what diffusion adds to each learner, against its controls."""
@@ -46,6 +48,7 @@ class PlugInReport:
                 *ablation_parts(section, swept),
             ),
             verdicts=verdicts,
+            page=PAGE,
         )
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:

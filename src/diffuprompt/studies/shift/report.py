@@ -12,6 +12,7 @@ from diffuprompt.studies.shift.gains import find_shift_gains
 from diffuprompt.studies.shift.tables import shift_parts, shift_verdicts
 
 SCHEMA = "diffuprompt.shift-summary/1"
+PAGE = "shift"
 
 
 class ShiftReport:
@@ -25,7 +26,7 @@ class ShiftReport:
         gains = find_shift_gains(section)
         if gains is None:
             return Extras()
-        return Extras(parts=shift_parts(gains), verdicts=shift_verdicts(gains))
+        return Extras(parts=shift_parts(gains), verdicts=shift_verdicts(gains), page=PAGE)
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return nothing: all it has to show belongs to a section."""

@@ -1,0 +1,1 @@
+"""Numbers that papers print, as data, and reports beside them."""
