@@ -5,8 +5,8 @@ The allowed values of a field stand in its type, see `diffuprompt.ranges`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators.noise_levels import first_step, smallest_sigma
@@ -16,6 +16,19 @@ Sampler = Literal[
     "ddpm", "ddpm_large", "ddim", "euler", "heun", "dpm_solver_2", "dpmpp_2s", "dpmpp_2m",
     "dpmpp_3m", "unipc2", "unipc3", "regress", "x0_feedback", "amed",
 ]  # fmt: skip
+
+
+LATER: dict[str, Any] = {"later": True}  # field metadata: came when there were runs without it
+
+
+def stated(config: Any) -> dict[str, Any]:
+    """Return the values of one of the dataclasses below as keys and records name them.
+
+    A field that came later is left out where it has its default, so that what was made before it
+    came keeps its name.
+    """
+    later = {f.name: f.default for f in fields(config) if f.metadata.get("later")}
+    return {k: v for k, v in asdict(config).items() if k not in later or v != later[k]}
 
 
 def _refuse(problems: list[str]) -> None:
@@ -72,6 +85,9 @@ class FitConfig:
         batch, lr, weight_decay, ema: training of the network.
         beta: weight of the generator's own loss.
         ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
+        stop_gradient: joint mode without a normaliser: whether the generator's own loss leaves the
+            learner's prompts alone, and the cross-entropy alone moves them. Off, as eq. 8 reads:
+            one loss for all that is trained.
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
         classes: classes that enter the cross-entropy: those of the batch and random others; 0, or
             too many, for all.
@@ -95,6 +111,7 @@ class FitConfig:
     ema: Annotated[float, Range(0, 1, below=True)] = 0.999
     beta: Annotated[float, WEIGHT] = 1.0
     ce_weight: Annotated[float, WEIGHT] = 0.0
+    stop_gradient: bool = field(default=False, metadata=LATER)
     ce_samples: Annotated[int, Range(0, BATCH.high)] = 8
     classes: int = 0
     pi: Literal["meta_net", "linear"] = "linear"
@@ -114,6 +131,15 @@ class FitConfig:
                 "fit.mode: joint moves the learner by the cross-entropy alone, for its prompts "
                 f"cancel out of the targets of normaliser={self.normaliser}; set fit.ce_weight=1"
             )
+        if self.stop_gradient and (self.mode != "joint" or self.normaliser != "none"):
+            problems.append(
+                "fit.stop_gradient: the generator's own loss reaches the learner in fit.mode=joint "
+                f"with fit.normaliser=none only, got {self.mode}, {self.normaliser}; leave it out"
+            )
+        if self.stop_gradient and not self.ce_weight:
+            problems.append(
+                "fit.stop_gradient: nothing is left to move the learner; set fit.ce_weight=1"
+            )
         _refuse(problems)
 
 
@@ -125,6 +151,8 @@ class DiffusionConfig:
 
     Attributes:
         network: "small" (256 wide, 3 layers) or "paper" (512 wide, 12 layers, 16 heads).
+        time_tokens: tokens that carry the noise level, each a map of its own of the frequency code
+            (the paper's "individual tokens", whose number it does not give).
         schedule: "linear" (1e-3..0.2, T = 100) or "cosine".
         steps: T.
         prediction: what the network predicts: "x0", "eps", "v", "edm" (EDM's preconditioning) or
@@ -149,6 +177,7 @@ class DiffusionConfig:
     """
 
     network: Literal["small", "paper"] = "small"
+    time_tokens: Annotated[int, Range(1, 64)] = field(default=1, metadata=LATER)
     schedule: Literal["linear", "cosine"] = "linear"
     steps: Annotated[int, Range(1, 10_000)] = 100
     prediction: Literal["x0", "eps", "v", "edm", "flow"] = "x0"

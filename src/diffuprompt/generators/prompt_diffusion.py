@@ -65,6 +65,7 @@ class PromptDiffusion(PromptGenerator):
                 config.network,
                 pi=fitting.pi,
                 null=config.drop_condition > 0,
+                time_tokens=config.time_tokens,
             ),
             self.normaliser.groups,
             condition_width,
