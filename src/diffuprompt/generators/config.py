@@ -70,9 +70,8 @@ class FitConfig:
 
     Deviations from the paper, which gives no value or one that hardly trains: targets are
     normalised residuals to the learner's prompts; AdamW instead of SGD at 0.0035; no
-    cross-entropy, with which the harmonic mean on held-out base classes was lower
-    (``tools.choose_recipes``); where it is asked for, it is taken for ``ce_samples`` images of
-    each batch.
+    cross-entropy (``tools.choose_recipes --grid options`` makes a row with it); where it is asked
+    for, it is taken for ``ce_samples`` images of each batch.
 
     Attributes:
         mode: "two_stage" trains on overfitted prompts of a finished learner; "joint" lets learner
