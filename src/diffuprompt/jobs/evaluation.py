@@ -7,8 +7,17 @@ from typing import Annotated, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators import KINDS
-from diffuprompt.ranges import NFE, SAMPLES, Range, misfits
-from diffuprompt.record import Variant
+from diffuprompt.ranges import (
+    CANDIDATES,
+    NFE,
+    OVERFIT_STEPS,
+    SAMPLES,
+    SIGMA,
+    WEIGHT,
+    Range,
+    misfits,
+)
+from diffuprompt.record import Judging, Variant
 
 REGRESSION, ORACLE = "regression", "oracle"
 BASIC = (REGRESSION, "shuffled")
@@ -28,12 +37,21 @@ class Evaluation:
         nfe: further numbers of evaluations to sample with, for generators that take steps.
         samples: from 2 on, also score the mean of the probabilities over that many draws, for
             generators that draw noise.
+        score: "density" also scores generators that have one as classifiers of their own, and,
+            where there is a regression, the distance to it in the place of the density.
+        sigmas, weight, candidates, score_steps, margin: of that score, see `record.Judging`.
     """
 
     controls: Literal["all", "basic", "none"] = "all"
     oracle: bool = True
     nfe: Annotated[tuple[Annotated[int, NFE], ...], Range(0, 100)] = ()
     samples: Annotated[int, SAMPLES] = 1
+    score: Literal["logits", "density"] = "logits"
+    sigmas: Annotated[tuple[Annotated[float, SIGMA], ...], Range(1, 100)] = Judging().sigmas
+    weight: Annotated[float, WEIGHT] = Judging().weight
+    candidates: Annotated[int, CANDIDATES] = Judging().candidates
+    score_steps: Annotated[int, OVERFIT_STEPS] = Judging().steps
+    margin: Annotated[float, WEIGHT] = Judging().margin
 
     def __post_init__(self) -> None:
         problems = misfits(self, "evaluation")
@@ -50,8 +68,26 @@ class Evaluation:
             found += [Variant.generated(generator, nfe=n) for n in self.nfe]
         if self.samples > 1 and kind.draws_noise:
             found.append(Variant.generated(generator, draws=self.samples))
+        if self.score == "density" and kind.density:
+            found.append(self._judged(generator, "density", kind.stepwise))
+            if kind.stepwise:
+                found.append(self._judged(generator, "distance", stepwise=False))
         chosen = {"all": LABEL_FREE, "basic": BASIC, "none": ()}[self.controls]
         names = [name for name in chosen if kind.stepwise or name != REGRESSION]
         if self.oracle and self.controls == "all":
             names.append(ORACLE)
         return (*found, *(Variant.of_control(name, generator) for name in names))
+
+    def _judged(
+        self, generator: str, by: Literal["density", "distance"], stepwise: bool
+    ) -> Variant:
+        """Return the variant; what a way of judging does not read is left at its default."""
+        judged = Judging(
+            by=by,
+            sigmas=self.sigmas if stepwise else Judging().sigmas,
+            weight=self.weight,
+            candidates=self.candidates,
+            steps=self.score_steps,
+            margin=self.margin,
+        )
+        return Variant(prompts="generated", generator=generator, judged=judged)
