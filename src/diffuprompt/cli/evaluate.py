@@ -53,13 +53,13 @@ class Args:
     score: Literal["logits", "density"] = "logits"
     """density: also score the generator as a classifier: for the most probable names of an image
     it says how unlikely the prompts are that each name would ask for. Several times slower."""
-    sigmas: Annotated[tuple[float, ...], SIGMA, bounded(SIGMA, "SIGMA...")] = (1.0, 2.0)
+    sigmas: Annotated[tuple[float, ...], SIGMA, bounded(SIGMA, "SIGMA...")] = (2.0,)
     """Of --score density: noise levels at which a diffusion model is asked."""
-    weight: Annotated[float, WEIGHT, bounded(WEIGHT)] = 100.0
+    weight: Annotated[float, WEIGHT, bounded(WEIGHT)] = 3.0
     """Of --score density: what an error of 1 counts against the logits."""
     candidates: Annotated[int, CANDIDATES, bounded(CANDIDATES)] = 5
     """Of --score density: how many names of an image are judged."""
-    score_steps: Annotated[int, OVERFIT_STEPS, bounded(OVERFIT_STEPS)] = 0
+    score_steps: Annotated[int, OVERFIT_STEPS, bounded(OVERFIT_STEPS)] = 1
     """Of --score density: gradient steps to a name's prompts; 0 for as many as in training."""
     margin: Annotated[float, WEIGHT, bounded(WEIGHT)] = 0.0
     """Of --score density: judge only images whose two best logits differ by no more; 0 for all."""
