@@ -2,6 +2,8 @@
 
     python -m tools.choose_recipes --learners coop cocoop --generators none
     python -m tools.choose_recipes --precision bf16 --seeds 1 2 --results results/holdout
+    python -m tools.choose_recipes --grid options --data scenes --backbone scenes-clip \
+        --learners cocoop --generators diffusion --results results/options
 
 Every setting of the grid is trained and scored with the protocol ``holdout`` (half of the base
 classes play the new ones; see `diffuprompt.protocols.roles`), each job in a process of its own, and
@@ -56,21 +58,45 @@ DIFFUSION: tuple[Settings, ...] = (
     ("fit.ce_weight=1",),
     ("fit.pi=meta_net",),
 )  # tried with every learner of the study
+_CE, _JOINT = "fit.ce_weight=1", "fit.mode=joint"
+OPTIONS: tuple[Settings, ...] = (
+    (_CE,),  # eq. 8 with beta 1, then ProtoDiff's 10 and less than 1
+    (_CE, "fit.beta=10"),
+    (_CE, "fit.beta=0.1"),
+    (_CE, "fit.classes=5"),
+    (_CE, "diffusion.ce_max_sigma=5"),
+    (_JOINT, _CE),
+    (_JOINT, _CE, "fit.normaliser=none"),
+    (_JOINT, _CE, "fit.normaliser=none", "fit.stop_gradient=true"),
+    ("fit.normaliser=residual_token",),
+    ("fit.recipe=sgd", "fit.lr=0.0035"),
+    ("overfit.negatives=4",),
+    ("overfit.optimiser=adam",),
+    ("diffusion.prediction=eps",),
+    ("diffusion.prediction=v",),
+    ("diffusion.schedule=cosine",),
+    ("diffusion.noise=steps",),
+    ("diffusion.weight=min_snr",),
+    ("diffusion.time_tokens=4",),
+    ("diffusion.sampler=amed",),
+    ("diffusion.network=paper",),
+)  # what else can be set of the training: one row each says what it is worth
 GENERATED = Evaluation(controls="basic")
 PLAIN = Evaluation(controls="none")
 
 
 def jobs(args: argparse.Namespace) -> list[MatrixJob]:
     """Return the recipe of every learner and generator that was asked for, and its settings."""
-    grids = {"none": LEARNERS, "diffusion": dict.fromkeys(IN_STUDY, DIFFUSION)}
+    settings = OPTIONS if args.grid == "options" else DIFFUSION
+    grids = {"none": LEARNERS, "diffusion": dict.fromkeys(IN_STUDY, settings)}
     found = []
     for generator in args.generators:
-        for learner, settings in _grid(grids[generator], args):
+        for learner, chosen in _grid(grids[generator], args):
             evaluation = PLAIN if generator == "none" else GENERATED
             for seed in args.seeds:
                 job = JobConfig(
                     data=args.data, backbone=args.backbone, learner=learner, generator=generator,
-                    seed=seed, protocol="holdout", overrides=settings, setting=" ".join(settings),
+                    seed=seed, protocol="holdout", overrides=chosen, setting=" ".join(chosen),
                     precision=args.precision, runs_dir=args.runs_dir,
                 )  # fmt: skip
                 found.append(MatrixJob(job=job, evaluation=evaluation))
@@ -96,6 +122,7 @@ def main() -> int:
     parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), default=list(IN_STUDY))
     names = ("none", "diffusion")
     parser.add_argument("--generators", nargs="+", choices=names, default=list(names))
+    parser.add_argument("--grid", choices=("recipes", "options"), default="recipes")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/holdout"))
     parser.add_argument("--results", type=Path, default=Path("runs/holdout/records"))
     parser.add_argument("--jobs", type=int, default=0, help="at a time; 0: one per core")

@@ -75,6 +75,25 @@ def test_initial_values():
     assert bool((named["blocks.0.mlp_norm.weight"] == 1).all())
 
 
+def test_several_time_tokens_each_read_the_whole_code():
+    """Each token is a map of its own: swapped with their positions, nothing changes."""
+    config = replace(TINY, time_tokens=3)
+    network = tiny(config).double()
+    width, (z, condition, u) = config.width, inputs()
+    assert network.time_encoder.shape == (2 * config.num_frequencies + 1, 3 * width)
+    given = (z.double(), condition.double(), u.double())
+    before = network(*given)
+    with torch.no_grad():
+        network.time_encoder.copy_(network.time_encoder.roll(width, 1))
+        moved = network(*given)
+        network.positions[-3:] = network.positions[-3:].roll(1, 0)
+        again = network(*given)
+    assert not torch.allclose(moved, before)
+    torch.testing.assert_close(again, before)  # float64: sums in another order
+    with pytest.raises(ConfigError, match="time_tokens: expected at least 1"):
+        replace(config, time_tokens=0)
+
+
 def test_pi_is_visible_at_initialisation_and_blind_to_scale():
     network = PiNetwork(512)
     network.reset(generator())

@@ -111,6 +111,31 @@ def test_a_step_is_the_literal_loss_and_gradient(normaliser: str) -> None:
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_with_stop_gradient_the_learner_feels_the_cross_entropy_alone() -> None:
+    """The network's gradient is that of the whole loss all the same."""
+    gradients = {}
+    for name, config in {
+        "whole": {},
+        "stopped": {"stop_gradient": True},
+        "ce": {"beta": 0.0},
+    }.items():
+        generator, learner, base, pairs = world(normaliser="none", mode="joint", **config)
+        generator.normaliser.measure(pairs.initial, pairs.target)
+        with torch.no_grad():
+            for p in generator.network.parameters():
+                p += 0.1 * randn(*p.shape, name="moved", dtype=torch.float32)
+        learner.requires_grad_(True)
+        terms = JointTask(generator, pairs, task_loss, base).loss(0, 0)
+        terms["loss"].backward()
+        expected = terms["ce"] + (name != "ce") * terms["diffusion"]
+        torch.testing.assert_close(terms["loss"], expected)
+        gradients[name] = (learner.ctx.grad, generator.network.time_encoder.grad)
+    close = {"rtol": 1e-4, "atol": 1e-6}  # float32: a sum and its subtraction
+    torch.testing.assert_close(gradients["stopped"][0], gradients["ce"][0], **close)
+    torch.testing.assert_close(gradients["stopped"][1], gradients["whole"][1], **close)
+    assert not torch.allclose(gradients["whole"][0], gradients["ce"][0], **close)
+
+
 @pytest.mark.parametrize(
     "config",
     [{}, {"normaliser": "none", "recipe": "sgd", "noise": "steps"}, {"prediction": "flow"}],

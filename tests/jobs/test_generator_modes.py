@@ -47,11 +47,10 @@ def test_joint_training_moves_the_learner_and_is_scored(
     assert {s.variant.label for s in record.scores} >= {"own", "diffusion", "oracle", "nearest"}
     assert record.config["fit"]["mode"] == "joint"
     # the learner before joint training is that of the run without a generator
-    plain = JobConfig(
-        **{**vars(asked), "generator": "none", "overrides": asked.overrides[:1] + tuple(
-            o for o in overrides if not o.startswith(("fit.", "overfit.", "diffusion."))
-        )}
-    )  # fmt: skip
+    recipe = record.config["preset"]
+    others = ("fit.", "overfit.", "diffusion.")
+    own = (asked.overrides[0], *(o for o in overrides if not o.startswith(others)))
+    plain = JobConfig(**{**vars(asked), "generator": "none", "preset": recipe, "overrides": own})
     clip = open_job(plain).bench.clip
     before = load_artifact(train_job(plain) / "artifact", clip=clip).learner.state_dict()
     after = load_artifact(run / "artifact", clip=clip).learner.state_dict()
@@ -124,12 +123,50 @@ def test_a_preset_sets_what_it_says_and_what_stands_beside_it_counts_more() -> N
     (preset,) = (p for p in NAMED_SETTINGS if p.name == "paper")
     for key, value in preset.settings.items():
         section, field = key.split(".")
-        assert paper[section][field] == value, key
+        assert key == "fit.batch" or paper[section][field] == value, key
     mixed = resolved("fit.lr=0.1", "diffusion.preset=paper", "diffusion.nfe=9")
     assert (mixed["fit"]["lr"], mixed["diffusion"]["nfe"]) == (0.1, 9)
     assert mixed["fit"]["normaliser"] == "none"
     with pytest.raises(ConfigError, match=r"diffusion\.preset: .*Did you mean 'paper'\?"):
         resolved("diffusion.preset=papper")
+
+
+@pytest.mark.parametrize(
+    ("learner", "batch", "options"),
+    [
+        ("vpt", 32, {"num_ctx": 0, "vision_ctx": 4}),
+        ("cocoop", 4, {"num_ctx": 4}),
+        ("maple", 32, {"num_ctx": 2, "vision_ctx": None, "depth": 9, "vision_depth": None}),
+        ("promptsrc", 32, {"num_ctx": 2, "vision_ctx": None, "depth": 9, "vision_depth": None}),
+        ("coprompt", 32, {"num_ctx": 2, "vision_ctx": None, "depth": 9, "vision_depth": None}),
+        ("coop", 32, {"num_ctx": 4}),
+    ],
+)
+def test_the_paper_is_what_its_section_5_1_says(
+    learner: str, batch: int, options: dict[str, Any]
+) -> None:
+    """Without a recipe's name, and on a tower whose logit scale asks for "lite"."""
+
+    def resolved(*overrides: str, preset: str = "auto") -> Any:
+        asked = JobConfig(
+            data="scenes",
+            learner=learner,
+            generator="diffusion",
+            preset=preset,
+            overrides=("diffusion.preset=paper", *overrides),
+        )
+        return resolve(asked, dataset="scenes", backbone="b", own_pictures=False, logit_scale=16.0)
+
+    found = resolved()
+    assert (found.preset, found.train.batch, found.fit.batch) == ("paper", batch, batch)
+    assert (found.train.epochs, found.train.lr, found.train.algorithm) == (50, 0.0035, "sgd")
+    assert (found.fit.epochs, found.fit.lr, found.fit.recipe) == (50, 0.0035, "sgd")
+    assert {name: found.options[name] for name in options} == options
+    assert (found.diffusion.network, found.diffusion.nfe, found.overfit.steps) == ("paper", 5, 5)
+    assert resolved("fit.batch=7", "train.batch=8").fit.batch == 7
+    # who asks for another recipe gets it, and the batch of before
+    assert resolved(preset="lite").preset == "lite"
+    assert resolved(preset="lite").fit.batch == 32
 
 
 @pytest.mark.parametrize("preset", NAMED_SETTINGS, ids=lambda p: f"{p.section}-{p.name}")

@@ -185,6 +185,11 @@ def test_hash_changes_exactly_when_a_value_changes() -> None:
         resolved(**DIFFUSION, workers=0, device="cpu", text_memory_mib=1),
     ]
     assert {other.hash for other in same} == {base.hash}
+    # fields that came later are no part of what was named before they came
+    later = resolved("fit.stop_gradient=false", "diffusion.time_tokens=1", **DIFFUSION)
+    assert later.hash == base.hash
+    assert "stop_gradient" not in later.to_json()["fit"]
+    assert resolved("diffusion.time_tokens=4", **DIFFUSION).hash != base.hash
     # what generation needs is no value of a job that does not generate
     assert resolved("diffusion.nfe=2", learner="cocoop") == resolved(learner="cocoop")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tools import choose_recipes
 
+from diffuprompt.jobs.job import resolve
 from diffuprompt.matrix.planning import plan
 from diffuprompt.studies.plug_in import design
 
@@ -16,7 +18,7 @@ def asked(**values: object) -> Namespace:
     defaults = {
         "data": "scenes", "backbone": "scenes-clip", "seeds": [1, 2], "precision": "fp32",
         "learners": list(choose_recipes.LEARNERS), "generators": ["none", "diffusion"],
-        "runs_dir": Path("runs"),
+        "runs_dir": Path("runs"), "grid": "recipes",
     }  # fmt: skip
     return Namespace(**{**defaults, **values})
 
@@ -31,6 +33,14 @@ def test_every_job_is_a_holdout_and_can_be() -> None:
         design.LEARNERS
     )
     assert {j.job.learner for j in jobs} == set(choose_recipes.LEARNERS)
+
+
+def test_every_option_is_a_row_of_its_own() -> None:
+    """None is refused, and none is the default under another name."""
+    one = asked(grid="options", learners=["cocoop"], generators=["diffusion"], seeds=[1])
+    where: Any = {"dataset": "scenes", "backbone": "b", "own_pictures": False, "logit_scale": 1.0}
+    found = {resolve(asked.job, **where).hash for asked in choose_recipes.jobs(one)}
+    assert len(found) == 1 + len(choose_recipes.OPTIONS)
 
 
 def test_learners_come_before_the_generators_that_take_them_over(

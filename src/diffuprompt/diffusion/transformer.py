@@ -3,7 +3,7 @@
 Tokens are ``[z_1 .. z_P, pi, tau]`` and the output is read at the first P positions. Layout of
 G.pt (arXiv 2209.12892) and ProtoDiff, conditioning of Prompt Diffusion (arXiv 2410.20164).
 
-Legend: B batch, F flat, P tokens of the state, E condition width, D width.
+Legend: B batch, F flat, P tokens of the state, K of the time, E condition width, D width.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class TransformerConfig:
     Attributes:
         max_freq_log2: 6 replaces their 14, a code that is meaningless between integer times.
         pi: how the condition becomes a token; see `PiNetwork`.
+        time_tokens: tokens tau that carry the time, each by a linear map of its own.
         null: whether there is a learned stand-in for the condition, which guidance needs.
     """
 
@@ -40,14 +41,17 @@ class TransformerConfig:
     max_freq_log2: float = 6.0
     shared_io: bool = True
     pi: Pi = "meta_net"
+    time_tokens: int = 1
     null: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for impossible sizes."""
         if self.heads < 1 or self.width % self.heads:
             raise ConfigError(f"width: {self.width} is not a multiple of heads={self.heads}")
-        if self.layers < 1 or self.num_frequencies < 1 or self.mlp_ratio < 1:
-            raise ConfigError("layers, num_frequencies, mlp_ratio: expected at least 1")
+        if min(self.layers, self.num_frequencies, self.mlp_ratio, self.time_tokens) < 1:
+            raise ConfigError(
+                "layers, num_frequencies, mlp_ratio, time_tokens: expected at least 1"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout: expected a value in [0, 1), got {self.dropout}")
 
@@ -87,11 +91,12 @@ class TokenTransformer(nn.Module):
         self.codec = TokenCodec(groups, width, shared=config.shared_io)
         self.pi = PiNetwork(condition_width, kind=config.pi)
         self.pi_encoder = nn.Parameter(torch.empty(condition_width, width))
-        self.time_encoder = nn.Parameter(torch.empty(2 * config.num_frequencies + 1, width))
+        code, taus = 2 * config.num_frequencies + 1, config.time_tokens
+        self.time_encoder = nn.Parameter(torch.empty(code, taus * width))
         if config.null:
             self.null = nn.Parameter(torch.empty(condition_width))
         self.input_norm = nn.LayerNorm(width)
-        self.positions = nn.Parameter(torch.empty(self.codec.tokens + 2, width))
+        self.positions = nn.Parameter(torch.empty(self.codec.tokens + 1 + taus, width))
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.mlp_ratio, config.dropout)
             for _ in range(config.layers)
@@ -151,11 +156,12 @@ class TokenTransformer(nn.Module):
         batch = z_BF.shape[0]
         code = time_code(u_B, config.num_frequencies, config.max_freq_log2)
         tau_BD = (code.to(z_BF.dtype) @ self.time_encoder).expand(batch, -1)
+        tau_BKD = tau_BD.unflatten(1, (config.time_tokens, config.width))
         pi_BE = self.pi(condition_BE)
         if keep is not None:
             pi_BE = torch.where(keep[:, None], pi_BE, self.null)
         pi_BD = (pi_BE @ self.pi_encoder).expand(batch, -1)
-        parts = [self.codec.encode(z_BF), pi_BD[:, None], tau_BD[:, None]]
+        parts = [self.codec.encode(z_BF), pi_BD[:, None], tau_BKD]
         x = self.input_norm(torch.cat(parts, dim=1)) + self.positions
         x = dropout(x, config.dropout if self.training else 0.0, generator)
         for block in self.blocks:

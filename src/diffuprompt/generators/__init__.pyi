@@ -4,6 +4,7 @@ from .config import (
     FitConfig as FitConfig,
     OverfitConfig as OverfitConfig,
     RivalConfig as RivalConfig,
+    stated as stated,
 )
 from .controls import (
     MeanResidual as MeanResidual,
@@ -20,6 +21,10 @@ from .overfit_report import overfit_statistics as overfit_statistics
 from .overfitting import overfit as overfit
 from .prompt_diffusion import PromptDiffusion as PromptDiffusion
 from .registry import build_generator as build_generator
-from .settings import NAMED_SETTINGS as NAMED_SETTINGS, find_settings as find_settings
+from .settings import (
+    NAMED_SETTINGS as NAMED_SETTINGS,
+    NamedSettings as NamedSettings,
+    find_settings as find_settings,
+)
 from .spectrum import measure as measure
 from .types import PromptPairs as PromptPairs, TaskLoss as TaskLoss

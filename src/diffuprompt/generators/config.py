@@ -5,7 +5,7 @@ The allowed values of a field stand in its type, see `diffuprompt.ranges`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError
@@ -16,6 +16,19 @@ Sampler = Literal[
     "ddpm", "ddpm_large", "ddim", "euler", "heun", "dpm_solver_2", "dpmpp_2s", "dpmpp_2m",
     "dpmpp_3m", "unipc2", "unipc3", "regress", "x0_feedback", "amed",
 ]  # fmt: skip
+
+
+LATER: dict[str, Any] = {"later": True}  # field metadata: came when there were runs without it
+
+
+def stated(config: Any) -> dict[str, Any]:
+    """Return the values of one of the dataclasses below as keys and records name them.
+
+    A field that came later is left out where it has its default, so that what was made before it
+    came keeps its name.
+    """
+    later = {f.name: f.default for f in fields(config) if f.metadata.get("later")}
+    return {k: v for k, v in asdict(config).items() if k not in later or v != later[k]}
 
 
 def _refuse(problems: list[str]) -> None:
@@ -50,17 +63,10 @@ class OverfitConfig:
     target_drop: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7
     batch: Annotated[int, Range(0, BATCH.high)] = 32
     negatives: int = 0
-    views: Literal["own", "styled"] = "own"
+    views: Literal["own", "styled"] = field(default="own", metadata=LATER)
 
     def __post_init__(self) -> None:
         _refuse(misfits(self, "overfit"))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON form, in which ``views`` is left out where it is as before it was there."""
-        out = asdict(self)
-        if self.views == "own":
-            del out["views"]
-        return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +75,8 @@ class FitConfig:
 
     Deviations from the paper, which gives no value or one that hardly trains: targets are
     normalised residuals to the learner's prompts; AdamW instead of SGD at 0.0035; no
-    cross-entropy, with which the harmonic mean on held-out base classes was lower
-    (``tools.choose_recipes``); where it is asked for, it is taken for ``ce_samples`` images of
-    each batch.
+    cross-entropy (``tools.choose_recipes --grid options`` makes a row with it); where it is asked
+    for, it is taken for ``ce_samples`` images of each batch.
 
     Attributes:
         mode: "two_stage" trains on overfitted prompts of a finished learner; "joint" lets learner
@@ -84,6 +89,9 @@ class FitConfig:
         batch, lr, weight_decay, ema: training of the network.
         beta: weight of the generator's own loss.
         ce_weight: weight of the cross-entropy; 0 trains on the generator's own loss alone.
+        stop_gradient: joint mode without a normaliser: whether the generator's own loss leaves the
+            learner's prompts alone, and the cross-entropy alone moves them. Off, as eq. 8 reads:
+            one loss for all that is trained.
         ce_samples: images of a batch that enter the cross-entropy, 0 for all.
         classes: classes that enter the cross-entropy: those of the batch and random others; 0, or
             too many, for all.
@@ -107,6 +115,7 @@ class FitConfig:
     ema: Annotated[float, Range(0, 1, below=True)] = 0.999
     beta: Annotated[float, WEIGHT] = 1.0
     ce_weight: Annotated[float, WEIGHT] = 0.0
+    stop_gradient: bool = field(default=False, metadata=LATER)
     ce_samples: Annotated[int, Range(0, BATCH.high)] = 8
     classes: int = 0
     pi: Literal["meta_net", "linear"] = "linear"
@@ -126,6 +135,15 @@ class FitConfig:
                 "fit.mode: joint moves the learner by the cross-entropy alone, for its prompts "
                 f"cancel out of the targets of normaliser={self.normaliser}; set fit.ce_weight=1"
             )
+        if self.stop_gradient and (self.mode != "joint" or self.normaliser != "none"):
+            problems.append(
+                "fit.stop_gradient: the generator's own loss reaches the learner in fit.mode=joint "
+                f"with fit.normaliser=none only, got {self.mode}, {self.normaliser}; leave it out"
+            )
+        if self.stop_gradient and not self.ce_weight:
+            problems.append(
+                "fit.stop_gradient: nothing is left to move the learner; set fit.ce_weight=1"
+            )
         _refuse(problems)
 
 
@@ -137,6 +155,8 @@ class DiffusionConfig:
 
     Attributes:
         network: "small" (256 wide, 3 layers) or "paper" (512 wide, 12 layers, 16 heads).
+        time_tokens: tokens that carry the noise level, each a map of its own of the frequency code
+            (the paper's "individual tokens", whose number it does not give).
         schedule: "linear" (1e-3..0.2, T = 100) or "cosine".
         steps: T.
         prediction: what the network predicts: "x0", "eps", "v", "edm" (EDM's preconditioning) or
@@ -161,6 +181,7 @@ class DiffusionConfig:
     """
 
     network: Literal["small", "paper"] = "small"
+    time_tokens: Annotated[int, Range(1, 64)] = field(default=1, metadata=LATER)
     schedule: Literal["linear", "cosine"] = "linear"
     steps: Annotated[int, Range(1, 10_000)] = 100
     prediction: Literal["x0", "eps", "v", "edm", "flow"] = "x0"

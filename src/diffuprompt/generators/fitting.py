@@ -78,7 +78,7 @@ class FitTask:
         stream = self.stream("noise", epoch, step)
         target, initial = self.targets(at)
         own = self.training_loss(target, at, stream)
-        total = config.beta * own.loss
+        total = config.beta * self.own_loss(own, target)
         terms = {owner.name: own.loss, **own.shown}
         chosen = torch.arange(len(index))
         if own.usable is not None:
@@ -91,6 +91,10 @@ class FitTask:
             terms["ce"] = self.task_loss(guess, index[chosen])
             total = total + config.ce_weight * terms["ce"]
         return {"loss": total, **terms}
+
+    def own_loss(self, own: TrainingLoss, target_BZ: Tensor) -> Tensor:
+        """Return the generator's own loss as it is stepped on."""
+        return own.loss
 
     def training_loss(
         self, target_BZ: Tensor, index: Tensor, stream: torch.Generator

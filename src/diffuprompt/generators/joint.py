@@ -21,7 +21,7 @@ from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.fitting import QUALITY_IMAGES, FitTask, run
-from diffuprompt.generators.types import PromptPairs, TaskLoss
+from diffuprompt.generators.types import PromptPairs, TaskLoss, TrainingLoss
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,6 +99,18 @@ class JointTask(FitTask):
         start = initial.detach()
         target = initial + (self.base.best(start, index) - start)
         return self.owner.normaliser.encode(target, initial), initial
+
+    def own_loss(self, own: TrainingLoss, target_BZ: Tensor) -> Tensor:
+        """Return the loss; with ``stop_gradient``, a loss of that value that V0 does not feel.
+
+        The guess of the cross-entropy is made from the same noised V*, so its graph must stay:
+        what the loss would pass to the targets is taken away again.
+        """
+        if not self.owner.fitting.stop_gradient:
+            return own.loss
+        (passed_BZ,) = torch.autograd.grad(own.loss, target_BZ, retain_graph=True)
+        felt = (passed_BZ * target_BZ).sum()
+        return own.loss - felt + felt.detach()
 
 
 def fit_joint(

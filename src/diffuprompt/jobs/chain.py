@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from diffuprompt.generators import KINDS
+from diffuprompt.generators import KINDS, stated
 from diffuprompt.jobs.job import Resolved
 from diffuprompt.runs import Stage
 from diffuprompt.stages import generator_stage, learner_stage, overfit_stage, sampler_stage
@@ -65,14 +65,14 @@ def chain_of(resolved: Resolved, inputs: Mapping[str, str]) -> Chain:
     )
     if resolved.generator not in KINDS:
         return Chain(learner=learner)
-    kind, settings = KINDS[resolved.generator], asdict(resolved.generator_config)
+    kind, settings = KINDS[resolved.generator], stated(resolved.generator_config)
     joint = resolved.fit.mode == "joint"
-    overfit = resolved.overfit.to_json()
+    overfit = stated(resolved.overfit)
     before = overfit_stage(overfit=overfit, precision=resolved.precision, learner=learner.key)
     generator = generator_stage(
         name=resolved.generator,
-        settings={k: settings[k] for k in kind.reads if k not in kind.sampling},
-        fit=asdict(resolved.fit),
+        settings={k: settings[k] for k in kind.reads if k in settings and k not in kind.sampling},
+        fit=stated(resolved.fit),
         overfit=overfit if joint else None,
         precision=resolved.precision,
         seed=resolved.seed,

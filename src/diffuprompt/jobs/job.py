@@ -11,9 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators import KINDS, DiffusionConfig, FitConfig, OverfitConfig, RivalConfig
+from diffuprompt.generators import (
+    KINDS,
+    DiffusionConfig,
+    FitConfig,
+    OverfitConfig,
+    RivalConfig,
+    stated,
+)
 from diffuprompt.jobs.kinds import check_kinds
-from diffuprompt.jobs.overrides import SECTIONS, Sections, apply_generator_presets, apply_overrides
+from diffuprompt.jobs.overrides import (
+    SECTIONS,
+    Sections,
+    apply_generator_presets,
+    apply_overrides,
+    recipe_of,
+)
 from diffuprompt.jobs.templates import check_templates, chosen_templates
 from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners import (
@@ -128,11 +141,9 @@ class JobConfig:
         if problems:
             raise ConfigError("\n  ".join(problems))
         check_templates(find_method(self.learner), self.templates, self.overrides)
-        preset = find_method(self.learner).presets[0]
-        if self.preset != "auto":
-            preset = find_preset(self.learner, self.preset)
+        preset = _asked_preset(self) or find_method(self.learner).presets[0]
         sections = _sections(preset, self.generator)
-        _override(sections, self)
+        _override(sections, self, preset)
         options = _learner_options(self.learner, sections["learner"])
         if self.generator != "none" and not options.generates:
             raise ConfigError(
@@ -169,7 +180,8 @@ class Resolved:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON form; what the job's generator does not read is left out."""
         values = dataclasses.asdict(self)
-        out = _read(self.generator, {**values, "overfit": self.overfit.to_json()})
+        values |= {name: stated(getattr(self, name)) for name in _GENERATION}
+        out = _read(self.generator, values)
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]
         return out
@@ -228,16 +240,15 @@ def resolve(
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
         protocol = OF_DOMAINS if job.train_domains else protocol
-    if job.preset == "auto":
+    preset = _asked_preset(job)
+    if preset is None:
         benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
-    else:
-        preset = find_preset(job.learner, job.preset)
     method, sections = find_method(job.learner), _sections(preset, job.generator)
     known = "" if own_pictures else dataset
     sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
-    _override(sections, job)
+    _override(sections, job, preset)
     read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,
@@ -269,8 +280,20 @@ def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
     return changed(find_method(learner).options, values, learner=learner)
 
 
-def _override(sections: Sections, job: JobConfig) -> None:
-    rest = apply_generator_presets(sections, job.overrides)
+def _asked_preset(job: JobConfig) -> Preset | None:
+    """Return the recipe that is asked for by name or by a preset of the generator, None for none.
+
+    A learner that has none for the generator's preset keeps the recipe that "auto" means.
+    """
+    if job.preset != "auto":
+        return find_preset(job.learner, job.preset)
+    wanted = recipe_of(job.overrides)
+    named = (p for p in find_method(job.learner).presets if p.name == wanted)
+    return next(named, None)
+
+
+def _override(sections: Sections, job: JobConfig, preset: Preset) -> None:
+    rest = apply_generator_presets(sections, job.overrides, preset.name)
     kinds = {**SECTIONS, "learner": type(find_method(job.learner).options)}
     apply_overrides(sections, rest, kinds, "train")
 
@@ -294,5 +317,6 @@ def _read(generator: str, sections: dict[str, Any]) -> dict[str, Any]:
     if generator == "none":
         return kept
     kind = KINDS[generator]
-    own = {key: sections[kind.section][key] for key in kind.reads}
+    values = sections[kind.section]
+    own = {key: values[key] for key in kind.reads if key in values}
     return {**kept, "overfit": sections["overfit"], "fit": sections["fit"], kind.section: own}

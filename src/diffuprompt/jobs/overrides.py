@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.generators import KINDS, FitConfig, OverfitConfig, find_settings
+from diffuprompt.generators import KINDS, FitConfig, NamedSettings, OverfitConfig, find_settings
 from diffuprompt.learners import TrainConfig, find_method, settable
 from diffuprompt.ranges import fit, hints, shown
 
@@ -20,25 +20,45 @@ SECTIONS: dict[str, type] = {
 }
 
 
-def apply_generator_presets(sections: Sections, overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Set what "diffusion.preset=NAME" stands for, in place; return the other overrides.
-
-    They count more, wherever they stand.
+def generator_presets(overrides: tuple[str, ...]) -> tuple[list[NamedSettings], tuple[str, ...]]:
+    """Return what "diffusion.preset=NAME" stands for, and the other overrides.
 
     Raises:
         ConfigError: there is no such preset.
     """
     names = {f"{kind.section}.preset": kind.section for kind in KINDS.values()}
-    rest = []
+    found, rest = [], []
     for text in overrides:
         key, equals, name = text.partition("=")
-        if key not in names or not equals:
+        if key in names and equals:
+            found.append(find_settings(names[key], name))
+        else:
             rest.append(text)
-            continue
-        for place, value in find_settings(names[key], name).settings.items():
+    return found, tuple(rest)
+
+
+def recipe_of(overrides: tuple[str, ...]) -> str:
+    """Return the learner's recipe that belongs to the generator's presets; "" for none."""
+    return next((named.recipe for named in generator_presets(overrides)[0] if named.recipe), "")
+
+
+def apply_generator_presets(
+    sections: Sections, overrides: tuple[str, ...], recipe: str
+) -> tuple[str, ...]:
+    """Set what the generator's presets stand for, in place; return the other overrides.
+
+    They count more, wherever they stand. ``recipe`` is the learner's: where it is the one that
+    belongs to a preset, some values are its own.
+    """
+    found, rest = generator_presets(overrides)
+    for named in found:
+        values = dict(named.settings)
+        if recipe == named.recipe:
+            values |= {k: sections["train"][name] for k, name in named.from_recipe.items()}
+        for place, value in values.items():
             section, field = place.split(".", 1)
             sections[section][field] = value
-    return tuple(rest)
+    return rest
 
 
 def apply_overrides(

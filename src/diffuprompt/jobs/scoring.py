@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from diffuprompt.generators import KINDS, PromptGenerator, PromptPairs
+from diffuprompt.generators import KINDS, PromptGenerator, PromptPairs, stated
 from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepared import Prepared, image_set
@@ -20,12 +20,15 @@ from diffuprompt.stages import (
     Bench,
     FeatureStore,
     ImageSet,
+    Judge,
     Maker,
     Result,
     Scored,
     Targets,
     ZeroShotForNew,
     control_prompts,
+    density,
+    distance,
     generated_prompts,
     oracle_prompts,
     overfit_stage,
@@ -73,6 +76,7 @@ class Scoring:
             images,
             lambda: self._makers(variant, images),
             f"scoring {variant.label} ({test.title})",
+            None if variant.judged is None else lambda: self._judge(variant, images),
         )
         self.seconds += result.seconds
         return Score(
@@ -103,12 +107,18 @@ class Scoring:
         if variant.control in SEEDED:
             config["seed"] = resolved.seed
         if variant.control == ORACLE:
-            config["overfit"] = resolved.overfit.to_json()
+            config["overfit"] = stated(resolved.overfit)
         if variant.control == ZERO_SHOT_NEW:
             config |= {"num_base": self._num_base, "templates": self._templates(test)}
         elif self._is_frozen_elsewhere(test):
             config["templates"] = self._templates(test)
-        how = variant.model_dump(mode="json", exclude={"generator"})  # named by its key above
+        spared = {"generator"}  # named by its key above
+        if variant.judged is None:  # as before there was a choice
+            spared.add("judged")
+        else:
+            inputs["targets"] = self._targets_stage.key  # of the step size
+            config["overfit"] = stated(resolved.overfit)
+        how = variant.model_dump(mode="json", exclude=spared)
         return score_stage(variant=how, config=config, inputs=inputs)
 
     @property
@@ -186,7 +196,7 @@ class Scoring:
     def _targets_stage(self) -> Stage:
         resolved = self.run.resolved
         return overfit_stage(
-            overfit=resolved.overfit.to_json(),
+            overfit=stated(resolved.overfit),
             precision=resolved.precision,
             learner=self.learner_key,
         )
@@ -214,6 +224,14 @@ class Scoring:
             self._fit_sampler(variant.nfe)
             return (generated_prompts(self.generator, nfe=variant.nfe),)
         return [generated_prompts(self.generator, draw=k) for k in range(variant.draws)]
+
+    def _judge(self, variant: Variant, images: ImageSet) -> Judge:
+        """Return what judges the names of a batch by the prompts that they would ask for."""
+        how = variant.judged
+        assert how is not None
+        by = density(self.generator, how) if how.by == "density" else distance(self.generator)
+        overfit = self.run.resolved.overfit
+        return Judge(self.learner, images, by, how, overfit, self._targets.lr)
 
     def _fit_sampler(self, nfe: int) -> None:
         """Make the generator ready for another number of evaluations."""

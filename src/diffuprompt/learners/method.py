@@ -55,6 +55,13 @@ class TrainConfig:
         refuse(misfits(self, "train"))
 
 
+PAPER = TrainConfig(epochs=50, batch=32, lr=3.5e-3)
+"""Of every learner with generated prompts in arXiv 2410.20164, section 5.1 (SGD; CoCoOp: batch 4).
+
+Momentum, weight decay, schedule and views, of which it says nothing, are the field's.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """One named recipe of one learner.

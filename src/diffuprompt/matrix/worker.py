@@ -42,7 +42,8 @@ def _classify(message: dict[str, Any], progress: Progress) -> None:
     from diffuprompt.jobs import evaluate_run, train_job
 
     asked = message["evaluation"]
-    evaluation = Evaluation(**{**asked, "nfe": tuple(asked["nfe"])})
+    lists = {name: tuple(value) for name, value in asked.items() if isinstance(value, list)}
+    evaluation = Evaluation(**{**asked, **lists})
     job = job_from_json(message["job"])
     run = train_job(job, progress)
     evaluate_run(run, evaluation=evaluation, also=job.test_data, progress=progress)

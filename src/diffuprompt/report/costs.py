@@ -22,6 +22,7 @@ class Costs:
         overfit_s: the share of overfitting in it.
         generate_ms: making the prompts of an image.
         classify_ms: scoring an image with its prompts.
+        judge_ms: judging its names by the prompts that they would ask for, where that was done.
         peak_mib: the largest memory that the job held, training and scoring.
         own_rate: images per second with the learner's own prompts, from the time before
             milliseconds were measured for each way of making prompts.
@@ -31,6 +32,7 @@ class Costs:
     overfit_s: float | None = None
     generate_ms: float | None = None
     classify_ms: float | None = None
+    judge_ms: float | None = None
     peak_mib: float | None = None
     own_rate: float | None = None
 
@@ -39,7 +41,7 @@ class Costs:
         """Images per second, prompts included and prompt-free image features excluded."""
         if not self.classify_ms:
             return self.own_rate
-        return 1000 / (self.classify_ms + (self.generate_ms or 0.0))
+        return 1000 / (self.classify_ms + (self.generate_ms or 0.0) + (self.judge_ms or 0.0))
 
 
 def mean_costs(records: Sequence[Record], variant: Variant) -> Costs:
@@ -61,6 +63,7 @@ def mean_costs(records: Sequence[Record], variant: Variant) -> Costs:
         overfit_s=mean_known(r.seconds.get("overfit") for r in records),
         generate_ms=mean_known(_milliseconds(s, "generate_ms") for s in scores),
         classify_ms=mean_known(_milliseconds(s, "classify_ms") for s in scores),
+        judge_ms=mean_known(_milliseconds(s, "judge_ms") for s in scores),
         peak_mib=mean_known(r.statistics.get("peak_memory_mib") for r in records),
         own_rate=rate if own else None,
     )

@@ -1,8 +1,8 @@
 """How learners, variants and measures are called in tables, and in what order they stand.
 
 A measure is a column of a main table: the accuracy on one part of the classes ("base", "new",
-"all", or "open" for base and new together among the names of both), or the harmonic mean "h" of base
-and new.
+"all"), that on images of both halves among the names of both ("open"), or the harmonic mean "h" of
+base and new.
 """
 
 from __future__ import annotations

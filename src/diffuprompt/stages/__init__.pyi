@@ -1,5 +1,6 @@
 from .bench import Bench as Bench
 from .budget import Budget as Budget
+from .candidates import Judge as Judge, density as density, distance as distance
 from .features import FeatureStore as FeatureStore
 from .generator import (
     generator_stage as generator_stage,

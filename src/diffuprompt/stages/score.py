@@ -83,6 +83,8 @@ class Ask:
 
 Maker = Callable[[Ask], Tensor]
 """Returns the source prompts ``(B, F)`` of a batch."""
+Judging = Callable[[Ask, Tensor], Tensor]
+"""Returns logits ``(B, C)`` in the place of those of the generated prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,7 @@ def scored(
     images: Images,
     makers: Callable[[], Sequence[Maker]],
     label: str,
+    judging: Callable[[], Judging] | None = None,
 ) -> Result:
     """Return the score of a stage; computed here where nobody has yet.
 
@@ -132,10 +135,12 @@ def scored(
         makers: returns what makes the prompts, called only where there is something to compute;
             several are draws, whose probabilities are averaged; none score the learner's own.
         label: what is scored, for people.
+        judging: returns what changes the logits of generated prompts, asked for as ``makers``.
     """
 
     def make(folder: StageFolder) -> Values:
-        return _Scoring(bench, folder, learner, images, makers(), label).run()
+        judge = None if judging is None else judging()
+        return _Scoring(bench, folder, learner, images, makers(), label, judge).run()
 
     folder = store.made(stage, make)
     data = read_json(folder.check(RESULT))
@@ -156,7 +161,9 @@ class _Scoring:
         images: Images,
         makers: Sequence[Maker],
         label: str,
+        judge: Judging | None = None,
     ) -> None:
+        self.judge, self.judged = judge, 0.0
         self.bench, self.folder, self.learner = bench, folder, learner
         self.images, self.makers, self.label = images, makers, label
         self.answers = Answers.empty(len(images))
@@ -184,11 +191,13 @@ class _Scoring:
         timings = {"classify_ms": 1000 * self.classifying / count}
         if self.makers:
             timings["generate_ms"] = 1000 * self.generating / count
+        if self.judge:
+            timings["judge_ms"] = 1000 * self.judged / count
         hits = pack_hits((self.answers.predicted == self.images.labels.cpu()).tolist())
         metrics = measures(self.answers, self.images.labels)
         result = {"metrics": metrics, "hits": hits, "total": count, "timings": timings}
         write_json(self.folder.path / RESULT, result)
-        return {"seconds": self.generating + self.classifying}
+        return {"seconds": self.generating + self.classifying + self.judged}
 
     @torch.inference_mode()
     def _own_text(self) -> Tensor | None:
@@ -210,12 +219,19 @@ class _Scoring:
             with torch.inference_mode():
                 prompts = None if flat is None else learner.spec.unpack(flat)
                 out.append(learner.logits(batch, self.images.classes, prompts, text))
+            end = _now(device)
             self.generating += middle - start
-            self.classifying += _now(device) - middle
+            self.classifying += end - middle
+            if self.judge is not None and ask is not None:
+                out[-1] = self.judge(ask, out[-1])
+                self.judged += _now(device) - end
         return out
 
     def _save(self) -> None:
-        told = {"done": str(self.done), "seconds": f"{self.generating} {self.classifying}"}
+        told = {
+            "done": str(self.done),
+            "seconds": f"{self.generating} {self.classifying} {self.judged}",
+        }
         write_sealed(self.folder.work / ANSWERS, vars(self.answers), told)
 
     def _resume(self) -> None:
@@ -228,7 +244,8 @@ class _Scoring:
             raise CheckpointError(f"{path}: of another test set; delete {self.folder.path}")
         self.answers = Answers(**tensors)
         self.done = int(told["done"])
-        self.generating, self.classifying = map(float, told["seconds"].split())
+        spent = [*map(float, told["seconds"].split()), 0.0]  # before names were judged: two
+        self.generating, self.classifying, self.judged = spent[:3]
 
 
 def _now(device: torch.device) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from diffuprompt.learners.legacy_keys import CONTEXT, META_NET
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.options import ContextOptions
 from diffuprompt.ranges import TOKENS, WORDS, Range
 
@@ -40,6 +40,13 @@ METHOD = Method(
         _BASE.named(
             "few-shot",
             published={"1": 66.79, "2": 67.65, "4": 71.21, "8": 72.96, "16": 74.90},
+        ),
+        Preset(
+            learner="cocoop",
+            name="paper",
+            train=replace(PAPER, batch=4),
+            options={"num_ctx": 4},
+            source="arXiv 2410.20164, section 5.1",
         ),
         Preset(
             learner="cocoop",

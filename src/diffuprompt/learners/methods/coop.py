@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
 from diffuprompt.learners.legacy_keys import CONTEXT
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.options import LEARNED, ContextOptions, refuse
 from diffuprompt.ranges import TOKENS, WORDS, Range
 
@@ -102,6 +102,13 @@ METHOD = Method(
             source="arXiv 2109.01134, 16 or 8 shots (4, 2: 100 epochs; 1: 50 epochs)",
             published={"1": 67.56, "2": 70.65, "4": 74.02, "8": 76.98, "16": 79.89},
             fewer_epochs=((2, 50), (8, 100)),
+        ),
+        Preset(
+            learner="coop",
+            name="paper",
+            train=PAPER,
+            options=_WORDS,
+            source="arXiv 2410.20164, section 5.1, which gives CoOp no tokens: CoCoOp's four",
         ),
         Preset(
             learner="coop",

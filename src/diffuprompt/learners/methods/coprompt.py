@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from diffuprompt.learners.legacy_keys import ADAPTERS, COUPLED
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
 _TRAIN = TrainConfig(epochs=8, batch=4, lr=3.5e-3, augment="randaugment")
@@ -70,6 +70,13 @@ METHOD = Method(
                 published=dict(zip(("base", "new", "H"), numbers, strict=True)),
             )
             for dataset, (depth, length, weight, epochs, numbers) in _TUNED.items()
+        ),
+        Preset(
+            learner="coprompt",
+            name="paper",
+            train=replace(PAPER, augment="randaugment"),
+            options={"num_ctx": 2, "depth": 9},
+            source="arXiv 2410.20164, section 5.1; views and weights are arXiv 2306.01195's",
         ),
         Preset(
             learner="coprompt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import COUPLED
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
 _CROSS = Preset(
@@ -30,6 +30,13 @@ METHOD = Method(
         ),
         _CROSS,
         _CROSS.named("domain", published={"source": 70.72, "mean": 60.27}),
+        Preset(
+            learner="maple",
+            name="paper",
+            train=PAPER,
+            options={"num_ctx": 2, "depth": 9},
+            source="arXiv 2410.20164, section 5.1",
+        ),
         Preset(
             learner="maple",
             name="lite",

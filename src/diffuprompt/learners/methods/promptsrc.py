@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import TEXT, VISION
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
 _CROSS = Preset(
@@ -46,6 +46,14 @@ METHOD = Method(
             benchmark="few-shot",
             options={"gpa_mean": 45.0, "gpa_std": 5.0},
             source="arXiv 2307.06948: Cars, Flowers, Aircraft, DTD, EuroSAT",
+        ),
+        Preset(
+            learner="promptsrc",
+            name="paper",
+            train=PAPER,
+            options={"num_ctx": 2, "depth": 9, "gpa_mean": 30.0, "gpa_std": 30.0},
+            source="arXiv 2410.20164, section 5.1; the Gaussian over epochs, of which it says "
+            "nothing, is arXiv 2307.06948's for 50 epochs",
         ),
         Preset(
             learner="promptsrc",

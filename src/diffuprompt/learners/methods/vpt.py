@@ -7,7 +7,7 @@ tower names the classes, "a photo of a {}." for every data set.
 from __future__ import annotations
 
 from diffuprompt.learners.legacy_keys import VISION
-from diffuprompt.learners.method import Method, Preset, TrainConfig
+from diffuprompt.learners.method import PAPER, Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
 METHOD = Method(
@@ -29,6 +29,13 @@ METHOD = Method(
             train=TrainConfig(epochs=5, batch=4, lr=2.5e-3),
             options={"vision_depth": 1},
             source="the same with prompts at the input only",
+        ),
+        Preset(
+            learner="vpt",
+            name="paper",
+            train=PAPER,
+            options={"vision_ctx": 4, "vision_depth": 1},
+            source="arXiv 2410.20164, section 5.1, which gives 4 tokens and no depth",
         ),
         Preset(
             learner="vpt",
