@@ -201,6 +201,29 @@ def test_tables_are_a_data_set_of_the_same_bytes(tmp_path: Path) -> None:
     assert found == [picture(shade) for shade in range(4)]
 
 
+def test_what_save_to_disk_writes_is_read_too(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder = tmp_path / "insects"
+    for split, first in (("train", 0), ("test", 9)):
+        write_table(tmp_path / "t.parquet", first)
+        table = parquet.read_table(tmp_path / "t.parquet")
+        (folder / split).mkdir(parents=True)
+        (folder / split / "state.json").write_text("{}")
+        with pa.ipc.new_stream(
+            str(folder / split / "data-00000-of-00001.arrow"), table.schema
+        ) as out:
+            out.write_table(table)
+    manifest = open_dataset(f"hf:{folder}", cache=tmp_path / "cache")
+    assert manifest.classes == NAMES
+    found = [(manifest.root / i.path).read_bytes() for i in manifest.splits["test"]]
+    assert found == [picture(shade) for shade in range(9, 13)]
+    (folder / "test" / "data-00000-of-00001.arrow").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"test/data-00000.*: cannot be read"):
+        open_dataset(f"hf:{folder}", cache=tmp_path / "cache")
+
+
 def test_columns_and_configurations_are_chosen_or_asked_for(tmp_path: Path) -> None:
     folder, cache = tmp_path / "insects", tmp_path / "cache"
     for config in ("wings", "legs"):
