@@ -143,6 +143,12 @@ class JobConfig:
             if misfit:
                 raise ConfigError("\n  ".join(misfit))
 
+    @property
+    def is_transfer(self) -> bool:
+        """Whether its protocol is about other test sets than the job's own."""
+        name = OF_DOMAINS if self.train_domains else self.protocol
+        return name in PROTOCOLS and PROTOCOLS[name].layout.targets
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
