@@ -1,4 +1,4 @@
-"""The tiny world, made once a session, and a cache that no other test sees."""
+"""The tiny world, made once a session, a cache and settings that no other test sees."""
 
 from __future__ import annotations
 
@@ -20,3 +20,4 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFUPROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DIFFUPROMPT_CONFIG", str(tmp_path / "config"))

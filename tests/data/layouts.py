@@ -101,14 +101,9 @@ def build_layout(
 def draw(file: Path, label: int, number: int) -> None:
     """Write a tiny noisy picture whose shade tells its class."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(f"{label}/{number}")
-    shade = SHADES[label % len(SHADES)]
-    pixels = bytes(
-        min(255, max(0, level + rng.randint(-30, 30)))
-        for _ in range(SIDE * SIDE)
-        for level in shade
-    )
-    Image.frombytes("RGB", (SIDE, SIDE), pixels).save(file)
+    noise = random.Random(f"{label}/{number}").randbytes(3 * SIDE * SIDE)
+    shade = Image.new("RGB", (SIDE, SIDE), SHADES[label % len(SHADES)])
+    Image.blend(shade, Image.frombytes("RGB", (SIDE, SIDE), noise), 0.2).save(file)
 
 
 def _split_file(name: str, root: Path, written: _Written) -> None:

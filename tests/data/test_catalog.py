@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from diffuprompt.data.catalog import CATALOG, names, open_named
+from diffuprompt.data.fewshot import base_new, few_shot
 from diffuprompt.data.locate import VARIABLE, data_folders
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.data.splitfile import read_split_file
@@ -80,8 +82,8 @@ def test_missing_files_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenetv2", "imagenet_a"])
-def test_what_cannot_be_opened_yet_says_what_to_do(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Arrange it as train/<class>/"):
+def test_imagenet_asks_for_pictures_and_names(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the image folder imagenet(.|\n)*classnames\.txt"):
         open_named(name, root=tmp_path)
 
 
@@ -136,16 +138,30 @@ def test_the_catalog_has_the_benchmarks_fifteen() -> None:
     assert "scenes" in names()
 
 
-def test_official_splits_have_the_sizes_of_the_catalog(shared_data: Path) -> None:
-    checked = 0
-    for entry in CATALOG.values():
-        file = shared_data / "coop-splits" / entry.split_file
-        if entry.split and file.is_file():
-            manifest = read_split_file(file)
-            assert tuple(len(items) for items in manifest.splits.values()) == entry.sizes
-            assert len(manifest.classes) == entry.num_classes
-            checked += 1
-    assert checked == 7
+HALVES = {
+    "caltech101": (50, 50),
+    "oxford_pets": (19, 18),
+    "stanford_cars": (98, 98),
+    "oxford_flowers": (51, 51),
+    "dtd": (24, 23),
+    "eurosat": (5, 5),
+    "ucf101": (51, 50),
+}
+
+
+@pytest.mark.parametrize("name", list(HALVES))
+def test_official_splits_have_the_sizes_of_the_catalog(name: str, shared_data: Path) -> None:
+    entry = CATALOG[name]
+    whole = read_split_file(shared_data / "coop-splits" / entry.split_file)
+    assert tuple(len(items) for items in whole.splits.values()) == entry.sizes
+    assert len(whole.classes) == entry.num_classes == sum(HALVES[name])
+    halves = base_new(few_shot(whole, 16, 1))
+    assert tuple(len(half.classes) for half in halves) == HALVES[name]
+    shots = Counter(item.label for item in whole.splits["train"])
+    for half, first in zip(halves, (0, HALVES[name][0]), strict=True):
+        labels = range(first, first + len(half.classes))
+        assert len(half.splits["train"]) == sum(min(16, shots[label]) for label in labels)
+    assert sum(len(half.splits["test"]) for half in halves) == entry.sizes[2]
 
 
 def test_caltech_is_complete(shared_data: Path) -> None:

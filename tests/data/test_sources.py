@@ -235,7 +235,9 @@ def test_broken_json_and_other_paths(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a")
     with pytest.raises(DataError, match=r"bad\.json: not valid JSON"):
         open_dataset(tmp_path / "bad.json")
-    with pytest.raises(DataError, match=r"expected a folder, a \.csv or a split \.json"):
+    with pytest.raises(
+        DataError, match=r"expected a folder, a \.csv, a split \.json or a \.tar file"
+    ):
         open_dataset(tmp_path / "list.txt")
     with pytest.raises(DataError, match="Did you mean 'caltech101'"):
         open_dataset("Caltech101")

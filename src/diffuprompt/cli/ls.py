@@ -125,28 +125,30 @@ def found_backbones() -> dict[str, str]:
 
 
 def datasets(args: Args) -> Listing:
-    """Names of the catalog, and which have their images on this machine."""
-    from diffuprompt.data import CATALOG, CLASSES, SCENE_STYLES
+    """Names of the catalog and of the user's own, and which are on this machine."""
+    from diffuprompt.data import CATALOG, CLASSES, SCENE_STYLES, registered
 
     rows: list[list[object]] = [
-        [name, f"synthetic scenes, {style}", len(CLASSES), "drawn on first use"]
+        [name, f"synthetic scenes, {style}", len(CLASSES), "", "", "drawn on first use"]
         for name, style in SCENE_STYLES.items()
     ]
+    for name, own in registered().items():
+        rows.append([name, "your own", "", "", "", own.path])
     for name, where in found_datasets().items():
         entry = CATALOG[name]
-        rows.append([name, entry.title, entry.num_classes, where or "not found"])
-    return ["data set", "title", "classes", "images"], rows
+        sizes = " / ".join(f"{size:,}" if size else "-" for size in entry.sizes)
+        licence = entry.provenance.licence
+        rows.append([name, entry.title, entry.num_classes, sizes, licence, where or "not found"])
+    return ["data set", "title", "classes", "train / val / test", "licence", "images"], rows
 
 
 def found_datasets() -> dict[str, str]:
     """Return each published data set's image folder on this machine, empty where not found."""
-    from diffuprompt.data import CATALOG, data_folders, homes
+    from diffuprompt.data import CATALOG, image_places
 
-    folders, found = data_folders(), {}
-    for entry in CATALOG.values():
-        top, _, inside = entry.images.partition("/")
-        places = [home / inside for home in homes(folders, top, entry.name)]
-        found[entry.name] = next((str(place) for place in places if place.is_dir()), "")
+    found = {}
+    for name, entry in CATALOG.items():
+        found[name] = next((str(p) for p in image_places(entry) if p.is_dir()), "")
     return found
 
 

@@ -40,8 +40,8 @@ class Args:
     """Learn prompts from a few labelled images."""
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME|PATH")] = ""
-    """Catalog name (`diffuprompt ls datasets`), a folder per class, a CSV or a split JSON; images
-    up to 128 million pixels."""
+    """A name (`diffuprompt ls datasets`), a folder per class, a CSV, a split JSON, tar files or
+    hf:NAME; images up to 128 million pixels."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the images, where the data set does not say it."""
     layout: Literal["auto", "domains"] = "auto"

@@ -1,5 +1,16 @@
 from .augment import get_augment as get_augment
-from .catalog import CATALOG as CATALOG, SCENE_STYLES as SCENE_STYLES, names as names
+from .catalog import (
+    CATALOG as CATALOG,
+    SCENE_STYLES as SCENE_STYLES,
+    image_places as image_places,
+    is_test_only as is_test_only,
+    names as names,
+)
+from .checksums import (
+    compare as compare,
+    read_checksums as read_checksums,
+    write_checksums as write_checksums,
+)
 from .class_names import (
     name_problems as name_problems,
     prompt_name as prompt_name,
@@ -11,6 +22,11 @@ from .domains import domain_names as domain_names, open_domains as open_domains
 from .fewshot import base_new as base_new, few_shot as few_shot
 from .identifiers import doubtful_names as doubtful_names
 from .images import ImageBatch as ImageBatch, Needs as Needs, View as View, iterate as iterate
+from .inspection import (
+    USABLE as USABLE,
+    Inspection as Inspection,
+    inspect_dataset as inspect_dataset,
+)
 from .kinds import find_pictures as find_pictures, left_out as left_out
 from .levels import reading_of as reading_of
 from .locate import (
@@ -21,6 +37,14 @@ from .locate import (
 )
 from .manifest import Item as Item, Manifest as Manifest, Problem as Problem, Split as Split
 from .problems import verify as verify
+from .registry import (
+    Registered as Registered,
+    forget as forget,
+    name_problem as name_problem,
+    register as register,
+    registered as registered,
+    registry_file as registry_file,
+)
 from .scenes import (
     CLASSES as CLASSES,
     COLOURS as COLOURS,
@@ -46,5 +70,6 @@ from .scenes import (
 from .scenes.captions import noun_phrase as noun_phrase, with_article as with_article
 from .scenes.dataset import parse_look as parse_look
 from .sentences import find_sentences as find_sentences
-from .sources import open_dataset as open_dataset
+from .sources import absolute_spec as absolute_spec, open_dataset as open_dataset
+from .splitfile import write_split_file as write_split_file
 from .transforms import Preprocess as Preprocess

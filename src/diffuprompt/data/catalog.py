@@ -125,6 +125,11 @@ def names() -> tuple[str, ...]:
     return (*SCENE_STYLES, *CATALOG)
 
 
+def is_test_only(name: str) -> bool:
+    """Whether a data set is published without training images."""
+    return name in CATALOG and CATALOG[name].sizes[0] == 0
+
+
 def open_named(name: str, *, root: Path | None = None, cache: Path | None = None) -> Manifest:
     """Open a data set of the catalog; the manifest is not checked yet.
 

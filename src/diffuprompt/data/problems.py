@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,10 @@ Place = tuple[str, str, int]  # split, path, label
 
 
 def verify(
-    manifest: Manifest, progress: Progress = NULL, needs: Sequence[Split] = ("train",)
+    manifest: Manifest,
+    progress: Progress = NULL,
+    needs: Sequence[Split] = ("train",),
+    digests: MutableMapping[str, str] | None = None,
 ) -> list[Problem]:
     """Return every problem of ``manifest``: structure first, then images in manifest order.
 
@@ -33,6 +36,7 @@ def verify(
         manifest: the data set.
         progress: counts images.
         needs: the splits in which every class must have an image.
+        digests: receives the sha256 of every picture that can be read, by its relative path.
     """
     problems = [*manifest.problems(needs), *doubtful_names(manifest)]
     places = [(s, i.path, i.label) for s, items in manifest.splits.items() for i in items]
@@ -46,6 +50,8 @@ def verify(
         results = pool.map(_inspect, [manifest.root / path for _, path, _ in places])
         for place, (digest, orientation, problem) in zip(places, results, strict=True):
             task.advance(1)
+            if digests is not None and digest:
+                digests[place[1]] = digest
             if problem:
                 problems.append(problem)
             elif place[1] not in [path for _, path, _ in copies.get(digest, [])]:

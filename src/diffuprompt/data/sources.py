@@ -1,11 +1,13 @@
-"""One door to every data set: a catalog name, a folder, a CSV or a community split file."""
+"""One door to every data set: a name, a folder, a CSV, a community split file, an archive."""
 
 from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from diffuprompt.data.archives import absolute_hub_spec, is_archive, is_hub_spec, open_archive
 from diffuprompt.data.catalog import names, open_named
 from diffuprompt.data.class_names import short
 from diffuprompt.data.csvfile import read_csv
@@ -13,6 +15,7 @@ from diffuprompt.data.folders import read_folder
 from diffuprompt.data.identifiers import doubtful_names, with_names
 from diffuprompt.data.kinds import is_text_path, undecodable
 from diffuprompt.data.manifest import Manifest
+from diffuprompt.data.registry import registered, registry_file
 from diffuprompt.data.splitfile import read_split_file
 from diffuprompt.errors import DataError, near_miss
 
@@ -29,12 +32,13 @@ def open_dataset(
 ) -> Manifest:
     """Open what ``spec`` names and check its structure.
 
-    ``spec`` is a name of `catalog.names` (write ``./caltech101`` for a folder of that name), a
-    folder (`read_folder`), a ``.csv`` (`read_csv`) or a split ``.json`` (`read_split_file`).
-    ``root`` is the folder of data sets for a catalog name and the folder of images for a CSV or
-    a split file; ``cache`` is where the scenes are kept. With ``check=False`` problems that the
-    manifest can express, such as missing files, are left for `verify`, and so are warnings. Files
-    outside the folder of the images, behind links too, are refused unless ``allow_outside``.
+    ``spec`` is a name of `catalog.names` or of `registered` (write ``./caltech101`` for a folder of
+    that name), a folder (`read_folder`), a ``.csv`` (`read_csv`), a split ``.json``
+    (`read_split_file`) or an archive (`open_archive`). ``root`` is the folder of data sets for a
+    catalog name and the folder of images for a CSV or a split file; ``cache`` is where the scenes
+    and the pictures of archives are kept. With ``check=False`` problems that the manifest can
+    express, such as missing files, are left for `verify`, and so are warnings. Files outside the
+    folder of the images, behind links too, are refused unless ``allow_outside``.
 
     Raises `DataError` naming the file, what was expected and what to do.
     """
@@ -43,8 +47,17 @@ def open_dataset(
     if isinstance(spec, str) and spec in names():
         manifest = open_named(spec, root=root, cache=cache)
         return manifest.check() if check else manifest
-    path = _path(spec)
-    manifest, folder = _open(path, root, check, allow_outside)
+    mine = registered() if isinstance(spec, str) else {}
+    if spec in mine:
+        entry = mine[str(spec)]
+        where, outside = root or entry.data_root, allow_outside or entry.allow_outside
+        try:
+            manifest, folder = _open(entry.path, where, cache, check, outside)
+        except DataError as error:
+            raise DataError(f"{spec}, a name in {registry_file()}: {error}") from error
+        manifest = replace(manifest, name=str(spec))
+    else:
+        manifest, folder = _open(spec, root, cache, check, allow_outside)
     manifest = with_names(manifest, folder)
     if not check:
         return manifest
@@ -53,8 +66,25 @@ def open_dataset(
     return manifest.check()
 
 
-def _open(path: Path, root: Path | None, check: bool, allow_outside: bool) -> tuple[Manifest, Path]:
+def absolute_spec(spec: str) -> str:
+    """Return what means ``spec`` from another working directory too; a name stays a name."""
+    if spec in names() or spec in registered():
+        return spec
+    if is_hub_spec(spec):
+        return absolute_hub_spec(spec)
+    path = _path(spec)
+    return str(path.resolve()) if path.exists() or is_archive(path) else spec
+
+
+def _open(
+    spec: str | Path, root: Path | None, cache: Path | None, check: bool, allow_outside: bool
+) -> tuple[Manifest, Path]:
     """Return a data set, and the folder in which a file of class names may lie."""
+    if is_hub_spec(spec):
+        return open_archive(spec, cache)
+    path = _path(spec)
+    if is_archive(path):
+        return open_archive(path, cache)
     if os.path.isdir(path):
         return read_folder(path, allow_outside=allow_outside), path
     if os.path.isfile(path) and path.suffix.lower() == ".csv":
@@ -63,10 +93,11 @@ def _open(path: Path, root: Path | None, check: bool, allow_outside: bool) -> tu
     if os.path.isfile(path) and path.suffix.lower() == ".json":
         return read_split_file(path, root, allow_outside=allow_outside), path.parent
     if os.path.exists(path):
-        raise DataError(f"{path}: expected a folder, a .csv or a split .json file")
+        raise DataError(f"{path}: expected a folder, a .csv, a split .json or a .tar file")
+    known = (*names(), *registered())
     raise DataError(
         f"{path}: neither a path that exists nor a known data set."
-        f"{near_miss(str(path), names())} Known: {', '.join(names())}"
+        f"{near_miss(str(path), known)} Known: {', '.join(known)}"
     )
 
 

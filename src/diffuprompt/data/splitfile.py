@@ -9,7 +9,7 @@ from typing import Any
 
 from diffuprompt.data.manifest import MAX_SHOWN, SPLITS, Item, Manifest
 from diffuprompt.data.paths import Places, root_of
-from diffuprompt.errors import DataError
+from diffuprompt.errors import DataError, writing
 from diffuprompt.reading import read_json
 
 PREFIX = "split_zhou_"
@@ -77,6 +77,20 @@ def read_split_file(
     classes = tuple(names[label] for label in sorted(names))
     name = file.stem.removeprefix(PREFIX) if name is None else name
     return Manifest(name, root, classes, splits)
+
+
+def write_split_file(file: Path, manifest: Manifest) -> None:
+    """Inverse of `read_split_file`: paths stay relative to ``manifest.root``.
+
+    Raises `StorageError` where the file cannot be written.
+    """
+    rows = {
+        split: [[item.path, item.label, manifest.classes[item.label]] for item in items]
+        for split, items in manifest.splits.items()
+    }
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
 
 
 def _is_row(row: Any) -> bool:

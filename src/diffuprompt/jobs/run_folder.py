@@ -19,11 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from diffuprompt.checkpoints import as_path
-from diffuprompt.data import names
+from diffuprompt.data import absolute_spec
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
 from diffuprompt.jobs.kinds import check_kinds
+from diffuprompt.jobs.specs import absolute_target
 from diffuprompt.reading import read_json
 from diffuprompt.record import Job
 from diffuprompt.runs import StageFolder, Store, digest, locked
@@ -131,8 +132,8 @@ class RunFolder:
         # A path must still lead there from another working directory; a name stays a name, even
         # beside a folder that is called like it.
         backbone = as_path(job.backbone)
-        asked["data"] = _findable(job.data)
-        asked["test_data"] = [_findable(data) for data in job.test_data]
+        asked["data"] = absolute_spec(job.data)
+        asked["test_data"] = [absolute_target(data) for data in job.test_data]
         if backbone is not None:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
@@ -190,12 +191,6 @@ class RunFolder:
                 f"{file}: damaged ({type(cause).__name__}: {cause}); delete it: what training "
                 "measured is then missing from the record"
             ) from cause
-
-
-def _findable(data: str) -> str:
-    """Return a path that leads to the data from every working directory; a name stays a name."""
-    path = Path(data).expanduser()
-    return str(path.resolve()) if data not in names() and path.exists() else data
 
 
 def _values(name: str, row: dict[str, Any]) -> dict[str, float]:

@@ -12,11 +12,10 @@ from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset, o
 from diffuprompt.errors import DataError
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
+from diffuprompt.jobs.specs import HALVES, name_and_subset
 from diffuprompt.runs import Contents
 
 log = logging.getLogger(__name__)
-HALVES = ("base", "new")
-SUBSETS = (*HALVES, "all")  # of another data set, behind its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +131,7 @@ def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) ->
     Raises:
         DataError: there is no such data set, or a class has no test image.
     """
-    name, colon, subset = spec.rpartition(":")
-    if not colon or subset not in SUBSETS:
-        name, subset = spec, "all"
+    name, subset = name_and_subset(spec)
     manifest = open_dataset(name, root=root, check=False, allow_outside=allow_outside)
     for doubt in doubtful_names(manifest):
         log.warning("%s", doubt)

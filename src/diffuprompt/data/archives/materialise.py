@@ -1,8 +1,8 @@
 """Write the pictures of an archive out once: from then on they are an ordinary data set.
 
 The folder is called by what it is made from, so that other bytes get another folder. It holds
-``images/<file>/<number>.jpg``, a list for each file that is done, and, last, ``split.json`` in the
-community's form: whatever is interrupted goes on behind the last whole file.
+``images/<file>/<number>.jpg``, a list for each file that is done, so that whatever is interrupted
+goes on behind the last whole file, and ``split.json`` in the community's form, for other programs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from diffuprompt.data.archives.sample import Archive, Shard, ending_of
 from diffuprompt.data.folders import hash_split
 from diffuprompt.data.manifest import MAX_SHOWN, Item, Manifest
+from diffuprompt.data.splitfile import write_split_file
 from diffuprompt.engine import LogProgress
 from diffuprompt.errors import DataError, writing
 from diffuprompt.reading import read_json
@@ -108,14 +108,13 @@ def _manifest(archive: Archive, root: Path, groups: list[list[Row]]) -> Manifest
         if "test" not in splits:
             splits = _with_test(archive, splits)
     manifest = Manifest(archive.name, root, names, splits)
-    _write_json(
-        root / "split.json",
-        {s: [[i.path, i.label, names[i.label]] for i in items] for s, items in splits.items()},
-    )
+    write_split_file(root / "split.json", manifest)
     return manifest
 
 
-def _with_test(archive: Archive, splits: dict[str, tuple[Item, ...]]) -> dict[str, tuple[Item, ...]]:
+def _with_test(
+    archive: Archive, splits: dict[str, tuple[Item, ...]]
+) -> dict[str, tuple[Item, ...]]:
     if "val" in splits:
         log.warning("%s: no test files; testing on the validation pictures", archive.folder)
         return {"train": splits.get("train", ()), "test": splits["val"]}

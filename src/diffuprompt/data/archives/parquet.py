@@ -116,12 +116,16 @@ def _chosen(spec: str, folder: Path, config: str) -> list[Path]:
     if not config and len(groups) > 1:
         config = next((name for name in ("default", "") if name in groups), "")
         if config not in groups:
-            raise DataError(f"{spec}: expected one of {', '.join(groups)} behind the name and a ':'")
+            raise DataError(
+                f"{spec}: expected one of {', '.join(groups)} behind the name and a ':'"
+            )
     if not config:
         config = next(iter(groups))
     if config not in groups:
         hint = near_miss(config, tuple(groups))
-        raise DataError(f"{spec}: no configuration {config!r}; there are {', '.join(groups)}.{hint}")
+        raise DataError(
+            f"{spec}: no configuration {config!r}; there are {', '.join(groups)}.{hint}"
+        )
     return groups[config]
 
 
@@ -167,9 +171,7 @@ def _schema(file: Path) -> Any:
         if file.suffix == ".arrow":
             with pa.OSFile(str(file)) as stream:
                 return pa.ipc.open_stream(stream).schema
-        import pyarrow.parquet
-
-        return pyarrow.parquet.read_schema(file)
+        return _parquet().read_schema(file)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
@@ -183,9 +185,7 @@ def _batches(file: Path, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
                 for batch in pa.ipc.open_stream(stream):
                     yield [batch.column(name).to_pylist() for name in columns]
             return
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(file) as table:
+        with _parquet().ParquetFile(file) as table:
             for batch in table.iter_batches(_BATCH, columns=list(columns)):
                 yield [batch.column(name).to_pylist() for name in columns]
     except (pa.ArrowException, OSError) as error:
@@ -209,6 +209,13 @@ def _downloaded(name: str, config: str) -> Path:
             f"({str(error).splitlines()[0][:200]})"
         ) from error
     return Path(folder)
+
+
+def _parquet() -> Any:
+    _pyarrow()
+    import pyarrow.parquet
+
+    return pyarrow.parquet
 
 
 def _pyarrow() -> Any:

@@ -32,19 +32,23 @@ class Shard:
 
 
 class Archive(Protocol):
-    """Files with samples in them.
+    """Files with samples in them."""
 
-    Attributes:
-        name: what the data set is called.
-        folder: where a file of class names may lie beside the files.
-        shards: in the order in which they are read.
-        asked: everything beside the files that a reading depends on.
-    """
+    @property
+    def name(self) -> str:
+        """What the data set is called."""
 
-    name: str
-    folder: Path
-    shards: Sequence[Shard]
-    asked: str
+    @property
+    def folder(self) -> Path:
+        """Where a file of class names may lie beside the files."""
+
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """The files, in the order in which they are read."""
+
+    @property
+    def asked(self) -> str:
+        """Everything beside the files that a reading depends on."""
 
     def read(self, path: Path) -> Iterator[Sample]:
         """Yield the samples of one file, in order; `DataError` names what cannot be used."""

@@ -74,8 +74,8 @@ def find_shards(spec: Path) -> WebDataset | None:
     """Return the shards that ``spec`` means, None where it means none.
 
     It is a tar file, a pattern with ``{000..012}`` in it, or a folder with tar files in it or in
-    sub folders that are called after splits. Raises `DataError` for shards of a pattern that are
-    missing.
+    sub folders that are called after splits, and with no other folders. Raises `DataError` for
+    shards of a pattern that are missing.
     """
     if _is_tar(spec) and spec.is_file():
         return _of(spec.parent, [spec], _stem(spec))
@@ -86,14 +86,24 @@ def find_shards(spec: Path) -> WebDataset | None:
             shown = ", ".join(missing[:5])
             raise DataError(f"{spec}: {len(missing)} of {len(paths)} shards are missing: {shown}")
         return _of(paths[0].parent, paths, paths[0].parent.resolve().name)
-    if spec.is_dir():
-        found = sorted(path for path in spec.iterdir() if _is_tar(path) and path.is_file())
-        for inside in sorted(path for path in spec.iterdir() if path.is_dir()):
-            if split_of([inside.name]) is not None:
-                found += sorted(path for path in inside.iterdir() if _is_tar(path))
-        if found:
-            return _of(spec, found, spec.resolve().name)
-    return None
+    found = _in_folder(spec)
+    return _of(spec, found, spec.resolve().name) if found else None
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the tar files of a folder that has no other folders than splits without any."""
+    try:
+        inside = sorted(p for p in folder.iterdir() if not is_hidden(p.name))
+        folders = [path for path in inside if path.is_dir()]
+        if any(split_of([path.name]) is None for path in folders):
+            return []
+        deeper = [sorted(path.iterdir()) for path in folders]
+    except OSError:  # whoever reads it as a folder of classes says what is wrong
+        return []
+    files = [path for paths in (inside, *deeper) for path in paths]
+    if any(path.is_dir() for paths in deeper for path in paths):
+        return []
+    return [path for path in files if _is_tar(path) and path.is_file()]
 
 
 def _of(folder: Path, paths: Sequence[Path], name: str) -> WebDataset:
