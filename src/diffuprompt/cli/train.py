@@ -141,7 +141,7 @@ def run(args: Args) -> int:
     folder = train_job(config, progress)
     print(f"trained: {folder}", flush=True)
     steps = [f"diffuprompt evaluate {folder}"]
-    if args.evaluate and is_transfer(folder):
+    if args.evaluate and config.is_transfer:
         print(transfer(folder, config.test_data, progress))
         more = steps if config.generator != "none" else []  # its controls
         steps = [*more, f"diffuprompt report {folder.parent} --out page"]
@@ -161,14 +161,6 @@ def is_own_few_shot(config: JobConfig) -> bool:
     from diffuprompt.data import names
 
     return config.data not in names() and config.protocol in ("auto", "few-shot")
-
-
-def is_transfer(folder: Path) -> bool:
-    """Whether a run's protocol is about other test sets than its own."""
-    from diffuprompt.jobs import read_run
-    from diffuprompt.protocols import find_protocol
-
-    return find_protocol(read_run(folder).resolved.protocol).layout.targets
 
 
 def transfer(folder: Path, test_data: Sequence[str], progress: Progress) -> str:

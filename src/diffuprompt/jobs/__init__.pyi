@@ -18,7 +18,6 @@ from .run_folder import (
     RunFolder as RunFolder,
     job_from_json as job_from_json,
     job_to_json as job_to_json,
-    read_run as read_run,
 )
 from .sources import Sources as Sources
 from .test_sets import unscored as unscored, wanted_test_sets as wanted_test_sets

@@ -75,8 +75,6 @@ ONLY_HERE = (
     "image_memory_mib",
 )
 OF_DOMAINS = "domain"  # the protocol that tests other domains than those that train
-HALVES = ("base", "new")
-SUBSETS = (*HALVES, "all")  # of another data set, behind its name
 LITE_SCALE = 50.0  # below this logit scale, published learning rates under-train
 
 
@@ -155,6 +153,12 @@ class JobConfig:
             misfit = KINDS[self.generator].misfits(fitting)
             if misfit:
                 raise ConfigError("\n  ".join(misfit))
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether its protocol is about other test sets than the job's own."""
+        name = OF_DOMAINS if self.train_domains else self.protocol
+        return name in PROTOCOLS and PROTOCOLS[name].layout.targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,12 +268,6 @@ def resolve(
         precision=job.precision,
         **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
     )
-
-
-def split_spec(spec: str) -> tuple[str, str]:
-    """Return the data set that a spec of test data names, and the subset behind it, if any."""
-    name, colon, subset = spec.rpartition(":")
-    return (name, subset) if colon and subset in SUBSETS else (spec, "")
 
 
 def _with(overrides: tuple[str, ...]) -> str:

@@ -22,8 +22,9 @@ from diffuprompt.checkpoints import as_path
 from diffuprompt.data import absolute_spec
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved, split_spec
+from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
 from diffuprompt.jobs.kinds import check_kinds
+from diffuprompt.jobs.specs import absolute_target
 from diffuprompt.reading import read_json
 from diffuprompt.record import Job
 from diffuprompt.runs import StageFolder, Store, digest, locked
@@ -132,7 +133,7 @@ class RunFolder:
         # beside a folder that is called like it.
         backbone = as_path(job.backbone)
         asked["data"] = absolute_spec(job.data)
-        asked["test_data"] = [_absolute(spec) for spec in job.test_data]
+        asked["test_data"] = [absolute_target(data) for data in job.test_data]
         if backbone is not None:
             asked["backbone"] = str(backbone.resolve())
         if job.data_root is not None:
@@ -190,11 +191,6 @@ class RunFolder:
                 f"{file}: damaged ({type(cause).__name__}: {cause}); delete it: what training "
                 "measured is then missing from the record"
             ) from cause
-
-
-def _absolute(spec: str) -> str:
-    name, subset = split_spec(spec)
-    return absolute_spec(name) + (f":{subset}" if subset else "")
 
 
 def _values(name: str, row: dict[str, Any]) -> dict[str, float]:

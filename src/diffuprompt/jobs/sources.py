@@ -10,8 +10,9 @@ from pathlib import Path
 from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
 from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset, open_domains
 from diffuprompt.errors import DataError
-from diffuprompt.jobs.job import HALVES, JobConfig, split_spec
+from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
+from diffuprompt.jobs.specs import HALVES, name_and_subset
 from diffuprompt.runs import Contents
 
 log = logging.getLogger(__name__)
@@ -130,13 +131,13 @@ def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) ->
     Raises:
         DataError: there is no such data set, or a class has no test image.
     """
-    name, subset = split_spec(spec)
+    name, subset = name_and_subset(spec)
     manifest = open_dataset(name, root=root, check=False, allow_outside=allow_outside)
     for doubt in doubtful_names(manifest):
         log.warning("%s", doubt)
     manifest.check(needs=("test",))
-    if subset in HALVES:
+    if subset != "all":
         manifest = base_new(manifest)[HALVES.index(subset)]
         if len(manifest.classes) < 2:
             raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
-    return Target(manifest=manifest, subset=subset or "all")
+    return Target(manifest=manifest, subset=subset)

@@ -85,6 +85,8 @@ def row_order(learner: str, generator: str, variant: Variant) -> tuple[int | str
     if variant == OWN:
         return (first, learner, "", 0, "", 0, 0)
     made = variant.control or variant.generator
+    if not variant.generator:  # a control of the learner itself stands below it
+        return (first, learner, "", 1, made, 0, 0)
     if not is_control(variant):
         return (first, learner, generator, 1, made, variant.nfe or 0, variant.draws)
     rank = controls.index(made) if made in controls else len(controls)

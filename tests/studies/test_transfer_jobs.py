@@ -1,0 +1,55 @@
+"""Which jobs the benchmarks beside base-to-new are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffuprompt.errors import ConfigError
+from diffuprompt.studies.base_to_new import base_to_new_jobs
+from diffuprompt.studies.shared import Shared
+from diffuprompt.studies.transfer import cross_dataset_jobs, domain_jobs, few_shot_jobs
+
+
+def test_every_domain_is_left_out_once(tmp_path: Path) -> None:
+    for domain in ("ink", "oil", "pen"):
+        (tmp_path / domain).mkdir()
+    shared = Shared(data=str(tmp_path), layout="domains")
+    jobs = [entry.job for entry in domain_jobs(shared, ["coop", "vpt"], [1, 2])]
+    assert len(jobs) == 2 * 3 * 2
+    assert {job.protocol for job in jobs} == {"domain"}
+    assert [job.train_domains for job in jobs[:6:2]] == [
+        ("oil", "pen"),
+        ("ink", "pen"),
+        ("ink", "oil"),
+    ]
+    assert [job.seed for job in jobs] == [1] * 6 + [2] * 6
+    (one,) = domain_jobs(shared, ["coop"], [1], ["pen"])
+    assert one.job.train_domains == ("pen",)
+
+
+def test_targets_are_those_of_every_job() -> None:
+    shared = Shared(data="caltech101", test_data=("dtd", "eurosat"))
+    jobs = [entry.job for entry in cross_dataset_jobs(shared, ["coop", "vpt"], [1])]
+    assert [(job.protocol, job.test_data) for job in jobs] == [
+        ("cross-dataset", ("dtd", "eurosat"))
+    ] * 2
+    (job,) = domain_jobs(Shared(data="scenes"), ["coop"], [1])
+    assert (job.job.protocol, job.job.train_domains) == ("domain", ())
+
+
+def test_what_needs_no_images_is_on_the_curve_once() -> None:
+    jobs = [e.job for e in few_shot_jobs(Shared(data="scenes"), ["zero-shot", "coop"], [1, 2])]
+    assert [(j.learner, j.shots) for j in jobs if j.seed == 1] == [
+        ("zero-shot", 1),
+        *(("coop", k) for k in (1, 2, 4, 8, 16)),
+    ]
+    with pytest.raises(ConfigError, match="--shots: expected at least one"):
+        few_shot_jobs(Shared(data="scenes"), ["coop"], [1], [])
+
+
+def test_the_open_world_is_scored_where_it_is_asked_for() -> None:
+    shared = Shared(data="scenes")
+    assert not base_to_new_jobs(shared, ["coop"], [1])[0].evaluation.open_world
+    assert base_to_new_jobs(shared, ["coop"], [1], open_world=True)[0].evaluation.open_world
