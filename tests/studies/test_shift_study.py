@@ -145,6 +145,22 @@ def test_every_learner_is_scored_on_all_targets(tmp_path: Path) -> None:
     assert all(WORLDS["corruptions"].is_target(folder.name) for folder in folders)
 
 
+def test_targets_that_are_not_written_yet_are_left_out_of_a_list(tmp_path: Path) -> None:
+    def tests(*, only_written: bool) -> list[str]:
+        (job,) = shift_jobs(
+            *(Shared(data=""), WORLDS["corruptions"]),
+            learners=("coop",),
+            seeds=(1,),
+            made=tmp_path,
+            only_written=only_written,
+        )[:1]
+        return [Path(test).name for test in job.tests]
+
+    (tmp_path / "caltech101" / "blur-3").mkdir(parents=True)
+    assert tests(only_written=True) == ["blur-3"]
+    assert len(tests(only_written=False)) == 7
+
+
 def test_a_world_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
         find_worlds(("scene",))

@@ -17,4 +17,8 @@ from .plug_in.summary import (
 from .reported import STUDIES as STUDIES
 from .shared import Shared as Shared
 from .shift.design import STYLED as STYLED, find_worlds as find_worlds
-from .shift.jobs import shift_jobs as shift_jobs, write_targets as write_targets
+from .shift.jobs import (
+    shift_jobs as shift_jobs,
+    unwritten_targets as unwritten_targets,
+    write_targets as write_targets,
+)
