@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.report import factory
 
-from diffuprompt.data import HALVES
+from diffuprompt.cli.main import main
+from diffuprompt.data import HALVES, find_sentences
 from diffuprompt.data.halves import half_of
 from diffuprompt.data.manifest import Item, Manifest
 from diffuprompt.errors import ConfigError, DataError
@@ -144,9 +145,38 @@ def test_every_learner_is_scored_on_all_targets(tmp_path: Path) -> None:
     assert all(WORLDS["corruptions"].is_target(folder.name) for folder in folders)
 
 
+def test_targets_that_are_not_written_yet_are_left_out_of_a_list(tmp_path: Path) -> None:
+    def tests(*, only_written: bool) -> list[str]:
+        (job,) = shift_jobs(
+            *(Shared(data=""), WORLDS["corruptions"]),
+            learners=("coop",),
+            seeds=(1,),
+            made=tmp_path,
+            only_written=only_written,
+        )[:1]
+        return [Path(test).name for test in job.tests]
+
+    (tmp_path / "caltech101" / "blur-3").mkdir(parents=True)
+    assert tests(only_written=True) == ["blur-3"]
+    assert len(tests(only_written=False)) == 7
+
+
 def test_a_world_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
         find_worlds(("scene",))
+
+
+def test_the_worlds_say_what_is_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["study", "shift", "--dry-run", "--data", "scenes"]
+    assert main(words) == ConfigError.exit_code
+    assert "choose some with --worlds" in capsys.readouterr().err
+
+
+def test_a_half_has_the_sentences_of_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "coprompt-gpt").mkdir()
+    (tmp_path / "coprompt-gpt" / "caltech_prompt.json").write_text('{"ant": ["six legs"]}')
+    found = find_sentences("caltech101-living", ["ant"], root=tmp_path)
+    assert found == {"ant": ("six legs",)}
 
 
 def test_halves_share_no_class_and_miss_none() -> None:

@@ -49,7 +49,14 @@ def run(args: Args) -> int:
     """Write the targets, then run the matrix of one world after the other, or list the jobs."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.matrix import plan
-    from diffuprompt.studies import LEARNERS, STYLED, find_worlds, shift_jobs, write_targets
+    from diffuprompt.studies import (
+        LEARNERS,
+        STYLED,
+        find_worlds,
+        shift_jobs,
+        unwritten_targets,
+        write_targets,
+    )
 
     worlds = find_worlds(args.worlds)
     if args.data:
@@ -67,7 +74,11 @@ def run(args: Args) -> int:
             made=args.shifted,
             severities=args.severities,
             attempts=(STYLED,) if args.styled else (),
+            only_written=args.dry_run,
         )
+        left = len(unwritten_targets(world, args.shifted, args.severities))
+        if args.dry_run and left:
+            print(f"{left} targets are written first, in {args.shifted / world.source}")
         if not args.dry_run:
             write_targets(
                 world,

@@ -18,7 +18,11 @@ from .published.against import HEADING as HEADING
 from .reported import STUDIES as STUDIES, studies_against as studies_against
 from .shared import Shared as Shared
 from .shift.design import STYLED as STYLED, find_worlds as find_worlds
-from .shift.jobs import shift_jobs as shift_jobs, write_targets as write_targets
+from .shift.jobs import (
+    shift_jobs as shift_jobs,
+    unwritten_targets as unwritten_targets,
+    write_targets as write_targets,
+)
 from .transfer import (
     cross_dataset_jobs as cross_dataset_jobs,
     domain_jobs as domain_jobs,

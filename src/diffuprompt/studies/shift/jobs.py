@@ -24,6 +24,7 @@ def shift_jobs(
     made: Path,
     severities: Sequence[int] = SEVERITIES,
     attempts: Sequence[str] = (),
+    only_written: bool = False,
 ) -> tuple[MatrixJob, ...]:
     """Return every learner without and with diffusion, scored on its source and all targets.
 
@@ -38,12 +39,14 @@ def shift_jobs(
         made: where `write_targets` writes.
         severities: of targets that are made.
         attempts: overrides of further jobs with diffusion.
+        only_written: leave out targets that `write_targets` has yet to write, to list jobs.
 
     Raises:
         ConfigError: naming every job that cannot be.
     """
-    tests = tuple(str(path) for path in target_paths(world, made, severities))
-    tests += world.controls
+    paths = target_paths(world, made, severities)
+    unwritten = unwritten_targets(world, made, severities) if only_written else ()
+    tests = (*(str(path) for path in paths if path not in unwritten), *world.controls)
     scored = Evaluation(controls="basic")
     asked: list[Asked] = []
     for seed in seeds:
@@ -64,6 +67,14 @@ def target_paths(
         return world.targets
     folder = made.resolve() / world.source
     return tuple(folder / f"{kind}-{s}" for kind in world.targets for s in severities)
+
+
+def unwritten_targets(
+    world: World, made: Path, severities: Sequence[int] = SEVERITIES
+) -> tuple[Path, ...]:
+    """Return the targets that `write_targets` has yet to write."""
+    paths = target_paths(world, made, severities)
+    return tuple(path for path in paths if isinstance(path, Path) and not path.exists())
 
 
 def write_targets(
