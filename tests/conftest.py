@@ -10,6 +10,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # tests run in parallel processes, and one thread adds in one order
+os.fsync = lambda _: None  # nobody pulls the plug during a test, and a run waits for the disk often
 
 VARIABLE = "DIFFUPROMPT_DATA"
 CHECKOUT = Path(__file__).resolve().parents[1]

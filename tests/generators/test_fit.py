@@ -53,7 +53,7 @@ def test_fit_learns_a_linear_map_and_beats_the_mean():
 @pytest.mark.parametrize("name", list(KINDS))
 def test_bf16_trains_almost_the_same_network(name):
     """Weights stay in fp32; what rounding of products changes is small beside what was learned."""
-    pairs = linear_pairs(32)
+    pairs = linear_pairs(16)
 
     def trained(precision):
         generator = make_any(name, epochs=4, ce_weight=0.0)

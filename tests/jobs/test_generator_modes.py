@@ -40,6 +40,7 @@ def test_joint_training_moves_the_learner_and_is_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shrink_networks(monkeypatch)
+    hurry_amed(monkeypatch)
     asked = small_job(world, tmp_path, learner, *overrides)
     run = train_job(asked)
     assert train_job(asked) == run  # finished: nothing to do

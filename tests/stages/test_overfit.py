@@ -164,7 +164,7 @@ def test_who_asks_for_the_same_targets_shares_them(
     store = Store(tmp_path)
 
     def overfitted(*overrides: str, **values: Any) -> Targets:
-        found = bench(world, *overrides, **{"learner": "coop", **values})
+        found = bench(world, "overfit.lr=1", *overrides, **{"learner": "coop", **values})
         return found_in(store, found, learner_of(found))
 
     first = overfitted("fit.lr=0.1")

@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.contract.generators import SMALL
+from tests.contract.generators import hurry_amed, shrink_networks
 from tests.world import make_clip, make_pictures, small_job
 
-from diffuprompt.diffusion.transformer import TransformerConfig
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
@@ -74,8 +73,8 @@ def results(world: Path, runs: Path) -> Found:
 def test_results_and_versions_move_together(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = classmethod(lambda cls, name, **changes: type(SMALL)(**{**vars(SMALL), **changes}))
-    monkeypatch.setattr(TransformerConfig, "preset", made)
+    shrink_networks(monkeypatch)
+    hurry_amed(monkeypatch)
     golden: dict[str, Any] = json.loads(GOLDEN.read_text())
     found = results(world, tmp_path / "runs")
     assert set(golden) == set(VERSIONS)
@@ -91,10 +90,10 @@ def test_results_and_versions_move_together(
 
 def main() -> None:
     """Write the golden numbers of this code."""
-    made = classmethod(lambda cls, name, **changes: type(SMALL)(**{**vars(SMALL), **changes}))
-    TransformerConfig.preset = made  # type: ignore[assignment]
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        shrink_networks(patch)
+        hurry_amed(patch)
         folder = Path(name)
         os.environ["DIFFUPROMPT_CACHE"] = str(folder / "cache")
         make_clip(folder / "clip")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.world import COLOURS, make_pictures
 from tools import choose_recipes
 
 from diffuprompt.jobs.job import resolve
@@ -44,10 +45,13 @@ def test_every_option_is_a_row_of_its_own() -> None:
 
 
 def test_learners_come_before_the_generators_that_take_them_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    planned = plan(choose_recipes.jobs(asked(learners=["coop"], seeds=[1])))
+    for name, colour in (("grey", (128, 128, 128)), ("pink", (240, 160, 200))):
+        monkeypatch.setitem(COLOURS, name, colour)  # half of the base classes are two
+    colours = make_pictures(tmp_path / "colours", tuple(COLOURS), splits=("train", "val", "test"))
+    places = {"data": str(colours), "backbone": str(world / "clip"), "runs_dir": tmp_path}
+    planned = plan(choose_recipes.jobs(asked(learners=["coop"], seeds=[1], **places)))
     names = [p.name for p in planned]
     for i, p in enumerate(planned):
         assert p.needs is None or p.needs in names[:i]

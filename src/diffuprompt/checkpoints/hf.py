@@ -10,7 +10,7 @@ import torch
 from diffuprompt.checkpoints.hf_config import config_fields, parse_config
 from diffuprompt.checkpoints.keys import HF_BUFFERS, hf_table
 from diffuprompt.checkpoints.tokenizer import Tokenizer
-from diffuprompt.checkpoints.weights import fill, find_weights, hash_files, read_weights
+from diffuprompt.checkpoints.weights import fill, find_weights, hash_files, read_weights, unfilled
 from diffuprompt.clip import Clip, ClipConfig, build_stem
 from diffuprompt.data import Preprocess
 from diffuprompt.engine import write_bytes, write_json, write_tensors
@@ -33,7 +33,7 @@ def load_hf(folder: Path, *, name: str = "", dtype: torch.dtype = torch.float32)
     config = parse_config(read_fields(source), tokenizer, str(source))
     preprocess = read_preprocess(folder, config)
     files = find_weights(folder)
-    with torch.device("meta"):  # no memory, and no random initial values
+    with unfilled():
         clip = Clip(
             config,
             tokenizer,

@@ -22,7 +22,7 @@ from diffuprompt.checkpoints.open_clip_config import FILE as OPEN_CLIP, read_ope
 from diffuprompt.checkpoints.state_dict import SCALAR, peek_torch, read_torch
 from diffuprompt.checkpoints.tokenizer import BPE_FILE, Tokenizer
 from diffuprompt.checkpoints.torchscript import computes, is_torchscript, read_torchscript
-from diffuprompt.checkpoints.weights import fill, hash_files
+from diffuprompt.checkpoints.weights import fill, hash_files, unfilled
 from diffuprompt.clip import Clip, ClipConfig, TextConfig, VisionConfig
 from diffuprompt.data import Preprocess
 from diffuprompt.engine import read_tensors
@@ -65,7 +65,7 @@ def load_openai(
     check_described(tensors, path, script=script)
     tokenizer = find_vocabulary(path, vocabulary)
     config, preprocess = describe(tensors, tokenizer, path)
-    with torch.device("meta"):
+    with unfilled():
         clip = Clip(
             config,
             tokenizer,

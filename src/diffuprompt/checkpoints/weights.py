@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from diffuprompt.checkpoints.state_dict import read_torch
 from diffuprompt.engine import read_tensors
@@ -40,6 +43,25 @@ class Origin:
 
 
 KeyTable = Mapping[str, Origin]
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Leave `torch.nn.init` out: on the meta device it draws nothing, after loading a compiler."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Build a model for `fill`: its parameters take no memory and have no values yet."""
+    with torch.device("meta"), _NoInitialValues():
+        yield
 
 
 def fill(

@@ -56,7 +56,8 @@ class TextTower(nn.Module):
         self.config = config
         width = config.width
         self.token_embedding = nn.Embedding(config.vocab_size, width)
-        self.positions = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
+        self.positions = nn.Parameter(torch.empty(config.context_length, width))
+        nn.init.normal_(self.positions, std=0.01)
         self.blocks = Blocks(config)
         self.ln_final = nn.LayerNorm(width, eps=config.eps)
         self.projection = nn.Linear(width, embed_dim, bias=False)

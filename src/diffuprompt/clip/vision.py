@@ -35,8 +35,10 @@ class VisionTower(nn.Module):
         width, patch = config.width, config.patch_size
         self.stem = stem if stem is not None else nn.Identity()
         self.patch_embedding = nn.Conv2d(config.channels, width, patch, stride=patch, bias=False)
-        self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
-        self.positions = nn.Parameter(torch.randn(config.num_patches + 1, width) * width**-0.5)
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positions = nn.Parameter(torch.empty(config.num_patches + 1, width))
+        for parameter in (self.class_embedding, self.positions):
+            nn.init.normal_(parameter, std=width**-0.5)
         self.ln_pre = nn.LayerNorm(width, eps=config.eps)
         self.blocks = Blocks(config)
         self.ln_post = nn.LayerNorm(width, eps=config.eps)
