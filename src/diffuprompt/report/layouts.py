@@ -137,7 +137,8 @@ def _by_data_set(named: Mapping[str, Named], names: Sequence[str], measure: str)
         cells = [_cell(row, measure) for row in found]
         every = [row for row in found if row is not None]
         last = average(every, measure) if len(every) == len(found) else None
-        rows.append((name, *cells, last))
+        if any(cell is not None for cell in cells):  # the open world's control has no other measure
+            rows.append((name, *cells, last))
     of = " Average: the harmonic mean of average base and new." if measure == "h" else ""
     caption = ONE.format(measure=metric_name(measure), of=of)
     return Table(columns=("Method", *named, "Average"), rows=tuple(rows), caption=caption)
