@@ -242,22 +242,37 @@ def test_columns_and_configurations_are_chosen_or_asked_for(tmp_path: Path) -> N
 
 
 def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One configuration of it, in the Parquet form; nothing else is downloaded."""
     for split, first in (("train", 0), ("test", 9)):
-        write_table(tmp_path / "hub" / "default" / split / "0000.parquet", first)
+        write_table(tmp_path / "hub" / "wings" / split / "0000.parquet", first)
+    hub = pytest.importorskip("huggingface_hub")
+    files = [
+        f"{config}/{split}/0000.parquet" for config in ("legs", "wings") for split in ("test",)
+    ]
     asked: list[dict[str, Any]] = []
 
     def fetch(name: str, **values: Any) -> str:
         asked.append({"name": name, **values})
         return str(tmp_path / "hub")
 
-    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.HfApi, "list_repo_files", lambda *_, **__: [*files, "README.md"])
     monkeypatch.setattr(hub, "snapshot_download", fetch)
     monkeypatch.chdir(tmp_path)
-    assert open_dataset("hf:someone/insects", cache=tmp_path / "cache").name == "insects"
-    assert asked[0]["name"] == "someone/insects"
-    assert (asked[0]["repo_type"], asked[0]["revision"]) == ("dataset", "refs/convert/parquet")
-    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: 1 / 0)
-    with pytest.raises(DataError, match="nor a data set that the hub gives"):
+    with pytest.raises(DataError, match="expected one of legs, wings"):
+        open_dataset("hf:someone/insects", cache=tmp_path / "cache")
+    assert not asked
+    found = open_dataset("hf:someone/insects:wings", cache=tmp_path / "cache")
+    assert (found.name, found.classes) == ("insects-wings", NAMES)
+    assert asked == [
+        {
+            "name": "someone/insects",
+            "allow_patterns": ["wings/test/0000.parquet"],
+            "repo_type": "dataset",
+            "revision": "refs/convert/parquet",
+        }
+    ]
+    monkeypatch.setattr(hub.HfApi, "list_repo_files", lambda *_, **__: 1 / 0)
+    with pytest.raises(DataError, match=r"nor a data set that the hub gives \(division by zero\)"):
         open_dataset("hf:someone/else", cache=tmp_path / "cache")
 
 

@@ -91,7 +91,7 @@ def find_tables(spec: str) -> Tables:
         path = Path(where).expanduser()
     name = path.resolve().stem if path.exists() else where.rpartition("/")[2]
     if not path.exists():
-        path = _downloaded(where, config)
+        path = _downloaded(spec, where, config)
     files = [path] if path.is_file() else _chosen(spec, path, config)
     folder = path.parent if path.is_file() else path
     shards = tuple(
@@ -109,24 +109,29 @@ def _chosen(spec: str, folder: Path, config: str) -> list[Path]:
     for file in sorted(folder.rglob("*")):
         if file.suffix in _ENDINGS and file.is_file() and not file.name.startswith("cache-"):
             inside = file.relative_to(folder).parts[:-1]
-            named = [part for part in inside if part != "data" and split_of([part]) is None]
-            groups.setdefault("/".join(named), []).append(file)
+            groups.setdefault(_configuration(inside), []).append(file)
     if not groups:
         raise DataError(f"{spec}: no {' or '.join(_ENDINGS)} files below {folder}")
-    if not config and len(groups) > 1:
-        config = next((name for name in ("default", "") if name in groups), "")
-        if config not in groups:
-            raise DataError(
-                f"{spec}: expected one of {', '.join(groups)} behind the name and a ':'"
-            )
-    if not config:
-        config = next(iter(groups))
-    if config not in groups:
-        hint = near_miss(config, tuple(groups))
-        raise DataError(
-            f"{spec}: no configuration {config!r}; there are {', '.join(groups)}.{hint}"
-        )
-    return groups[config]
+    return groups[_one(spec, config, tuple(groups))]
+
+
+def _configuration(folders: Sequence[str]) -> str:
+    """Return the configuration that the folders above a file name, empty for none."""
+    return "/".join(part for part in folders if part != "data" and split_of([part]) is None)
+
+
+def _one(spec: str, config: str, known: tuple[str, ...]) -> str:
+    """Return the configuration that was asked for, or the only or the default one."""
+    listed = ", ".join(name or "(none)" for name in known)
+    if config and config not in known:
+        hint = near_miss(config, known)
+        raise DataError(f"{spec}: no configuration {config!r}; there are {listed}.{hint}")
+    if config or len(known) == 1:
+        return config or known[0]
+    for usual in ("default", ""):
+        if usual in known:
+            return usual
+    raise DataError(f"{spec}: expected one of {listed} behind the name and a ':'")
 
 
 def _columns(spec: str, file: Path, wanted: dict[str, str]) -> Columns:
@@ -192,23 +197,37 @@ def _batches(file: Path, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
 
-def _downloaded(name: str, config: str) -> Path:
-    """Return the folder with the Parquet files of a name on the hub."""
+def _downloaded(spec: str, name: str, config: str) -> Path:
+    """Return the folder with the Parquet files of one configuration of a name on the hub."""
     try:
-        from huggingface_hub import snapshot_download
+        import huggingface_hub as hub
     except ImportError as error:
-        raise DataError(f"{PREFIX}{name}: the hub needs huggingface_hub: {EXTRA}") from error
-    patterns = [f"{config}/*" if config else "*.parquet"]
+        raise DataError(f"{spec}: the hub needs huggingface_hub: {EXTRA}") from error
     try:
-        folder = snapshot_download(
-            name, repo_type="dataset", revision=_REVISION, allow_patterns=patterns
+        files = hub.HfApi().list_repo_files(name, repo_type="dataset", revision=_REVISION)
+    except Exception as error:
+        raise _no_hub(spec, error) from error
+    tables = [file for file in files if file.endswith(".parquet")]
+    known = sorted({_configuration(file.split("/")[:-1]) for file in tables})
+    if not known:
+        raise DataError(f"{spec}: the hub has no Parquet form of it")
+    config = _one(spec, config, tuple(known))
+    wanted = [file for file in tables if _configuration(file.split("/")[:-1]) == config]
+    try:
+        folder = hub.snapshot_download(
+            name, repo_type="dataset", revision=_REVISION, allow_patterns=wanted
         )
-    except Exception as error:  # of the network, the hub, or a name that is none
-        raise DataError(
-            f"{PREFIX}{name}: neither a path that exists nor a data set that the hub gives "
-            f"({str(error).splitlines()[0][:200]})"
-        ) from error
+    except Exception as error:
+        raise _no_hub(spec, error) from error
     return Path(folder)
+
+
+def _no_hub(spec: str, error: Exception) -> DataError:
+    """Return what to say when the network, the hub or the name fails, whatever it raises."""
+    said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return DataError(
+        f"{spec}: neither a path that exists nor a data set that the hub gives ({said})"
+    )
 
 
 def _parquet() -> Any:
