@@ -154,7 +154,7 @@ def test_targets_that_are_not_written_yet_are_left_out_of_a_list(tmp_path: Path)
             made=tmp_path,
             only_written=only_written,
         )[:1]
-        return [Path(test).name for test in job.tests]
+        return [Path(test).name for test in job.job.test_data]
 
     (tmp_path / "caltech101" / "blur-3").mkdir(parents=True)
     assert tests(only_written=True) == ["blur-3"]

@@ -27,6 +27,7 @@ from diffuprompt.jobs.overrides import (
     apply_overrides,
     recipe_of,
 )
+from diffuprompt.jobs.sections import GENERATION, read_by, sections_of
 from diffuprompt.jobs.templates import check_templates, chosen_templates
 from diffuprompt.jobs.upgrade import upgrade_config
 from diffuprompt.learners import (
@@ -41,7 +42,6 @@ from diffuprompt.learners import (
     find_method,
     find_preset,
     needed,
-    settable,
 )
 from diffuprompt.protocols import PROTOCOLS
 from diffuprompt.ranges import (
@@ -61,7 +61,6 @@ from diffuprompt.ranges import (
 )
 
 GENERATORS = ("none", *KINDS)
-_GENERATION = ("overfit", "fit", *{kind.section: "" for kind in KINDS.values()})
 # what says where and how to compute, never what
 ONLY_HERE = (
     "data_root",
@@ -140,7 +139,7 @@ class JobConfig:
             raise ConfigError("\n  ".join(problems))
         check_templates(find_method(self.learner), self.templates, self.overrides)
         preset = _asked_preset(self) or find_method(self.learner).presets[0]
-        sections = _sections(preset, self.generator)
+        sections = sections_of(preset, self.generator)
         _override(sections, self, preset)
         options = _learner_options(self.learner, sections["learner"])
         if self.generator != "none" and not options.generates:
@@ -184,8 +183,8 @@ class Resolved:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON form; what the job's generator does not read is left out."""
         values = dataclasses.asdict(self)
-        values |= {name: stated(getattr(self, name)) for name in _GENERATION}
-        out = _read(self.generator, values)
+        values |= {name: stated(getattr(self, name)) for name in GENERATION}
+        out = read_by(self.generator, values)
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]
         return out
@@ -248,12 +247,12 @@ def resolve(
     if preset is None:
         benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
-    method, sections = find_method(job.learner), _sections(preset, job.generator)
+    method, sections = find_method(job.learner), sections_of(preset, job.generator)
     known = "" if own_pictures else dataset
     sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job, preset)
-    read = _read(job.generator, sections)  # what has no effect must not tell two runs apart
+    read = read_by(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,
         protocol=protocol,
@@ -266,7 +265,7 @@ def resolve(
         train=TrainConfig(**sections["train"]),
         options=needed(method.options, sections["learner"]),
         precision=job.precision,
-        **{k: SECTIONS[k](**v) for k, v in read.items() if k in _GENERATION},
+        **{k: SECTIONS[k](**v) for k, v in read.items() if k in GENERATION},
     )
 
 
@@ -294,27 +293,3 @@ def _override(sections: Sections, job: JobConfig, preset: Preset) -> None:
     rest = apply_generator_presets(sections, job.overrides, preset.name)
     kinds = {**SECTIONS, "learner": type(find_method(job.learner).options)}
     apply_overrides(sections, rest, kinds, "train")
-
-
-def _sections(preset: Preset, generator: str) -> Sections:
-    sections = {
-        "train": dataclasses.asdict(preset.train),
-        "learner": {**settable(find_method(preset.learner).options), **preset.options},
-        "overfit": dataclasses.asdict(OverfitConfig()),
-        "fit": dataclasses.asdict(FitConfig()),
-        **{kind.section: dataclasses.asdict(kind.config()) for kind in KINDS.values()},
-    }
-    for section, values in KINDS[generator].defaults.items() if generator in KINDS else ():
-        sections[section] |= values
-    return sections
-
-
-def _read(generator: str, sections: dict[str, Any]) -> dict[str, Any]:
-    """Return ``sections`` without what a job with this generator does not read."""
-    kept = {name: values for name, values in sections.items() if name not in _GENERATION}
-    if generator == "none":
-        return kept
-    kind = KINDS[generator]
-    values = sections[kind.section]
-    own = {key: values[key] for key in kind.reads if key in values}
-    return {**kept, "overfit": sections["overfit"], "fit": sections["fit"], kind.section: own}
