@@ -34,7 +34,7 @@ def logits(
     vision = vision or coupled(values, {layer: p[:, 0] for layer, p in text.items()})
     options = learner.config()
     image_BE = adapted(image_features(clip, images.pixels, vision), values, "image", options)
-    if "templates" in options:
+    if "templates" in options and not text:
         text_BCE = zero_shot(learner, names, options["templates"])[None]
     elif "keys" in values:
         text_BCE = zero_shot(learner, names, ["a photo of a {}."])[None]
