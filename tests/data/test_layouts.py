@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from tests.data.layouts import PUBLISHED, TEST_ONLY, WITH_LISTS, WITHOUT_VAL, WNIDS, build_layout
 
-from diffuprompt.data.catalog import CATALOG, image_places, is_test_only
+from diffuprompt.data import halves, inspection
+from diffuprompt.data.catalog import CATALOG, SCENE_STYLES, image_places, is_test_only, names
 from diffuprompt.data.folders import read_folder
+from diffuprompt.data.halves import HALVES
 from diffuprompt.data.inspection import inspect_dataset
-from diffuprompt.data.manifest import Manifest
+from diffuprompt.data.manifest import Item, Manifest
 from diffuprompt.data.official.imagenet import KAGGLE
 from diffuprompt.data.official.wordnet import read_wordnet_names
 from diffuprompt.data.provenance import PROVENANCE
@@ -185,6 +187,29 @@ def test_the_doctor_counts_and_names(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "split_zhou_EuroSAT.json" in found.problems[0]
     with pytest.raises(DataError, match="Did you mean 'eurosat'"):
         inspect_dataset("eurosatt", tmp_path)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_doctor_knows_every_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Manifest(name, tmp_path, ("a",), {"test": (Item("a.png", 0),)})
+    monkeypatch.setattr(inspection, "open_dataset", lambda *_, **__: opened)  # draws the scenes
+    state = "unusable" if name in SCENE_STYLES else "missing"
+    assert inspect_dataset(name, tmp_path).state == state
+
+
+def test_the_doctor_counts_half_of_what_lies_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = PUBLISHED["caltech101"]
+    monkeypatch.setattr(
+        halves, "HALVES", dict(zip(HALVES, (classes[:2], classes[2:]), strict=True))
+    )
+    build_layout("caltech101", tmp_path, per_class=2)
+    found = inspect_dataset("caltech101-living", tmp_path)
+    assert (found.state, found.classes) == ("complete", 2)
+    assert [(c.split, c.there) for c in found.counts] == [("train", 4), ("val", 4), ("test", 4)]
 
 
 def test_the_real_one_is_complete(shared_data: Path) -> None:

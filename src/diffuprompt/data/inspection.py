@@ -10,6 +10,7 @@ from typing import Literal
 
 from diffuprompt.data.catalog import CATALOG, SCENE_STYLES, image_places, names, open_entry
 from diffuprompt.data.class_names import short
+from diffuprompt.data.halves import HALVES, WHOLE, half_of
 from diffuprompt.data.locate import data_folders
 from diffuprompt.data.manifest import SPLITS, Manifest, Split
 from diffuprompt.data.registry import registered
@@ -63,10 +64,11 @@ def inspect_dataset(name: str, root: Path | None = None) -> Inspection:
     Raises:
         DataError: there is no such name.
     """
-    if name in CATALOG:
-        entry = CATALOG[name]
+    entry = CATALOG.get(WHOLE if name in HALVES else name)
+    if entry is not None:
         try:
-            return _counted(name, open_entry(entry, data_folders(root)))
+            manifest = open_entry(entry, data_folders(root))
+            return _counted(name, half_of(manifest, name) if name in HALVES else manifest)
         except DataError as error:
             there = next((path for path in image_places(entry, root) if path.is_dir()), None)
             state: State = "unusable" if there is not None else "missing"
