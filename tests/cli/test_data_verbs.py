@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.data.layouts import build_layout
+from tests.data.test_archives import write_table
 from tests.world import command
 
 from diffuprompt.data.fewshot import few_shot
 from diffuprompt.data.sources import open_dataset
+from diffuprompt.errors import DataError
 
 
 def birds(folder: Path) -> Path:
@@ -38,6 +41,16 @@ def test_a_name_is_added_used_and_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert (done.code, "Did you mean 'birds'" in done.err) == (2, True)
     assert command("data", "remove", "birds").code == 0
     assert command("data", "verify", "birds").code == 3
+
+
+def test_a_table_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "test"):
+        write_table(tmp_path / "insects" / f"{split}-0.parquet", len(split))
+    monkeypatch.chdir(tmp_path)
+    assert command("data", "add", "mine", "hf:insects?label=label").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert command("data", "verify", "mine").code == 0
 
 
 @pytest.mark.parametrize(
@@ -79,6 +92,29 @@ def test_a_subset_is_the_one_that_training_draws(tmp_path: Path) -> None:
     paths = [row[0] for rows in json.loads(out.read_text()).values() for row in rows]
     assert not [path for path in paths if path.startswith("/")]
     assert f"--data {out} --data-root {whole.root} --shots 2" in done.out
+
+
+def test_what_trains_on_a_subset_is_what_trains_on_the_whole(tmp_path: Path) -> None:
+    """What a name of the catalog says by itself is said: protocol, template, links that are."""
+    build_layout("dtd", tmp_path / "data", per_class=2)
+    images = tmp_path / "data" / "dtd" / "images"
+    images.rename(tmp_path / "elsewhere")
+    images.mkdir()
+    for folder in (tmp_path / "elsewhere").iterdir():
+        (images / folder.name).symlink_to(folder)
+    out = tmp_path / "my subset.json"
+    done = command("data", "fewshot", "dtd", "--data-root", tmp_path / "data", "--out", out)
+    words = shlex.split(next(line for line in done.out.splitlines() if "train --data" in line))
+    assert words[2:] == [
+        *("--data", str(out), "--data-root", str(images), "--shots", "16"),
+        *("--protocol", "base-to-new", "--allow-outside"),
+    ]
+    assert "--templates '{} texture.'" in done.out
+    with pytest.raises(DataError, match="allow it with --allow-outside"):
+        open_dataset(out, root=images)
+    own = birds(tmp_path / "pictures")
+    done = command("data", "fewshot", own, "--out", tmp_path / "own.json", "--shots", 2)
+    assert not [word for word in ("--protocol", "--templates", "--allow") if word in done.out]
 
 
 def test_checksums_are_written_and_compared(tmp_path: Path) -> None:

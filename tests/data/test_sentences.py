@@ -26,6 +26,12 @@ def test_names_match_as_prompts_do(tmp_path: Path) -> None:
     assert found == {"Apply_Eye_Makeup": ("d", "e"), "archery": ("b", "c")}
 
 
+def test_the_authors_own_lists_have_the_sentences_of_their_data_set(tmp_path: Path) -> None:
+    write(tmp_path, {"archery": ["a"]})
+    assert find_sentences("ucf101-official", ["archery"], root=tmp_path) == {"archery": ("a",)}
+    assert find_sentences("scenes-official", ["archery"], root=tmp_path) == {}
+
+
 def test_without_a_file_there_are_none_unless_they_are_required(tmp_path: Path) -> None:
     assert find_sentences("ucf101", NAMES, root=tmp_path) == {}
     assert find_sentences("scenes", NAMES, root=tmp_path) == {}

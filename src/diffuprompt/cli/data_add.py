@@ -35,14 +35,24 @@ class Args:
 def run(args: Args) -> int:
     """Open the data set, keep its name and print its counts."""
     from diffuprompt.cli.data_verify import counts
-    from diffuprompt.data import Registered, name_problem, names, open_dataset, register, registered
+    from diffuprompt.data import (
+        Registered,
+        absolute_hub_spec,
+        is_hub_spec,
+        name_problem,
+        names,
+        open_dataset,
+        register,
+        registered,
+    )
 
     problem = name_problem(args.name, names())
     if problem:
         raise ConfigError(problem)
-    spec = (
-        args.path if args.path.startswith("hf:") else str(Path(args.path).expanduser().absolute())
-    )
+    if is_hub_spec(args.path):
+        spec = absolute_hub_spec(args.path)
+    else:
+        spec = str(Path(args.path).expanduser().absolute())
     if args.path in names() or args.path in registered():
         raise ConfigError(f"{args.path} is a name already; expected a path (./{args.path})")
     root = None if args.data_root is None else args.data_root.expanduser().absolute()

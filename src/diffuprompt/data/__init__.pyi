@@ -1,7 +1,9 @@
+from .archives import absolute_hub_spec as absolute_hub_spec, is_hub_spec as is_hub_spec
 from .augment import get_augment as get_augment
 from .catalog import (
     CATALOG as CATALOG,
     SCENE_STYLES as SCENE_STYLES,
+    catalog_name as catalog_name,
     image_places as image_places,
     is_test_only as is_test_only,
     names as names,
@@ -37,6 +39,7 @@ from .locate import (
     homes as homes,
 )
 from .manifest import Item as Item, Manifest as Manifest, Problem as Problem, Split as Split
+from .paths import leads_outside as leads_outside
 from .problems import verify as verify
 from .registry import (
     Registered as Registered,

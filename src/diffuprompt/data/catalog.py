@@ -14,6 +14,7 @@ from diffuprompt.data.official import (
     AIRCRAFT_FILES,
     LISTS,
     NAMES_FILE,
+    OFFICIAL,
     ImageNetPlaces,
     read_aircraft,
     read_imagenet,
@@ -124,6 +125,16 @@ SCENE_STYLES: dict[str, Style] = {
 def names() -> tuple[str, ...]:
     """Return every name that `open_named` knows, the scenes first, halves of data sets last."""
     return (*SCENE_STYLES, *CATALOG, *HALVES)
+
+
+def catalog_name(name: str) -> str:
+    """Return the catalog's name of a data set that was opened, any other name as it is.
+
+    A half of Caltech101 is of the whole, and what the authors' own lists say (`read_lists`) of the
+    data set that they list.
+    """
+    plain = WHOLE if name in HALVES else name.removesuffix(OFFICIAL)
+    return plain if plain in CATALOG else name
 
 
 def is_test_only(name: str) -> bool:

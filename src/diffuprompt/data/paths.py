@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from diffuprompt.data.class_names import short
@@ -81,6 +82,12 @@ class Places:
             parts.append(_as_on_disk(at, part))
             at = os.path.join(at, parts[-1])
         return "/".join(parts)
+
+
+def leads_outside(root: Path, paths: Iterable[str]) -> bool:
+    """Whether one of ``paths``, relative to ``root``, lies outside of it, behind a link too."""
+    places = Places(root)
+    return any(places.problem(path) for path in paths)
 
 
 ALLOW = "copy it there, or allow it with --allow-outside"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffuprompt.data.catalog import catalog_name
 from diffuprompt.data.class_names import prompt_name
-from diffuprompt.data.halves import HALVES, WHOLE
 from diffuprompt.data.locate import data_folders
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.reading import read_json
@@ -38,7 +38,7 @@ def find_sentences(
     """Return the sentences of every class, empty where there is no file for this data set.
 
     Args:
-        dataset: name in the catalog; a half of a data set has the file of the whole.
+        dataset: name of a data set; see `catalog_name`.
         classes: every class must have sentences, each the same number.
         root: folder of the data sets; see `locate.data_folders`.
         required: raise instead of returning nothing.
@@ -47,7 +47,7 @@ def find_sentences(
         ConfigError: ``required``, and there is no file.
         DataError: the file does not have what it should.
     """
-    name = FILES.get(WHOLE if dataset in HALVES else dataset)
+    name = FILES.get(catalog_name(dataset))
     places = [] if name is None else [f / p / name for f in data_folders(root) for p in PLACES]
     path = next((place for place in places if place.is_file()), None)
     if path is None:

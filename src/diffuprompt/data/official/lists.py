@@ -17,6 +17,7 @@ from diffuprompt.data.paths import Places
 from diffuprompt.errors import DataError
 from diffuprompt.reading import read_text
 
+OFFICIAL = "-official"  # what such a data set is called, after its name in the catalog
 Row = tuple[Split, str, str]  # split, path in the image folder, class
 Reader = Callable[[Path], tuple[tuple[str, ...], Iterator[Row]]]
 
@@ -51,7 +52,7 @@ def read_lists(name: str, home: Path, images: Path) -> Manifest:
         shown = "\n  ".join(problems[:MAX_SHOWN])
         raise DataError(f"{home}: {len(problems)} problem(s)\n  {shown}")
     fixed = {split: tuple(items) for split, items in splits.items()}
-    return Manifest(f"{name}-official", images, classes, fixed)
+    return Manifest(name + OFFICIAL, images, classes, fixed)
 
 
 def _pets(home: Path) -> tuple[tuple[str, ...], Iterator[Row]]:
