@@ -81,6 +81,24 @@ def test_pictures_are_drawn_once_for_all_targets() -> None:
     assert two.over(two.each[0], OWN) == one.over(one.each[0], OWN)
 
 
+def test_a_folder_of_other_pictures_is_no_target_whatever_its_name() -> None:
+    """Were it one, pictures could not be compared across targets, and no report could be made."""
+
+    def corrupted(seed: int) -> Record:
+        one = record(RIGHT, seed=seed, targets=("blur-5", "grey-5"))
+        scores = [
+            *(s.model_copy(update={"dataset": "caltech101"}) for s in one.scores[:4]),
+            *(s for s in one.scores[4:] if s.dataset == "grey-5"),
+            *(factory.score(made, "all", [True] * 7, "blur-5") for made in RIGHT),
+        ]
+        job = one.job.model_copy(update={"dataset": "caltech101"})
+        return one.model_copy(update={"job": job, "scores": tuple(scores)})
+
+    gains = gains_of(corrupted(1), corrupted(2))
+    assert gains.targets == ("grey-5",)
+    assert gains.mean_over(OWN) is not None
+
+
 def test_tables_and_sentences_follow_from_the_records() -> None:
     records = [record({**RIGHT, "shuffled": 90}, seed=seed) for seed in (1, 2)]
     extras = ShiftReport().extras(section_of(*records), ())

@@ -143,7 +143,17 @@ def _rank(learner: str) -> tuple[int, str]:
 
 
 def _scored(record: Record, variant: Variant) -> set[str]:
-    return {s.dataset for s in record.scores if (s.variant, s.subset) == (variant, PART)}
+    """Return the test sets on which a variant was scored.
+
+    A made target is known by its name, which any folder may bear: one that has not as many pictures
+    as the source is left out, since all targets must show the same ones.
+    """
+    world, source = world_of(record.job.dataset), record.score(OWN, PART)
+    tests = {s.dataset: s.total for s in record.scores if (s.variant, s.subset) == (variant, PART)}
+    if world is None or not world.made:
+        return set(tests)
+    total = 0 if source is None else source.total
+    return {test for test, many in tests.items() if not world.is_target(test) or many == total}
 
 
 def _robustness(records: Sequence[Record], targets: Sequence[str]) -> Robustness:
