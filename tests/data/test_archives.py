@@ -241,10 +241,36 @@ def test_columns_and_configurations_are_chosen_or_asked_for(tmp_path: Path) -> N
     assert open_dataset(f"hf:{folder}:wings?label=label", cache=cache).classes == NAMES
 
 
+@pytest.mark.parametrize("value", [0.5, ["ant"], b"ant"])
+def test_labels_that_are_neither_numbers_nor_names(value: Any, tmp_path: Path) -> None:
+    write_table(tmp_path / "in" / "train.parquet", 0, {"odd": [value] * 4})
+    said = rf"train\.parquet: row 1 of 'odd': .*of type {type(value).__name__};"
+    with pytest.raises(DataError, match=said):
+        open_dataset(f"hf:{tmp_path / 'in'}?label=odd", cache=tmp_path / "cache")
+
+
+def test_splits_without_labels_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As benchmarks publish their tests; a row without one among others is still an error."""
+    folder = tmp_path / "in"
+    for split, labels in (("train", [0, 1, 1, 0]), ("valid", [1, 0, 1, 0]), ("test", [-1] * 4)):
+        write_table(folder / f"{split}.parquet", len(split), {"label": labels})
+    found = open_dataset(f"hf:{folder}", cache=tmp_path / "cache")
+    assert [item.label for item in found.splits["test"]] == [1, 0, 1, 0]  # of valid
+    assert "no row of test has a 'label', so it is left out" in caplog.text
+    write_table(folder / "test.parquet", 4, {"label": [0, 1, -1, 0]})
+    with pytest.raises(DataError, match=r"test\.parquet: row 3 has no 'label'"):
+        open_dataset(f"hf:{folder}", cache=tmp_path / "cache")
+    write_table(tmp_path / "none" / "train.parquet", 4, {"label": [-1] * 4})
+    with pytest.raises(DataError, match="no row has a 'label'"):
+        open_dataset(f"hf:{tmp_path / 'none'}", cache=tmp_path / "cache")
+
+
 def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One configuration of it, in the Parquet form; nothing else is downloaded."""
     for split, first in (("train", 0), ("test", 9)):
-        write_table(tmp_path / "hub" / "wings" / split / "0000.parquet", first)
+        write_table(tmp_path / "hub" / "snapshots" / "0" / "wings" / split / "0000.parquet", first)
     hub = pytest.importorskip("huggingface_hub")
     files = [
         f"{config}/{split}/0000.parquet" for config in ("legs", "wings") for split in ("test",)
@@ -252,8 +278,10 @@ def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     asked: list[dict[str, Any]] = []
 
     def fetch(name: str, **values: Any) -> str:
+        if name == "someone/else":
+            raise hub.errors.LocalEntryNotFoundError("not fetched before")
         asked.append({"name": name, **values})
-        return str(tmp_path / "hub")
+        return str(tmp_path / "hub" / "snapshots" / "0")
 
     monkeypatch.setattr(hub.HfApi, "list_repo_files", lambda *_, **__: [*files, "README.md"])
     monkeypatch.setattr(hub, "snapshot_download", fetch)
@@ -272,6 +300,13 @@ def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
         }
     ]
     monkeypatch.setattr(hub.HfApi, "list_repo_files", lambda *_, **__: 1 / 0)
+    asked.clear()
+    again = open_dataset("hf:someone/insects:wings", cache=tmp_path / "cache")
+    assert (again.hash, [fetched["local_files_only"] for fetched in asked]) == (found.hash, [True])
+    (tmp_path / "hub" / "blobs").mkdir()
+    (tmp_path / "hub" / "blobs" / "0.incomplete").touch()  # a download that was interrupted
+    with pytest.raises(DataError, match="division by zero"):
+        open_dataset("hf:someone/insects:wings", cache=tmp_path / "cache")
     with pytest.raises(DataError, match=r"nor a data set that the hub gives \(division by zero\)"):
         open_dataset("hf:someone/else", cache=tmp_path / "cache")
 

@@ -7,19 +7,21 @@ files, or as ``save_to_disk`` writes it), or a name on the hub, whose Parquet fo
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from diffuprompt.data.archives.arrow import EXTRA, batches, load_pyarrow, schema_of
 from diffuprompt.data.archives.sample import MAX_PICTURE, Sample, Shard, split_of
 from diffuprompt.errors import DataError, near_miss
 
+log = logging.getLogger(__name__)
 PREFIX = "hf:"
-EXTRA = "pip install 'diffuprompt[datasets]'"
 _ENDINGS = (".parquet", ".arrow")
-_BATCH = 64  # rows read at a time
+_NO_LABEL = (None, -1)  # what a benchmark writes where it keeps its labels to itself
 _REVISION = "refs/convert/parquet"  # where the hub keeps the Parquet form of every data set
 
 
@@ -50,11 +52,12 @@ class Tables:
         """Yield the rows of one file that have a label.
 
         Raises:
-            DataError: the file is damaged, or a picture is not in it or too large.
+            DataError: the file is damaged, a picture is not in it or too large, or a label is
+                neither a number nor a name.
         """
         image, label = self.columns.image, self.columns.label
         row = 0
-        for batch in _batches(path, [image, label]):
+        for batch in batches(path, [image, label]):
             for picture, value in zip(*batch, strict=True):
                 row += 1
                 if isinstance(picture, dict):
@@ -64,8 +67,13 @@ class Tables:
                         f"{path}: row {row} of {image!r} holds no picture of at most "
                         f"{MAX_PICTURE} bytes; a path to a file elsewhere is not followed"
                     )
-                if value is None or value == -1:
-                    raise DataError(f"{path}: row {row} has no {label!r}; leave this split out")
+                if value in _NO_LABEL:
+                    raise DataError(f"{path}: row {row} has no {label!r}, and others of it do")
+                if not isinstance(value, int | str):
+                    raise DataError(
+                        f"{path}: row {row} of {label!r}: expected a number or a name, got a value "
+                        f"of type {type(value).__name__}; choose another column by ?label=COLUMN"
+                    )
                 yield Sample(picture=picture, label=value)
 
     def class_names(self) -> Sequence[str]:
@@ -76,11 +84,13 @@ class Tables:
 def find_tables(spec: str) -> Tables:
     """Return the tables that a spec with the prefix ``hf:`` means.
 
+    A split in which no row has a label, as benchmarks publish their tests, is left out.
+
     Raises:
         DataError: pyarrow (or, for a name, huggingface_hub) is not installed, there are no such
-            files, several configurations to choose from, or no columns to read.
+            files, several configurations to choose from, no columns to read, or no label at all.
     """
-    _pyarrow()
+    load_pyarrow()
     where, _, query = spec.removeprefix(PREFIX).partition("?")
     wanted = dict(parse_qsl(query))
     if set(wanted) - {"image", "label"}:
@@ -99,8 +109,31 @@ def find_tables(spec: str) -> Tables:
     )
     columns = _columns(spec, files[0], wanted)
     return Tables(
-        name=f"{name}-{config}" if config else name, folder=folder, shards=shards, columns=columns
+        name=f"{name}-{config}" if config else name,
+        folder=folder,
+        shards=_labelled(spec, shards, columns.label),
+        columns=columns,
     )
+
+
+def _labelled(spec: str, shards: tuple[Shard, ...], label: str) -> tuple[Shard, ...]:
+    """Return the files without those of splits in which no row has a label."""
+    without = [
+        split
+        for split in dict.fromkeys(shard.split for shard in shards)
+        if not any(_has_label(shard.path, label) for shard in shards if shard.split == split)
+    ]
+    left = tuple(shard for shard in shards if shard.split not in without)
+    if not left:
+        raise DataError(f"{spec}: no row has a {label!r}; choose another column by ?label=COLUMN")
+    for split in without:
+        log.warning("%s: no row of %s has a %r, so it is left out", spec, split, label)
+    return left
+
+
+def _has_label(path: Path, label: str) -> bool:
+    """Whether a row of a file has one; reads as far as the first."""
+    return any(v not in _NO_LABEL for (values,) in batches(path, [label]) for v in values)
 
 
 def _chosen(spec: str, folder: Path, config: str) -> list[Path]:
@@ -136,7 +169,7 @@ def _one(spec: str, config: str, known: tuple[str, ...]) -> str:
 
 def _columns(spec: str, file: Path, wanted: dict[str, str]) -> Columns:
     """Return the columns by what the table says of them: one picture, one class label."""
-    schema = _schema(file)
+    schema = schema_of(file)
     said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = said.get("info", {}).get("features", {})
     kinds = {name: _kind(features.get(name), schema.field(name).type) for name in schema.names}
@@ -157,7 +190,7 @@ def _columns(spec: str, file: Path, wanted: dict[str, str]) -> Columns:
 
 def _kind(feature: Any, stored: Any) -> str:
     """Return what a column is: image, label, text, number or other."""
-    pa = _pyarrow()
+    pa = load_pyarrow()
     declared = feature.get("_type") if isinstance(feature, dict) else None
     if declared in ("Image", "ClassLabel"):
         return "image" if declared == "Image" else "label"
@@ -170,35 +203,11 @@ def _kind(feature: Any, stored: Any) -> str:
     return "number" if pa.types.is_integer(stored) else "other"
 
 
-def _schema(file: Path) -> Any:
-    pa = _pyarrow()
-    try:
-        if file.suffix == ".arrow":
-            with pa.OSFile(str(file)) as stream:
-                return pa.ipc.open_stream(stream).schema
-        return _parquet().read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
-
-
-def _batches(file: Path, columns: Sequence[str]) -> Iterator[list[list[Any]]]:
-    """Yield the values of columns, some rows at a time."""
-    pa = _pyarrow()
-    try:
-        if file.suffix == ".arrow":
-            with pa.OSFile(str(file)) as stream:
-                for batch in pa.ipc.open_stream(stream):
-                    yield [batch.column(name).to_pylist() for name in columns]
-            return
-        with _parquet().ParquetFile(file) as table:
-            for batch in table.iter_batches(_BATCH, columns=list(columns)):
-                yield [batch.column(name).to_pylist() for name in columns]
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
-
-
 def _downloaded(spec: str, name: str, config: str) -> Path:
-    """Return the folder with the Parquet files of one configuration of a name on the hub."""
+    """Return the folder with the Parquet files of one configuration of a name on the hub.
+
+    Without the network it is what was fetched before.
+    """
     try:
         import huggingface_hub as hub
     except ImportError as error:
@@ -206,7 +215,11 @@ def _downloaded(spec: str, name: str, config: str) -> Path:
     try:
         files = hub.HfApi().list_repo_files(name, repo_type="dataset", revision=_REVISION)
     except Exception as error:
-        raise _no_hub(spec, error) from error
+        before = _fetched_before(name)
+        if before is None:
+            raise _no_hub(spec, error) from error
+        log.warning("%s: the hub does not answer; taken as it was fetched before", spec)
+        return before
     tables = [file for file in files if file.endswith(".parquet")]
     known = sorted({_configuration(file.split("/")[:-1]) for file in tables})
     if not known:
@@ -222,24 +235,23 @@ def _downloaded(spec: str, name: str, config: str) -> Path:
     return Path(folder)
 
 
+def _fetched_before(name: str) -> Path | None:
+    """Return the folder of what lies in the hub's cache, None where nothing does, or not all."""
+    import huggingface_hub as hub
+
+    try:
+        folder = hub.snapshot_download(
+            name, repo_type="dataset", revision=_REVISION, local_files_only=True
+        )
+    except Exception:  # of many kinds, and the caller has the one that matters
+        return None
+    begun = (Path(folder).parent.parent / "blobs").glob("*.incomplete")
+    return None if any(begun) else Path(folder)
+
+
 def _no_hub(spec: str, error: Exception) -> DataError:
     """Return what to say when the network, the hub or the name fails, whatever it raises."""
     said = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return DataError(
         f"{spec}: neither a path that exists nor a data set that the hub gives ({said})"
     )
-
-
-def _parquet() -> Any:
-    _pyarrow()
-    import pyarrow.parquet
-
-    return pyarrow.parquet
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise DataError(f"tables of Hugging Face datasets need pyarrow: {EXTRA}") from error
-    return pyarrow
