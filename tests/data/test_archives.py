@@ -97,6 +97,9 @@ def test_whatever_is_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     (manifest.root / manifest.splits["train"][0].path).unlink()
     assert open_dataset(tmp_path / "s", cache=tmp_path / "cache").hash == manifest.hash
     assert len(calls) == 5  # only the file of the picture that was gone
+    (manifest.root / manifest.splits["train"][0].path).write_bytes(b"")
+    open_dataset(tmp_path / "s", cache=tmp_path / "cache")
+    assert len(calls) == 6
 
 
 def test_nothing_in_a_tar_is_executed_or_becomes_a_path(tmp_path: Path) -> None:

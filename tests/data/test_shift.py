@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from diffuprompt.cli.main import main
 from diffuprompt.data import SEVERITIES, SHIFTS, open_dataset, write_shifted
 from diffuprompt.data.scenes import CLASSES
 from diffuprompt.data.scenes.dataset import parse_look, picture
-from diffuprompt.data.shift import shifted
+from diffuprompt.data.shift import shifted, writing
 from diffuprompt.errors import ConfigError, DataError
 
 NAMES = ("zebra/foal", "Åland lamb", "ant")  # not sorted, and no plain folder names
@@ -131,9 +134,54 @@ def test_a_copy_follows_from_its_path_and_not_from_its_place(source: Path, tmp_p
     assert {again[whole / p.relative_to(part)] for p in kept} == set(kept.values())
     write_shifted(original, tmp_path / "a", kind="noise", severity=2)
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*.png")} == again
+    next(whole.rglob("*.png")).write_bytes(b"")  # as a power cut may leave it
+    write_shifted(original, tmp_path / "a", kind="noise", severity=2)
+    assert {p.relative_to(whole): p.read_bytes() for p in whole.rglob("*.png")} == bytes_of
 
     with pytest.raises(DataError, match=r"something else.*seed 2"):
         write_shifted(original, tmp_path / "a", kind="noise", severity=2, seed=2)
+
+
+def test_two_that_write_the_same_copies_wait_for_each_other(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second finds a complete folder and makes nothing."""
+    original = open_dataset(source, check=False)
+    calls, copies = [], writing._copies
+    waiting, done = threading.Event(), []
+
+    def slow(*args: Any) -> Any:
+        calls.append(1)
+        other.start()
+        assert waiting.wait(10)
+        return copies(*args)
+
+    def second() -> None:
+        done.append(write_shifted(original, tmp_path / "a", kind="grey", severity=1))
+
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            waiting.set()
+
+    other = threading.Thread(target=second)
+    monkeypatch.setattr(writing, "_copies", slow)
+    handler = Waiting()
+    logging.getLogger("diffuprompt.runs.store").addHandler(handler)
+    first = write_shifted(original, tmp_path / "a", kind="grey", severity=1)
+    other.join()
+    logging.getLogger("diffuprompt.runs.store").removeHandler(handler)
+    assert (calls, done) == ([1], [first])
+    assert len(list(first.rglob("*.png"))) == 6
+
+
+@pytest.mark.parametrize("kind", SHIFTS)
+def test_sides_of_one_pixel(kind: str) -> None:
+    step = np.array([[[0] * 3, [0] * 3, [40] * 3, [40] * 3]], np.uint8)
+    for pixels in (step, step.swapaxes(0, 1), step[:, :1]):
+        shown = np.asarray(shifted(Image.fromarray(pixels), kind, 5, [1]))
+        assert shown.shape == pixels.shape
+        if kind == "edges":  # as in `test_edges_end_in_lines`
+            assert shown[..., 0].ravel().tolist() == [255, 215, 215, 255][: pixels[..., 0].size]
 
 
 def test_the_verb(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,4 +192,4 @@ def test_the_verb(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "'blurr'. Did you mean 'blur'?" in said
     assert main([*words, "--kinds", "jpeg", "edges"]) == 0
     assert "evaluate RUN --data" in capsys.readouterr().out
-    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["edges-1", "jpeg-1"]
+    assert sorted(p.name for p in (tmp_path / "o").glob("[!.]*")) == ["edges-1", "jpeg-1"]

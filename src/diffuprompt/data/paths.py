@@ -84,6 +84,11 @@ class Places:
         return "/".join(parts)
 
 
+def has_content(path: Path) -> bool:
+    """Whether a file is there and not empty, as a power cut leaves what was written before it."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def leads_outside(root: Path, paths: Iterable[str]) -> bool:
     """Whether one of ``paths``, relative to ``root``, lies outside of it, behind a link too."""
     places = Places(root)

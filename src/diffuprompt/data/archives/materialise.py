@@ -16,6 +16,7 @@ from pathlib import Path
 from diffuprompt.data.archives.sample import Archive, Shard, ending_of
 from diffuprompt.data.folders import hash_split
 from diffuprompt.data.manifest import MAX_SHOWN, Item, Manifest
+from diffuprompt.data.paths import has_content
 from diffuprompt.data.splitfile import write_split_file
 from diffuprompt.engine import LogProgress
 from diffuprompt.errors import DataError, writing
@@ -71,11 +72,11 @@ def _written(archive: Archive, root: Path) -> list[list[Row]]:
 
 
 def _remembered(done: Path, root: Path) -> list[Row] | None:
-    """Return the rows of a file that was unpacked, None where it was not or pictures are gone."""
+    """Return the rows of a file that was unpacked, None where pictures are gone or empty."""
     if not done.is_file():
         return None
     rows = [(str(path), label) for path, label in read_json(done, error=DataError)]
-    return rows if all(os.path.isfile(root / path) for path, _ in rows) else None
+    return rows if all(has_content(root / path) for path, _ in rows) else None
 
 
 def _unpack(archive: Archive, shard: Shard, root: Path, inside: str) -> list[Row]:

@@ -47,6 +47,11 @@ def _toward(pixels: Pixels, end: Floats, severity: int) -> Pixels:
     return _levels((1 - share) * pixels + share * end)
 
 
+def _slope(luma: Floats, axis: int) -> Floats:
+    """Return the central differences along one axis: none along a side of one pixel."""
+    return np.gradient(luma, axis=axis) if luma.shape[axis] > 1 else np.zeros_like(luma)
+
+
 def grey(pixels: Pixels, severity: int, _: np.random.Generator) -> Pixels:
     """Take the colour away by fifths: severity 5 is the luma of BT.601 in all three channels."""
     return _toward(pixels, _luma(pixels)[..., None], severity)
@@ -57,7 +62,8 @@ def edges(pixels: Pixels, severity: int, _: np.random.Generator) -> Pixels:
 
     A line's ink is twice the length of the luma's gradient (central differences), at most black.
     """
-    down, right = np.gradient(_luma(pixels))
+    luma = _luma(pixels)
+    down, right = (_slope(luma, axis) for axis in (0, 1))
     paper = 255 - np.minimum(255, PEN * np.hypot(down, right)).astype(np.float32)
     return _toward(pixels, paper[..., None], severity)
 

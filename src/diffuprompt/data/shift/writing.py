@@ -16,7 +16,7 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from PIL import Image
 from diffuprompt.data.decode import ORIENTATION, read_picture
 from diffuprompt.data.identifiers import FILE
 from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.data.paths import has_content
 from diffuprompt.data.shift.kinds import SEVERITIES, check_kind, shifted
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import ConfigError, DataError, writing
@@ -34,6 +35,7 @@ from diffuprompt.reading import read_json
 SCHEMA = "diffuprompt.shift/1"
 ABOUT = "shift.json"
 AT_ONCE = 256  # copies that wait to be written
+About = dict[str, Any]  # what copies were made of, as `ABOUT` holds it
 
 
 def write_shifted(
@@ -50,7 +52,8 @@ def write_shifted(
 
     Pictures keep their size and are stored without loss. What is random about one follows from
     ``seed``, its relative path, kind and severity, and from nothing else. The folder appears when
-    it is complete; an interrupted call goes on where it was, and a complete folder is left alone.
+    it is complete; an interrupted call goes on where it was, and a complete folder is left alone,
+    except that files in it that are gone or empty are made again. One process writes at a time.
 
     Args:
         manifest: a data set whose files exist.
@@ -63,7 +66,8 @@ def write_shifted(
 
     Raises:
         ConfigError: no such kind or severity.
-        DataError: the split is empty, a picture cannot be read, or the folder holds other copies.
+        DataError: the split is empty, a picture cannot be read, the folder holds other copies, or
+            ``out`` cannot be written to.
     """
     check_kind(kind)
     if severity not in SEVERITIES:
@@ -71,33 +75,52 @@ def write_shifted(
     if not manifest.splits[split]:
         raise DataError(f"{manifest.name}: there is no picture in {split} to shift")
     folder = out / f"{kind}-{severity}"
-    part = out / f".{folder.name}.part"
     about = _about(manifest, kind, severity, seed, split)
+    targets = _targets(manifest, split)
+    if _left(folder, about, targets):
+        from diffuprompt.runs import locked  # loads torch
+
+        with locked(out, "another process writes shifted copies there"):
+            _finish(manifest, folder, about, targets, progress)
+    return folder
+
+
+def _left(folder: Path, about: About, targets: Mapping[Item, str]) -> list[tuple[Item, str]]:
+    """Return the copies that are not in a folder; raises `DataError` where it holds others."""
     if folder.exists() and _read(folder / ABOUT) != about:
         raise DataError(
-            f"{folder}: is there and holds something else than {manifest.name}, {split}, under "
-            f"{kind}, severity {severity}, seed {seed}; name another folder with --out, or remove "
-            "it"
+            f"{folder}: is there and holds something else than {about['dataset']}, "
+            f"{about['split']}, under {about['kind']}, severity {about['severity']}, seed "
+            f"{about['seed']}; name another folder with --out, or remove it"
         )
-    if part.exists() and _read(part / ABOUT) != about:  # begun for other pictures
-        shutil.rmtree(part)
-    place = folder if folder.exists() else part
-    targets = _targets(manifest, split)
-    left = [(item, path) for item, path in targets.items() if not (place / path).is_file()]
-    if place == part or left:
-        with writing(folder):
-            for parent in dict.fromkeys(Path(path).parent for path in targets.values()):
-                (place / parent).mkdir(parents=True, exist_ok=True)
-            _write(place / ABOUT, json.dumps(about, indent=1).encode())
-            with progress.task(f"{kind}, severity {severity}", total=len(left)) as task:
-                for path, data in _copies(manifest, left, kind, severity, seed):
-                    _write(place / path, data)
-                    task.advance(1)
-            names = [f"{_folder(i, name)}\t{name}" for i, name in enumerate(manifest.classes)]
-            _write(place / FILE, ("\n".join(names) + "\n").encode())
-            if place == part:
-                os.replace(part, folder)
-    return folder
+    return [(item, path) for item, path in targets.items() if not has_content(folder / path)]
+
+
+def _finish(
+    manifest: Manifest, folder: Path, about: About, targets: Mapping[Item, str], progress: Progress
+) -> None:
+    """Write what is left of the copies, of a new folder aside until it is complete."""
+    left, place = _left(folder, about, targets), folder
+    if not folder.exists():
+        place = folder.with_name(f".{folder.name}.part")
+        if place.exists() and _read(place / ABOUT) != about:  # begun for other pictures
+            shutil.rmtree(place)
+        left = _left(place, about, targets)
+    elif not left:  # another process wrote them meanwhile
+        return
+    kind, severity = about["kind"], about["severity"]
+    with writing(folder):
+        for parent in dict.fromkeys(Path(path).parent for path in targets.values()):
+            (place / parent).mkdir(parents=True, exist_ok=True)
+        _write(place / ABOUT, json.dumps(about, indent=1).encode())
+        with progress.task(f"{kind}, severity {severity}", total=len(left)) as task:
+            for path, data in _copies(manifest, left, kind, severity, about["seed"]):
+                _write(place / path, data)
+                task.advance(1)
+        names = [f"{_folder(i, name)}\t{name}" for i, name in enumerate(manifest.classes)]
+        _write(place / FILE, ("\n".join(names) + "\n").encode())
+        if place != folder:
+            os.replace(place, folder)
 
 
 def _copies(
@@ -115,7 +138,7 @@ def _copies(
             yield from pool.map(make, left[start : start + AT_ONCE])
 
 
-def _about(manifest: Manifest, kind: str, severity: int, seed: int, split: Split) -> dict[str, Any]:
+def _about(manifest: Manifest, kind: str, severity: int, seed: int, split: Split) -> About:
     """Return all that the copies depend on."""
     pictures = hashlib.sha256()
     for item in manifest.splits[split]:
@@ -175,7 +198,7 @@ def shifted_png(path: Path, kind: str, severity: int, seed: Sequence[int]) -> by
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace a file whole; it is not synced, since whatever a power cut loses is made again."""
+    """Replace a file whole; it is not synced: what a power cut leaves empty is made again."""
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
     os.replace(part, path)
