@@ -230,11 +230,11 @@ def test_long_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = folders(tmp_path / "data", ("accordion", "anchor", "x9q" * 50))
-    monkeypatch.setattr(preparing, "picture_hashes", lambda *args: pytest.fail("pictures read"))
-    monkeypatch.setattr(preparing, "load_clip", lambda *args: pytest.fail("weights read"))
-    said = trained(world, root, learner=learner)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "picture_hashes", lambda *args: pytest.fail("pictures read"))
+        patch.setattr(preparing, "load_clip", lambda *args: pytest.fail("weights read"))
+        said = trained(world, root, learner=learner)
     assert "class name 'x9qx9q" in said
-    monkeypatch.undo()
     code, lines = verified(capsys, str(root), "--backbone", str(world / "clip"))
     assert code == 3
     assert len(lines) == 1
@@ -244,6 +244,7 @@ def test_long_name(
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "clip").symlink_to(world / "clip")
         monkeypatch.setenv("DIFFUPROMPT_MODELS", str(tmp_path / "models"))
+        monkeypatch.delenv("DIFFUPROMPT_DATA", raising=False)  # a better one may lie beside it
         monkeypatch.setattr(places, "CHECKOUT", Path("nowhere"))
         assert verified(capsys, str(root)) == (code, lines)  # with the backbone of training
 
