@@ -139,7 +139,7 @@ def test_a_list_of_domains_needs_domains(world: Path) -> None:
         overrides=("class_specific=true",),
         test_data=(str(world / "colours"),),
     )
-    with pytest.raises(ConfigError, match="class-specific contexts cannot score new classes"):
+    with pytest.raises(ConfigError, match="class-specific contexts cannot score other data"):
         prepare(class_bound)
 
 

@@ -158,7 +158,9 @@ def prepare(
     )
     protocol = find_protocol(resolved.protocol)
     job, targets = sources.with_targets(job, protocol.defaults if stored is None else {})
-    _check(resolved, header, manifest, targets)
+    _check(resolved, header)
+    if stored is None or targets:  # a run that exists may be scored on anything else
+        _check_targets(job, resolved, manifest, targets)
     manifest.refuse(long_names(manifest.root, manifest.classes, resolved.learner_options, header))
     others = [(t.manifest.root, t.manifest.classes) for t in targets]
     refuse_long_names(others, resolved.learner_options, header)
@@ -193,14 +195,11 @@ def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -
     return ImageSet(selection.items, classes, store, GridStore(store))
 
 
-def _check(
-    resolved: Resolved, header: Header, manifest: Manifest, targets: Sequence[Target]
-) -> None:
-    """Refuse what cannot be trained on this backbone or scored by this protocol."""
-    options, protocol = resolved.learner_options, find_protocol(resolved.protocol)
+def _check(resolved: Resolved, header: Header) -> None:
+    """Refuse what cannot be trained on this backbone."""
+    options = resolved.learner_options
     problems = options.misfits(header.config, header.tokenizer)
-    problems += protocol.misfits(manifest, {t.manifest.name: t.manifest.classes for t in targets})
-    if options.class_bound and (targets or not protocol.one_list):
+    if options.class_bound and not find_protocol(resolved.protocol).one_list:
         problems.append(
             f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
@@ -218,6 +217,24 @@ def _check(
             for name, value in zip(parts, values, strict=True)
             if value
         ]
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _check_targets(
+    job: JobConfig, resolved: Resolved, manifest: Manifest, targets: Sequence[Target]
+) -> None:
+    """Refuse other test sets that the protocol does not score, or the learner cannot."""
+    way = "--train-domains" if job.layout == "domains" else "--test-data"
+    problems = find_protocol(resolved.protocol).misfits(
+        manifest, {t.title: t.manifest.classes for t in targets}, way=way
+    )
+    bound = resolved.learner_options.class_bound
+    if bound and targets:
+        problems.append(
+            f"learner.{bound}: class-specific contexts cannot score other data sets; leave out "
+            "--test-data"
+        )
     if problems:
         raise ConfigError("\n  ".join(problems))
 

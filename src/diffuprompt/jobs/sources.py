@@ -25,6 +25,11 @@ class Target:
     manifest: Manifest
     subset: str = "all"
 
+    @property
+    def title(self) -> str:
+        """What a user calls it."""
+        return self.manifest.name + ("" if self.subset == "all" else f":{self.subset}")
+
 
 class Sources:
     """What jobs are made from; what one has opened is there for the next."""
