@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.data.layouts import build_layout
 from tests.world import CLASSES, asked, make_pictures
 
+from diffuprompt.data.sources import open_dataset
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
@@ -50,3 +54,51 @@ def test_domains_that_all_train_are_told_to_name_some(world: Path, tmp_path: Pat
     pooled = asked(world, data=str(tmp_path / "styles"), layout="domains", protocol="domain")
     with pytest.raises(ConfigError, match="there is none; name it with --train-domains"):
         prepare(pooled)
+
+
+# Sentences
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ImageNet and DTD in miniature, and DTD's test pictures as a user's own folder."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("imagenet", "dtd"):
+        build_layout(name, folder, per_class=2)
+    dtd = open_dataset("dtd", root=folder)
+    for copy in ("contrast-1", "mine/dtd"):
+        for item in dtd.splits["test"]:
+            place = folder / copy / "test" / dtd.classes[item.label] / Path(item.path).name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(dtd.root / item.path, place)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "values", "alone"),
+    [
+        ("imagenet", "dtd", {"preset": "ensemble"}, {"preset": "ensemble"}),
+        ("imagenet", "dtd", {"overrides": ("templates=my {}.",)}, {"templates": ("my {}.",)}),
+        ("imagenet", "dtd", {"templates": ("dataset",)}, {}),
+        ("dtd", "contrast-1", {}, {}),  # other pictures of the same classes
+        ("imagenet", "mine/dtd", {}, {"templates": ("single",)}),  # it has the name alone
+    ],
+)
+def test_zero_shot_reads_the_same_sentences_alone_and_as_a_target(
+    world: Path,
+    published: Path,
+    tmp_path: Path,
+    source: str,
+    target: str,
+    values: dict[str, Any],
+    alone: dict[str, Any],
+) -> None:
+    same = {"learner": "zero-shot", "data_root": published, "runs_dir": tmp_path, "shots": 1}
+    spec = target if target == "dtd" else str(published / target)
+    job = asked(world, data=source, protocol="cross-dataset", test_data=(spec,), **same, **values)
+    found = read_record(evaluate_run(train_job(job), evaluation=PLAIN)).scores[1]
+    assert found.dataset == Path(target).name
+    expected = asked(world, data="dtd", protocol="few-shot", **same, **alone)
+    (score,) = read_record(evaluate_run(train_job(expected), evaluation=PLAIN)).scores
+    assert found.total == score.total
+    assert found.metrics["nll"] == pytest.approx(score.metrics["nll"], rel=1e-5)

@@ -11,6 +11,7 @@ from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepared import Prepared, image_set
 from diffuprompt.jobs.run_folder import Run
+from diffuprompt.jobs.sources import catalog_name
 from diffuprompt.jobs.templates import templates_of
 from diffuprompt.jobs.test_sets import TestSet
 from diffuprompt.learners import UNTRAINED, Learner, build_learner, find_method
@@ -164,14 +165,22 @@ class Scoring:
         return build_learner(UNTRAINED, self.bench.clip, options, plan=self.bench.plan)
 
     def _is_frozen_elsewhere(self, test: TestSet) -> bool:
-        """Whether nothing is trained, and another data set's own templates count than the run's."""
-        resolved, job = self.run.resolved, self.run.job
-        if resolved.learner != UNTRAINED or job.templates or test.dataset == resolved.dataset:
+        """Whether nothing is trained, and another data set's own templates count than the run's.
+
+        A run that holds other templates than its own data set's keeps them everywhere. So do other
+        pictures of its classes that are not published with templates, such as shifted copies.
+        """
+        resolved, method = self.run.resolved, find_method(UNTRAINED)
+        if resolved.learner != UNTRAINED or test.dataset == resolved.dataset:
             return False
-        return self._templates(test) != resolved.options.get("templates")
+        held, source = resolved.options.get("templates"), catalog_name(self.run.job.data)
+        same_names = set(test.selection.classes) <= set(self.prepared.manifest.classes)
+        if held != templates_of(method, source) or (same_names and not test.catalog):
+            return False
+        return self._templates(test) != held
 
     def _templates(self, test: TestSet) -> list[str]:
-        return templates_of(find_method(UNTRAINED), test.dataset)
+        return templates_of(find_method(UNTRAINED), test.catalog)
 
     @property
     def _num_base(self) -> int:

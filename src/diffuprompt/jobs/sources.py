@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
-from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset, open_domains
+from diffuprompt.data import Manifest, base_new, doubtful_names, names, open_dataset, open_domains
 from diffuprompt.errors import DataError
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
@@ -20,10 +20,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Other data to test on: what is in test, and which of the classes it has ("all", a half)."""
+    """Other data to test on.
+
+    Attributes:
+        manifest: what is in its test split counts.
+        subset: which of the classes it has: "all", or the half "base" or "new".
+        catalog: the name under which it was published; "" for a user's own, whatever its name.
+    """
 
     manifest: Manifest
     subset: str = "all"
+    catalog: str = ""
 
     @property
     def title(self) -> str:
@@ -145,4 +152,9 @@ def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) ->
         manifest = base_new(manifest)[HALVES.index(subset)]
         if len(manifest.classes) < 2:
             raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
-    return Target(manifest=manifest, subset=subset)
+    return Target(manifest=manifest, subset=subset, catalog=catalog_name(name))
+
+
+def catalog_name(spec: str) -> str:
+    """Return a published data set's name, "" for what is a user's own."""
+    return spec if spec in names() else ""
