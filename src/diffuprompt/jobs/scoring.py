@@ -9,7 +9,7 @@ from functools import cached_property
 from diffuprompt.generators import KINDS, PromptGenerator, PromptPairs, stated
 from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
-from diffuprompt.jobs.prepared import Prepared, image_set
+from diffuprompt.jobs.prepared import Prepared, image_set, store_beside
 from diffuprompt.jobs.run_folder import Run
 from diffuprompt.jobs.sources import catalog_name
 from diffuprompt.jobs.templates import templates_of
@@ -19,7 +19,6 @@ from diffuprompt.record import OPEN, ZERO_SHOT_NEW, Score, Variant, unpack_hits
 from diffuprompt.runs import Stage, Store, checksum, digest
 from diffuprompt.stages import (
     Bench,
-    FeatureStore,
     ImageSet,
     Judge,
     Maker,
@@ -257,17 +256,6 @@ class Scoring:
     def _open(self, test: TestSet) -> ImageSet:
         """Return the images of a test set, with the memory that training images do not take."""
         if test.content not in self._images:
-            own = self.bench.train.store
-            store = FeatureStore(
-                own.clip,
-                test.root,
-                seed=own.seed,
-                augment=own.augment,
-                workers=own.workers,
-                budget=own.budget,
-                cache=own.cache,
-                contents=own.contents,
-                progress=self.bench.progress,
-            )
+            store = store_beside(self.bench.train.store, test.root, self.bench.progress)
             self._images[test.content] = image_set(test.selection, store, {})
         return self._images[test.content]

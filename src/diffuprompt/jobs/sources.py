@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
 from diffuprompt.data import Manifest, base_new, doubtful_names, names, open_dataset, open_domains
-from diffuprompt.errors import DataError
+from diffuprompt.errors import AbsentDataError, DataError
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.jobs.specs import HALVES, name_and_subset
@@ -74,23 +74,35 @@ class Sources:
         data set, as far as they are on this machine; those that are not are said in the log.
 
         Raises:
-            DataError: what is named is not there, or a class has no test image.
+            DataError: what is named is not there, what is there is damaged, or a class has no test
+                image.
         """
         domains = self._open(job)[1]
         if job.test_data or job.data not in defaults:
             return job, (*domains, *(self._target(spec, job) for spec in job.test_data))
-        found, missing = dict[str, Target](), []
-        for name in defaults[job.data]:
-            try:
-                found[name] = self._target(name, job)
-            except DataError:
-                missing.append(name)
+        here, missing = self.sorted_out(defaults[job.data], job)
         if missing:
             log.warning(
                 "not scored, since they are not here: %s ('diffuprompt ls datasets' says what "
                 "is; 'diffuprompt evaluate RUN --data NAME' adds scores later)", ", ".join(missing),
             )  # fmt: skip
-        return replace(job, test_data=tuple(found)), (*domains, *found.values())
+        found = [self._target(spec, job) for spec in here]
+        return replace(job, test_data=tuple(here)), (*domains, *found)
+
+    def sorted_out(self, specs: Sequence[str], job: JobConfig) -> tuple[list[str], list[str]]:
+        """Return which other data sets have images on this machine, and which have not.
+
+        Raises:
+            DataError: there are images, and something is wrong with them.
+        """
+        here, missing = list[str](), list[str]()
+        for spec in specs:
+            try:
+                self._target(spec, job)
+                here.append(spec)
+            except AbsentDataError:
+                missing.append(spec)
+        return here, missing
 
     def header(self, job: JobConfig) -> Header:
         """Return what the backbone of a job says about itself."""
