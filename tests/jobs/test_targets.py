@@ -12,6 +12,7 @@ import pytest
 from tests.data.layouts import build_layout
 from tests.world import CLASSES, asked, command, make_pictures
 
+from diffuprompt.data.registry import Registered, register
 from diffuprompt.data.sources import open_dataset
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.evaluate import evaluate_run
@@ -49,12 +50,30 @@ def test_class_bound_learners_are_told_to_leave_out_other_data(job: JobConfig) -
         prepare(bound)
 
 
-def test_domains_that_all_train_are_told_to_name_some(world: Path, tmp_path: Path) -> None:
-    for seed, domain in enumerate(("ink", "oil")):
-        make_pictures(tmp_path / "styles" / domain, CLASSES[:2], seed=seed)
-    pooled = asked(world, data=str(tmp_path / "styles"), layout="domains", protocol="domain")
+@pytest.fixture
+def styles(tmp_path: Path) -> Path:
+    """Two domains of two classes."""
+    for seed, domain in enumerate(("pen", "oil")):
+        make_pictures(tmp_path / "all" / "styles" / domain, CLASSES[:2], seed=seed)
+    return tmp_path / "all" / "styles"
+
+
+def test_domains_that_all_train_are_told_to_name_some(world: Path, styles: Path) -> None:
+    pooled = asked(world, data=str(styles), layout="domains", protocol="domain")
     with pytest.raises(ConfigError, match="there is none; name it with --train-domains"):
         prepare(pooled)
+
+
+def test_domains_are_found_by_a_users_name_and_below_the_folder_of_data(
+    world: Path, styles: Path
+) -> None:
+    register("mine", Registered(path=str(styles)))
+    domains = {"layout": "domains", "train_domains": ("pen",), "protocol": "domain"}
+    by_name = prepare(asked(world, data="mine", **domains))
+    below = prepare(asked(world, data="styles", data_root=styles.parent, **domains))
+    assert by_name.manifest.root == below.manifest.root == styles
+    assert [t.title for p in (by_name, below) for t in p.targets] == ["mine-oil", "styles-oil"]
+    assert by_name.inputs == below.inputs
 
 
 # Sentences

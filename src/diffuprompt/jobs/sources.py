@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
-from diffuprompt.data import Manifest, base_new, doubtful_names, names, open_dataset, open_domains
+from diffuprompt.data import (
+    Manifest,
+    base_new,
+    domain_folder,
+    doubtful_names,
+    names,
+    open_dataset,
+    open_domains,
+    registered,
+)
 from diffuprompt.errors import AbsentDataError, DataError
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
@@ -123,8 +132,13 @@ class Sources:
             # unchecked, so that everything is said at once, in the words of `data verify`
             others: tuple[Manifest, ...] = ()
             if job.layout == "domains":
-                folder = Path(job.data).expanduser()
-                opened, others = open_domains(folder, job.train_domains, allow_outside=outside)
+                mine = registered().get(job.data)
+                opened, others = open_domains(
+                    domain_folder(job.data, job.data_root),
+                    job.train_domains,
+                    title=job.data if mine else "",
+                    allow_outside=outside or (mine is not None and mine.allow_outside),
+                )
             else:
                 opened = open_dataset(
                     job.data, root=job.data_root, check=False, allow_outside=outside
