@@ -29,6 +29,10 @@ class DataError(DiffupromptError):
     exit_code = 3
 
 
+class AbsentDataError(DataError):
+    """Images are not on this machine; nothing is wrong with what is here."""
+
+
 class CheckpointError(DiffupromptError):
     """A backbone, an artifact or a resume file cannot be used."""
 

@@ -52,6 +52,7 @@ def test_a_plain_sentence_leaves_configurations_as_they_were() -> None:
             assert told.get("templates") == ([SINGLE] if learner == "zero-shot" else None)
             assert Resolved.from_json(found.to_json()) == found
     assert resolved("zero-shot", "dtd", own=True).options["templates"] == [SINGLE]
+    assert resolved("zero-shot", "dtd-official").options["templates"] == [DTD]
 
 
 def test_templates_are_chosen_by_name_or_text() -> None:

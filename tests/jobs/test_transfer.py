@@ -132,15 +132,6 @@ def test_a_list_of_domains_needs_domains(world: Path) -> None:
         asked(world, layout="domains", train_domains=("ink",), protocol="few-shot")
     with pytest.raises(ConfigError, match="there is none; name it with --test-data"):
         prepare(asked(world, protocol="cross-dataset"))
-    class_bound = asked(
-        world,
-        protocol="few-shot",
-        learner="coop",
-        overrides=("class_specific=true",),
-        test_data=(str(world / "colours"),),
-    )
-    with pytest.raises(ConfigError, match="class-specific contexts cannot score new classes"):
-        prepare(class_bound)
 
 
 # The open world

@@ -46,6 +46,13 @@ def test_underscores_are_spaces_and_names_stay_as_given():
         assert torch.equal(tokens.ids[0], tokens.ids[1])
 
 
+def test_other_braces_of_a_sentence_are_text():
+    clip = tower("plain-vit", torch.float64)
+    found = Classes(["cat", "dog"]).sentences(clip, "a {} {place}.")
+    plain = Classes(["a cat {place}.", "a dog {place}."]).sentences(clip, "{}")
+    assert torch.equal(found.ids, plain.ids)
+
+
 def test_nothing_to_tell_apart_is_an_error():
     with pytest.raises(DataError, match="empty"):
         Classes([])

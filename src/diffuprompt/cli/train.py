@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -140,20 +140,31 @@ def run(args: Args) -> int:
         return 0
     folder = train_job(config, progress)
     print(f"trained: {folder}", flush=True)
-    steps = [f"diffuprompt evaluate {folder}"]
+    steps = evaluations(folder, config)
     if args.evaluate and config.is_transfer:
-        print(transfer(folder, config.test_data, progress))
+        print(transfer(folder, config, progress))
         more = steps if config.generator != "none" else []  # its controls
         steps = [*more, f"diffuprompt report {folder.parent} --out page"]
     elif args.evaluate and is_own_few_shot(config):
-        print(score(folder, progress))
+        print(score(folder, config, progress))
         steps = [f"diffuprompt predict IMAGE --artifact {folder}"]
         if config.generator != "none":  # what the generator itself contributes
-            steps.append(f"diffuprompt evaluate {folder}")
+            steps += evaluations(folder, config)
         steps.append(f"diffuprompt report {folder.parent} --out page")
     for i, step in enumerate(steps):
         print(f"{'' if i else 'next:':<8} {step}")
     return 0
+
+
+def evaluations(folder: Path, config: JobConfig) -> list[str]:
+    """Return the commands that score a run on all its test sets, and on those of today."""
+    from diffuprompt.jobs import RunFolder
+
+    others = RunFolder(folder).unlisted(config.test_data)
+    root = [] if config.data_root is None else ["--data-root", str(config.data_root)]
+    more = shlex.join(["--data", *others, *root])
+    plain = f"diffuprompt evaluate {folder}"
+    return [plain, f"{plain} {more}"] if others else [plain]
 
 
 def is_own_few_shot(config: JobConfig) -> bool:
@@ -163,10 +174,10 @@ def is_own_few_shot(config: JobConfig) -> bool:
     return config.data not in names() and config.protocol in ("auto", "few-shot")
 
 
-def transfer(folder: Path, test_data: Sequence[str], progress: Progress) -> str:
-    """Score a run's prompts, own and generated, on all its test sets, and return the table.
+def transfer(folder: Path, config: JobConfig, progress: Progress) -> str:
+    """Score a run's prompts, own and generated, on today's test sets, and return the table.
 
-    ``test_data`` are those of today: a run that was there already may have been made for others.
+    A run that was there already may have been made for others.
     """
     from diffuprompt.cli.summary import summary
     from diffuprompt.jobs import Evaluation, evaluate_run
@@ -174,11 +185,12 @@ def transfer(folder: Path, test_data: Sequence[str], progress: Progress) -> str:
     from diffuprompt.report import Source
 
     quick = Evaluation(controls="none", oracle=False)
-    path = evaluate_run(folder, evaluation=quick, also=test_data, progress=progress)
+    others = config.test_data or None
+    path = evaluate_run(folder, evaluation=quick, test_data=others, progress=progress)
     return summary([Source(path=path, record=read_record(path))])
 
 
-def score(folder: Path, progress: Progress) -> str:
+def score(folder: Path, config: JobConfig, progress: Progress) -> str:
     """Score a run's prompts, own and generated, on its test pictures, and say how good they are.
 
     `diffuprompt evaluate` adds controls to the same record and scores nothing twice.
@@ -189,7 +201,9 @@ def score(folder: Path, progress: Progress) -> str:
     from diffuprompt.record import read_record
 
     quick = Evaluation(controls="none", oracle=False)
-    record = read_record(evaluate_run(folder, evaluation=quick, progress=progress))
+    others = config.test_data or None
+    path = evaluate_run(folder, evaluation=quick, test_data=others, progress=progress)
+    record = read_record(path)
     trained = record.job.learner != UNTRAINED
     return held_out(record, zero_shot_hits(folder, progress) if trained else ())
 

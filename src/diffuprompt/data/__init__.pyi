@@ -20,7 +20,11 @@ from .class_names import (
     short as short,
 )
 from .decode import image_size as image_size, load_image as load_image, to_pixels as to_pixels
-from .domains import domain_names as domain_names, open_domains as open_domains
+from .domains import (
+    domain_folder as domain_folder,
+    domain_names as domain_names,
+    open_domains as open_domains,
+)
 from .fewshot import base_new as base_new, few_shot as few_shot
 from .halves import HALVES as HALVES
 from .identifiers import doubtful_names as doubtful_names

@@ -23,7 +23,7 @@ from diffuprompt.data.official import (
 )
 from diffuprompt.data.provenance import PROVENANCE, Provenance
 from diffuprompt.data.splitfile import PREFIX, read_split_file
-from diffuprompt.errors import DataError, near_miss
+from diffuprompt.errors import AbsentDataError, DataError, near_miss
 
 if TYPE_CHECKING:
     from diffuprompt.data.scenes.attributes import Style
@@ -190,7 +190,9 @@ def open_entry(entry: Entry, folders: list[Path]) -> Manifest:
         lists = {file: [place / file for place in places] for file in AIRCRAFT_FILES}
         return read_aircraft(first_existing(lists)[0].parent)
     except DataError as error:
-        raise DataError(f"{entry.title}: {error}") from error
+        here = any(place.is_dir() for place in _images(entry, folders))
+        kind = DataError if here else AbsentDataError
+        raise kind(f"{entry.title}: {error}") from error
 
 
 def _images(entry: Entry, folders: list[Path]) -> list[Path]:

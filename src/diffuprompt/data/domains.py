@@ -13,7 +13,20 @@ from diffuprompt.data.folders import read_folder
 from diffuprompt.data.identifiers import with_names
 from diffuprompt.data.kinds import is_hidden, is_meant, suffixes
 from diffuprompt.data.manifest import Item, Manifest, Split
+from diffuprompt.data.registry import registered
 from diffuprompt.errors import ConfigError, DataError, near_miss
+
+
+def domain_folder(spec: str, root: Path | None = None) -> Path:
+    """Return the folder of domains that ``spec`` means, whether or not it is there.
+
+    A name of `registered`, a path, or where there is none, a path below ``root``.
+    """
+    path = Path(spec).expanduser()
+    mine = registered()
+    if spec in mine:
+        return Path(mine[spec].path)
+    return root / path if root is not None and not path.exists() else path
 
 
 def domain_names(root: Path) -> tuple[str, ...]:
@@ -38,14 +51,14 @@ def domain_names(root: Path) -> tuple[str, ...]:
 
 
 def open_domains(
-    root: Path, train: Sequence[str], *, allow_outside: bool = False
+    root: Path, train: Sequence[str], *, title: str = "", allow_outside: bool = False
 ) -> tuple[Manifest, tuple[Manifest, ...]]:
     """Return what the domains ``train`` make together, and each other domain to test on.
 
     The pictures of a training domain are split as those of a class folder (`hash_split`), so that
     some are held out; of the others every picture is in test. All have the names of all domains'
     classes, in one order. Nothing is checked yet. Without ``train`` all domains are pooled, as if
-    they were one data set.
+    they were one data set. Names begin with ``title``, by default the folder's.
 
     Raises:
         ConfigError: ``train`` names a domain that is not there.
@@ -61,7 +74,7 @@ def open_domains(
         )
     found = {name: read_folder(root / name, allow_outside=allow_outside) for name in names}
     classes = tuple(sorted({c for manifest in found.values() for c in manifest.classes}))
-    title = root.resolve().name
+    title = title or root.resolve().name
     pooled = [name for name in names if not train or name in train]
     rest = [name for name in names if name not in pooled]
     splits: tuple[Split, ...] = ("train", "val", "test")

@@ -17,7 +17,7 @@ from diffuprompt.data.kinds import is_text_path, undecodable
 from diffuprompt.data.manifest import Manifest
 from diffuprompt.data.registry import registered, registry_file
 from diffuprompt.data.splitfile import read_split_file
-from diffuprompt.errors import DataError, near_miss
+from diffuprompt.errors import AbsentDataError, DataError, near_miss
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def open_dataset(
         try:
             manifest, folder = _open(entry.path, where, cache, check, outside)
         except DataError as error:
-            raise DataError(f"{spec}, a name in {registry_file()}: {error}") from error
+            raise type(error)(f"{spec}, a name in {registry_file()}: {error}") from error
         manifest = replace(manifest, name=str(spec))
     else:
         manifest, folder = _open(spec, root, cache, check, allow_outside)
@@ -95,7 +95,7 @@ def _open(
     if os.path.exists(path):
         raise DataError(f"{path}: expected a folder, a .csv, a split .json or a .tar file")
     known = (*names(), *registered())
-    raise DataError(
+    raise AbsentDataError(
         f"{path}: neither a path that exists nor a known data set."
         f"{near_miss(str(path), known)} Known: {', '.join(known)}"
     )

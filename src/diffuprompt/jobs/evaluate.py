@@ -24,6 +24,7 @@ from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import RUN, Run, RunFolder, read_run
 from diffuprompt.jobs.scoring import Scoring
+from diffuprompt.jobs.sources import Sources
 from diffuprompt.jobs.test_sets import (
     TestSet,
     check_distinct,
@@ -42,7 +43,7 @@ def evaluate_run(
     *,
     evaluation: Evaluation | None = None,
     data: Sequence[str] = (),
-    also: Sequence[str] = (),
+    test_data: Sequence[str] | None = None,
     data_root: Path | None = None,
     allow_outside: bool = False,
     again: bool = False,
@@ -58,7 +59,8 @@ def evaluate_run(
         run: a folder that `train_job` returned.
         evaluation: what to score of generated prompts; None for everything but sweeps.
         data: data sets to test on, see `open_test_set`; none: all that the run was made for.
-        also: without ``data``, further ones beside what the run was made for.
+        test_data: without ``data``, other data sets in the place of those that the run was made
+            for; they must be there. None: those, as far as they are still there.
         data_root: where they are; None: as for the run's own. Without ``data``, where the run's
             own images are now.
         allow_outside: read files outside that folder too.
@@ -84,7 +86,7 @@ def evaluate_run(
         run=stored,
         evaluation=evaluation or Evaluation(),
         data=tuple(data),
-        also=tuple(also),
+        test_data=None if test_data is None else tuple(test_data),
         data_root=data_root or stored.job.data_root,
         root=data_root,
         allow_outside=allow_outside or stored.job.allow_outside,
@@ -116,7 +118,7 @@ class _Evaluation:
     run: Run
     evaluation: Evaluation
     data: tuple[str, ...]
-    also: tuple[str, ...]
+    test_data: tuple[str, ...] | None
     data_root: Path | None
     root: Path | None  # as asked now, whatever the run says
     allow_outside: bool
@@ -128,8 +130,9 @@ class _Evaluation:
     @cached_property
     def prepared(self) -> Prepared:
         """The run's own job, as it was resolved when it was trained."""
-        others = () if self.data else (*self.run.job.test_data, *self.also)
-        job = replace(self.run.job, rehash=self.rehash, test_data=tuple(dict.fromkeys(others)))
+        others = () if self.data else self.test_data
+        job = replace(self.run.job, rehash=self.rehash)
+        job = job if others is None else replace(job, test_data=others)
         if self.root is not None and not self.data:
             job = _moved(job, self.root)
         if not is_at_hand(job.backbone):  # a run from elsewhere must not make us download
@@ -137,8 +140,10 @@ class _Evaluation:
                 f"{self.folder.path / RUN}: job.backbone is {job.backbone!r}, which is not on this "
                 "machine; download it first, for example with 'hf download', or name a folder there"
             )
+        sources = Sources(rehash=job.rehash)
         try:
-            prepared = prepare(job, self.progress, stored=self.run.resolved)
+            job = job if others is not None else self._still_there(job, sources)
+            prepared = prepare(job, self.progress, stored=self.run.resolved, sources=sources)
         except DiffupromptError as error:
             kinds = (ConfigError, DataError, CheckpointError, DiffupromptError)
             kind = next(k for k in kinds if isinstance(error, k))
@@ -146,12 +151,27 @@ class _Evaluation:
         _check_inputs(self.folder, self.run, prepared)
         return prepared
 
+    def _still_there(self, job: JobConfig, sources: Sources) -> JobConfig:
+        """Return the job without other data sets that are not on this machine any more."""
+        here, gone = sources.sorted_out(job.test_data, job)
+        if gone:
+            log.warning(
+                "%s: not scored, since they are not here any more: %s; scores of before stay",
+                *(self.folder.path, ", ".join(gone)),
+            )
+        return replace(job, test_data=tuple(here))
+
     @cached_property
     def test_sets(self) -> list[TestSet]:
         """What is asked for."""
         contents, progress = self.prepared.contents, self.progress
         if self.data:
             own = {self.run.job.data, self.prepared.manifest.name}
+            if self.evaluation.open_world and own.isdisjoint(self.data):
+                raise ConfigError(
+                    "open_world: only the run's own data set has base and new classes; name "
+                    f"{self.prepared.manifest.name!r} too, or leave out --data"
+                )
             sets: list[TestSet] = []
             for spec in self.data:
                 sets += (

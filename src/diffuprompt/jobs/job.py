@@ -248,7 +248,7 @@ def resolve(
         benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     method, sections = find_method(job.learner), sections_of(preset, job.generator)
-    known = "" if own_pictures else dataset
+    known = "" if own_pictures else dataset.removesuffix("-official")
     sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job, preset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from diffuprompt.checkpoints import Header, knows_only_scenes, load_clip, portable_name
 from diffuprompt.clip import TextPlan
@@ -119,6 +120,9 @@ class Prepared:
         store = bench.train.store
         selections = (self.roles.train, *self.roles.tests.values())
         store.warm(*(selection.items for selection in selections))
+        for target in self.targets:
+            beside = store_beside(store, target.manifest.root, bench.progress)
+            beside.warm(target.manifest.splits["test"])
 
 
 def prepare(
@@ -158,7 +162,11 @@ def prepare(
     )
     protocol = find_protocol(resolved.protocol)
     job, targets = sources.with_targets(job, protocol.defaults if stored is None else {})
-    _check(resolved, header, manifest, targets)
+    _check(resolved, header)
+    if stored is None:
+        _check_distinct(manifest, targets)
+    if stored is None or targets:  # a run that exists may be scored on anything else
+        _check_targets(job, resolved, manifest, targets)
     manifest.refuse(long_names(manifest.root, manifest.classes, resolved.learner_options, header))
     others = [(t.manifest.root, t.manifest.classes) for t in targets]
     refuse_long_names(others, resolved.learner_options, header)
@@ -193,14 +201,26 @@ def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -
     return ImageSet(selection.items, classes, store, GridStore(store))
 
 
-def _check(
-    resolved: Resolved, header: Header, manifest: Manifest, targets: Sequence[Target]
-) -> None:
-    """Refuse what cannot be trained on this backbone or scored by this protocol."""
-    options, protocol = resolved.learner_options, find_protocol(resolved.protocol)
+def store_beside(own: FeatureStore, root: Path, progress: Progress) -> FeatureStore:
+    """Return features of images in another folder, with the memory that ``own`` leaves."""
+    return FeatureStore(
+        own.clip,
+        root,
+        seed=own.seed,
+        augment=own.augment,
+        workers=own.workers,
+        budget=own.budget,
+        cache=own.cache,
+        contents=own.contents,
+        progress=progress,
+    )
+
+
+def _check(resolved: Resolved, header: Header) -> None:
+    """Refuse what cannot be trained on this backbone."""
+    options = resolved.learner_options
     problems = options.misfits(header.config, header.tokenizer)
-    problems += protocol.misfits(manifest, {t.manifest.name: t.manifest.classes for t in targets})
-    if options.class_bound and (targets or not protocol.one_list):
+    if options.class_bound and not find_protocol(resolved.protocol).one_list:
         problems.append(
             f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
@@ -218,6 +238,41 @@ def _check(
             for name, value in zip(parts, values, strict=True)
             if value
         ]
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _check_distinct(manifest: Manifest, targets: Sequence[Target]) -> None:
+    """Refuse other test sets that scores could not tell apart, or that are the job's own."""
+    titles = [target.title for target in targets]
+    problems = [
+        f"test_data: {title!r} is there twice; name it once, or rename one of the two folders"
+        for title in dict.fromkeys(titles)
+        if titles.count(title) > 1
+    ]
+    if any(target.manifest.name == manifest.name for target in targets):
+        problems.append(
+            f"test_data: {manifest.name!r} is the job's own data set, which its protocol tests "
+            "anyway; leave it out, or rename the folder"
+        )
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+
+
+def _check_targets(
+    job: JobConfig, resolved: Resolved, manifest: Manifest, targets: Sequence[Target]
+) -> None:
+    """Refuse other test sets that the protocol does not score, or the learner cannot."""
+    way = "--train-domains" if job.layout == "domains" else "--test-data"
+    problems = find_protocol(resolved.protocol).misfits(
+        manifest, {t.title: t.manifest.classes for t in targets}, way=way
+    )
+    bound = resolved.learner_options.class_bound
+    if bound and targets:
+        problems.append(
+            f"learner.{bound}: class-specific contexts cannot score other data sets; leave out "
+            "--test-data"
+        )
     if problems:
         raise ConfigError("\n  ".join(problems))
 

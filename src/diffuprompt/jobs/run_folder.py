@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +160,11 @@ class RunFolder:
                 f"{self.path}: holds another run; {'; '.join(differences)}. "
                 "Name another folder with --out, or delete this one"
             )
+
+    def unlisted(self, test_data: Sequence[str]) -> list[str]:
+        """Return those that ``run.json``, which keeps the run's first list, does not name."""
+        listed = read_run(self.path).job.test_data if test_data else ()
+        return [spec for spec in test_data if absolute_target(spec) not in listed]
 
     def write_stages(self, folders: Mapping[str, StageFolder]) -> None:
         """Write ``stages.json``: where each stage is, and what was measured when it was made."""

@@ -9,8 +9,9 @@ from functools import cached_property
 from diffuprompt.generators import KINDS, PromptGenerator, PromptPairs, stated
 from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
-from diffuprompt.jobs.prepared import Prepared, image_set
+from diffuprompt.jobs.prepared import Prepared, image_set, store_beside
 from diffuprompt.jobs.run_folder import Run
+from diffuprompt.jobs.sources import catalog_name
 from diffuprompt.jobs.templates import templates_of
 from diffuprompt.jobs.test_sets import TestSet
 from diffuprompt.learners import UNTRAINED, Learner, build_learner, find_method
@@ -18,7 +19,6 @@ from diffuprompt.record import OPEN, ZERO_SHOT_NEW, Score, Variant, unpack_hits
 from diffuprompt.runs import Stage, Store, checksum, digest
 from diffuprompt.stages import (
     Bench,
-    FeatureStore,
     ImageSet,
     Judge,
     Maker,
@@ -164,14 +164,22 @@ class Scoring:
         return build_learner(UNTRAINED, self.bench.clip, options, plan=self.bench.plan)
 
     def _is_frozen_elsewhere(self, test: TestSet) -> bool:
-        """Whether nothing is trained, and another data set's own templates count than the run's."""
-        resolved, job = self.run.resolved, self.run.job
-        if resolved.learner != UNTRAINED or job.templates or test.dataset == resolved.dataset:
+        """Whether nothing is trained, and another data set's own templates count than the run's.
+
+        A run that holds other templates than its own data set's keeps them everywhere. So do other
+        pictures of its classes that are not published with templates, such as shifted copies.
+        """
+        resolved, method = self.run.resolved, find_method(UNTRAINED)
+        if resolved.learner != UNTRAINED or test.dataset == resolved.dataset:
             return False
-        return self._templates(test) != resolved.options.get("templates")
+        held, source = resolved.options.get("templates"), catalog_name(self.run.job.data)
+        same_names = set(test.selection.classes) <= set(self.prepared.manifest.classes)
+        if held != templates_of(method, source) or (same_names and not test.catalog):
+            return False
+        return self._templates(test) != held
 
     def _templates(self, test: TestSet) -> list[str]:
-        return templates_of(find_method(UNTRAINED), test.dataset)
+        return templates_of(find_method(UNTRAINED), test.catalog)
 
     @property
     def _num_base(self) -> int:
@@ -248,17 +256,6 @@ class Scoring:
     def _open(self, test: TestSet) -> ImageSet:
         """Return the images of a test set, with the memory that training images do not take."""
         if test.content not in self._images:
-            own = self.bench.train.store
-            store = FeatureStore(
-                own.clip,
-                test.root,
-                seed=own.seed,
-                augment=own.augment,
-                workers=own.workers,
-                budget=own.budget,
-                cache=own.cache,
-                contents=own.contents,
-                progress=self.bench.progress,
-            )
+            store = store_beside(self.bench.train.store, test.root, self.bench.progress)
             self._images[test.content] = image_set(test.selection, store, {})
         return self._images[test.content]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffuprompt.checkpoints import AUTO, Header, choose_backbone, read_header
-from diffuprompt.data import Manifest, base_new, doubtful_names, open_dataset, open_domains
-from diffuprompt.errors import DataError
+from diffuprompt.data import (
+    Manifest,
+    base_new,
+    domain_folder,
+    doubtful_names,
+    names,
+    open_dataset,
+    open_domains,
+    registered,
+)
+from diffuprompt.errors import AbsentDataError, DataError
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.jobs.specs import HALVES, name_and_subset
@@ -20,10 +29,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Other data to test on: what is in test, and which of the classes it has ("all", a half)."""
+    """Other data to test on.
+
+    Attributes:
+        manifest: what is in its test split counts.
+        subset: which of the classes it has: "all", or the half "base" or "new".
+        catalog: the name under which it was published; "" for a user's own, whatever its name.
+    """
 
     manifest: Manifest
     subset: str = "all"
+    catalog: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a user calls it."""
+        return self.manifest.name + ("" if self.subset == "all" else f":{self.subset}")
 
 
 class Sources:
@@ -62,23 +83,35 @@ class Sources:
         data set, as far as they are on this machine; those that are not are said in the log.
 
         Raises:
-            DataError: what is named is not there, or a class has no test image.
+            DataError: what is named is not there, what is there is damaged, or a class has no test
+                image.
         """
         domains = self._open(job)[1]
         if job.test_data or job.data not in defaults:
             return job, (*domains, *(self._target(spec, job) for spec in job.test_data))
-        found, missing = dict[str, Target](), []
-        for name in defaults[job.data]:
-            try:
-                found[name] = self._target(name, job)
-            except DataError:
-                missing.append(name)
+        here, missing = self.sorted_out(defaults[job.data], job)
         if missing:
             log.warning(
                 "not scored, since they are not here: %s ('diffuprompt ls datasets' says what "
                 "is; 'diffuprompt evaluate RUN --data NAME' adds scores later)", ", ".join(missing),
             )  # fmt: skip
-        return replace(job, test_data=tuple(found)), (*domains, *found.values())
+        found = [self._target(spec, job) for spec in here]
+        return replace(job, test_data=tuple(here)), (*domains, *found)
+
+    def sorted_out(self, specs: Sequence[str], job: JobConfig) -> tuple[list[str], list[str]]:
+        """Return which other data sets have images on this machine, and which have not.
+
+        Raises:
+            DataError: there are images, and something is wrong with them.
+        """
+        here, missing = list[str](), list[str]()
+        for spec in specs:
+            try:
+                self._target(spec, job)
+                here.append(spec)
+            except AbsentDataError:
+                missing.append(spec)
+        return here, missing
 
     def header(self, job: JobConfig) -> Header:
         """Return what the backbone of a job says about itself."""
@@ -99,8 +132,13 @@ class Sources:
             # unchecked, so that everything is said at once, in the words of `data verify`
             others: tuple[Manifest, ...] = ()
             if job.layout == "domains":
-                folder = Path(job.data).expanduser()
-                opened, others = open_domains(folder, job.train_domains, allow_outside=outside)
+                mine = registered().get(job.data)
+                opened, others = open_domains(
+                    domain_folder(job.data, job.data_root),
+                    job.train_domains,
+                    title=job.data if mine else "",
+                    allow_outside=outside or (mine is not None and mine.allow_outside),
+                )
             else:
                 opened = open_dataset(
                     job.data, root=job.data_root, check=False, allow_outside=outside
@@ -140,4 +178,9 @@ def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) ->
         manifest = base_new(manifest)[HALVES.index(subset)]
         if len(manifest.classes) < 2:
             raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
-    return Target(manifest=manifest, subset=subset)
+    return Target(manifest=manifest, subset=subset, catalog=catalog_name(name))
+
+
+def catalog_name(spec: str) -> str:
+    """Return a published data set's name, "" for what is a user's own."""
+    return spec if spec in names() else ""

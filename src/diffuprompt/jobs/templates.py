@@ -63,7 +63,7 @@ def chosen_templates(
 
 
 def templates_of(method: Method, dataset: str) -> list[str]:
-    """Return what a method's authors use on a data set, by name."""
+    """Return what a method's authors use on a data set, by its name in the catalog."""
     if dataset in method.own_templates:
         return list(method.own_templates[dataset])
     return [CATALOG[dataset].template if dataset in CATALOG else SINGLE]

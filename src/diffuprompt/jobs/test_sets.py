@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffuprompt.data import Manifest
 from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.prepared import Prepared
-from diffuprompt.jobs.sources import Target, open_target
+from diffuprompt.jobs.sources import Target, catalog_name, open_target
 from diffuprompt.protocols import Selection, select
 from diffuprompt.record import OPEN, Record, Score, Variant
 from diffuprompt.runs import Contents
@@ -29,6 +28,7 @@ class TestSet:
         root: where the paths of the images begin.
         selection: the images, and the class names to choose from.
         content: hash of pictures, labels and names.
+        catalog: the name under which the data set was published; "" for a user's own.
     """
 
     dataset: str
@@ -36,6 +36,7 @@ class TestSet:
     root: Path
     selection: Selection
     content: str
+    catalog: str = ""
 
     @property
     def title(self) -> str:
@@ -47,11 +48,11 @@ TestSet.__test__ = False  # type: ignore[attr-defined]  # pytest would take it f
 
 
 def own_test_sets(
-    manifest: Manifest, tests: dict[str, Selection], contents: Contents, progress: Progress
+    source: Target, tests: dict[str, Selection], contents: Contents, progress: Progress
 ) -> list[TestSet]:
-    """Return the subsets that a run's protocol tests."""
+    """Return the subsets of a run's own data set that its protocol tests."""
     return [
-        _test_set(manifest, subset, selection, contents, progress)
+        _test_set(replace(source, subset=subset), selection, contents, progress)
         for subset, selection in tests.items()
     ]
 
@@ -60,10 +61,7 @@ def other_test_sets(
     targets: Sequence[Target], contents: Contents, progress: Progress
 ) -> list[TestSet]:
     """Return what other data a run is scored on."""
-    return [
-        _test_set(t.manifest, t.subset, select(t.manifest, "test"), contents, progress)
-        for t in targets
-    ]
+    return [_test_set(t, select(t.manifest, "test"), contents, progress) for t in targets]
 
 
 def open_test_set(
@@ -107,7 +105,8 @@ def wanted_test_sets(prepared: Prepared, progress: Progress, *, open_world: bool
                 "there is nothing to offer beside those that were trained"
             )
         tests[OPEN] = both
-    own = own_test_sets(manifest, tests, contents, progress)
+    source = Target(manifest=manifest, catalog=catalog_name(prepared.job.data))
+    own = own_test_sets(source, tests, contents, progress)
     return [*own, *other_test_sets(prepared.targets, contents, progress)]
 
 
@@ -157,18 +156,16 @@ def is_of(score: Score, tests: Sequence[TestSet]) -> bool:
 
 
 def _test_set(
-    manifest: Manifest,
-    subset: str,
-    selection: Selection,
-    contents: Contents,
-    progress: Progress,
+    target: Target, selection: Selection, contents: Contents, progress: Progress
 ) -> TestSet:
+    manifest = target.manifest
     paths = [manifest.root / item.path for item in selection.items]
     hashes = picture_hashes(contents, paths, progress)
     return TestSet(
         dataset=manifest.name,
-        subset=subset,
+        subset=target.subset,
         root=manifest.root,
         selection=selection,
         content=scoring_key(selection, hashes),
+        catalog=target.catalog,
     )

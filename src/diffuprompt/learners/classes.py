@@ -76,7 +76,7 @@ class Classes:
         key = (*_reader(clip), template)
 
         def make(classes: Classes) -> PromptedTokens:
-            texts = [template.format(name.replace("_", " ")) for name in classes.names]
+            texts = [template.replace("{}", name.replace("_", " ")) for name in classes.names]
             length = clip.config.text.context_length
             return sentence_tokens(clip.tokenizer, texts, length).to(clip.device)
 

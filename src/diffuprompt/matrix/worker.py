@@ -46,7 +46,7 @@ def _classify(message: dict[str, Any], progress: Progress) -> None:
     evaluation = Evaluation(**{**asked, **lists})
     job = job_from_json(message["job"])
     run = train_job(job, progress)
-    evaluate_run(run, evaluation=evaluation, also=job.test_data, progress=progress)
+    evaluate_run(run, evaluation=evaluation, test_data=job.test_data or None, progress=progress)
 
 
 def _ground(message: dict[str, Any], progress: Progress) -> None:

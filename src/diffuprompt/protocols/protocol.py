@@ -59,15 +59,24 @@ class Protocol:
     recipes: str = ""
     one_list: bool = False
 
-    def misfits(self, source: Manifest, targets: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """Return what is wrong with the test sets, given as name -> class names."""
+    def misfits(
+        self,
+        source: Manifest,
+        targets: Mapping[str, tuple[str, ...]],
+        *,
+        way: str = "--test-data",
+    ) -> list[str]:
+        """Return what is wrong with the test sets, given as name -> class names.
+
+        ``way`` is the option that names some where there are none.
+        """
         if self.scope == "own":
             return []
         if not targets:
             known = f" (known for {', '.join(self.defaults)})" if self.defaults else ""
             return [
                 f"test_data: the protocol {self.name} tests on other data than {source.name!r}, "
-                f"and there is none; name it with --test-data{known}"
+                f"and there is none; name it with {way}{known}"
             ]
         if self.scope == "other names":
             return []

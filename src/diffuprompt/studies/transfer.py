@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from diffuprompt.data import domain_names
+from diffuprompt.data import domain_folder, domain_names
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners import find_method
 from diffuprompt.matrix import MatrixJob
@@ -46,7 +45,7 @@ def domain_jobs(
     """
     sources = [tuple(train_domains)]
     if shared.layout == "domains" and not train_domains:
-        names = domain_names(Path(shared.data).expanduser())
+        names = domain_names(domain_folder(shared.data, shared.data_root))
         sources = [tuple(name for name in names if name != left_out) for left_out in names]
     asked = [
         Asked(learner, seed, train_domains=source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
-_TEACHER = {  # of the authors' code; "a photo of a {}." on all others
+_TEACHER = {  # of the authors' code, where it differs from the data set's own (`data.catalog`)
     "oxford_pets": ("a type of pet, a photo of a {}.",),
     "oxford_flowers": ("a type of flower, a photo of a {}.",),
     "fgvc_aircraft": ("a type of aircraft, a photo of a {}.",),
