@@ -120,6 +120,22 @@ def test_domains_that_were_left_out_make_one_table() -> None:
     assert "(art-ink+oil, art-ink+pen)" in layout.part.table.caption
 
 
+def test_scores_elsewhere_leave_the_averages_over_data_sets_as_they_are() -> None:
+    """Two of three jobs were also scored on another data set: nothing of it was left out."""
+    more = {"a": {("own", "x", "all"): 1}, "b": {("own", "y", "all"): 1}, "c": {}}
+    records = [
+        scored({("own", d, "base"): 8, ("own", d, "new"): 4, **extra}, dataset=d, generator="none")
+        for d, extra in more.items()
+    ]
+    headings = [layout.part.heading for layout in report(records).layouts]
+    assert headings[0] == "Average over 3 data sets · scenes-clip, 16 shots"
+    domains = [
+        scored({("own", d, "all"): 8, **extra}, dataset=d, protocol="domain", generator="none")
+        for d, extra in more.items()
+    ]
+    assert "Average over 3 data sets" in report(domains).layouts[0].part.heading
+
+
 def test_the_average_of_a_bootstrap_is_the_mean_of_its_subsets() -> None:
     a = {"x": factory.np.ones((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}
     b = {"x": factory.np.zeros((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}
