@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from diffuprompt.cli.summary import summary
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.html import render_page
@@ -13,6 +15,7 @@ from diffuprompt.report.publish import all_tables
 from diffuprompt.report.severities import corrupted
 from diffuprompt.report.stats import AVERAGE, joint_bootstrap
 from diffuprompt.report.tables import Table, plain
+from diffuprompt.report.target_differences import target_differences
 from diffuprompt.report.views import Report, build_report
 
 from . import factory
@@ -159,9 +162,56 @@ def test_test_sets_of_the_same_pictures_are_drawn_alike() -> None:
 
 
 def test_corrupted_test_sets_are_told_by_two_severities_of_a_kind() -> None:
-    names = ["blur-1", "birds-blur-3", "noise-2", "imagenetv2", "scenes-sketch"]
+    names = ["birds-blur-1", "birds-blur-3", "noise-2", "imagenetv2", "scenes-sketch"]
+    names += ["art-1", "art-2", "day-1", "day-2"]  # domains of somebody, and no kind of shift
     found = corrupted([(name, "all") for name in names])
-    assert found == {("blur-1", "all"): ("blur", 1), ("birds-blur-3", "all"): ("blur", 3)}
+    assert found == {("birds-blur-1", "all"): ("blur", 1), ("birds-blur-3", "all"): ("blur", 3)}
+
+
+def test_corrupted_pictures_of_two_data_sets_are_two_kinds() -> None:
+    found = corrupted(
+        [(f"{of}-blur-{k}", "all") for of in ("caltech101", "scenes") for k in (1, 2)]
+    )
+    assert found["caltech101-blur-1", "all"] == ("caltech101-blur", 1)
+    assert found["scenes-blur-2", "all"] == ("scenes-blur", 2)
+    assert len(found) == 4
+
+
+def test_the_small_table_shows_corrupted_test_sets() -> None:
+    records = [scored({("own", f"blur-{k}", "all"): k for k in (1, 3)}, generator="none")]
+    sources = [Source(path=Path("0.json"), record=record) for record in records]
+    assert re.search(r"CoCoOp +12\.50 +37\.50 +25\.00", summary(sources))
+
+
+def test_only_what_is_alike_is_averaged_over_targets() -> None:
+    """Base and new are two averages, and a test set that one side lacks is in none."""
+    own = {("own", d, p): 4 for d in ("a", "b") for p in ("base", "new")}
+    made = {("diffusion", d, p): 6 if p == "base" else 4 for _, d, p in own}
+    more = {("own", "c", "base"): 0}
+    (view,) = report([scored({**own, **made, **more})]).sections
+    table = next(p for p in view.parts if p.heading.startswith("Paired")).table
+    assert [(row[2], plain(row[3])[:6], row[4]) for row in table.rows] == [
+        ("base", "+25.00", "2 / 0 / 0"),
+        ("new", "0.00 [", "0 / 2 / 0"),
+    ]
+    assert [line for line in view.findings if "other test sets (base)" in line]
+
+
+def test_own_prompts_of_a_learner_that_joint_training_moved_are_not_taken_for_others() -> None:
+    """The plain job was scored on no other test set, so there is nothing to compare with."""
+    targets = ("a", "b")
+    own: dict[tuple[factory.Made, str, str], int] = {("own", "scenes", "all"): 4}
+    moved = {("own", "scenes", "all"): 4, **{("own", t, "all"): 0 for t in targets}}
+    made: dict[tuple[factory.Made, str, str], int] = {("flow", t, "all"): 8 for t in targets}
+    plain_job = scored(own, protocol="few-shot", generator="none")
+    joint = scored(moved, protocol="few-shot", generator="diffusion")
+    joint = joint.model_copy(update={"config": {**joint.config, "fit": {"mode": "joint"}}})
+    flow = scored(made, protocol="few-shot", generator="flow")
+    (view,) = report([plain_job, joint, flow]).sections
+    assert target_differences(view.section) == ()
+    alike = joint.model_copy(update={"config": plain_job.config})
+    (view,) = report([plain_job, alike, flow]).sections
+    assert [one.a.generator for one in target_differences(view.section)] == ["flow"]
 
 
 def test_robustness_by_severity_and_by_kind() -> None:

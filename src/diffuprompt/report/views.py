@@ -12,6 +12,8 @@ from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
+from diffuprompt.report.density import density_parts
+from diffuprompt.report.differences import differences_table
 from diffuprompt.report.extension import Extras, SectionPart, Study
 from diffuprompt.report.layouts import Layout, make_layouts
 from diffuprompt.report.load import Source
@@ -114,8 +116,9 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     comparisons = default_comparisons(section)
     extras = [study.extras(section, comparisons) for study in studies]
     theirs = [e.verdicts for e in extras if e.verdicts is not None]
-    differences = target_differences(section)
-    shared = (*robustness_parts(section), target_part(differences))
+    told = any(e.covers_other_sets for e in extras)
+    differences = () if told else target_differences(section)
+    shared = (*robustness_parts(section), target_part(differences), *density_parts(section))
     own = Extras(parts=tuple(part for part in shared if part is not None))
     findings = (*leader(section), *open_world(comparisons), *target_sentence(differences))
     return SectionView(
@@ -174,36 +177,6 @@ def _column(rows: Sequence[Row], metric: str) -> list[Cell]:
         is_best = not is_oracle(row.variant) and Number(value=mean).head == best
         out.append(Number(value=mean, spread=row.std(metric), best=is_best))
     return out
-
-
-def differences_table(comparisons: Sequence[Comparison]) -> Table:
-    """One row per comparison: mean difference with interval, seeds won, images gained and lost."""
-    metrics = [m for m in METRICS if any(m in c.intervals for c in comparisons)]
-    last = "h" if "h" in metrics else metrics[0]
-    subsets = [m for m in metrics if m != "h"]
-    rows: list[tuple[Cell, ...]] = []
-    for c in comparisons:
-        signs = c.seed_signs.get(last)
-        row: list[Cell] = [c.a.name, c.against]
-        row += [difference(c.intervals.get(m)) for m in metrics]
-        row.append(None if signs is None else f"{signs.wins} / {signs.ties} / {signs.losses}")
-        for subset in subsets:
-            image = c.image_signs.get(subset)
-            row.append(None if image is None else f"+{image.wins} −{image.losses}")
-        rows.append(tuple(row))
-    columns = (
-        "Method",
-        "minus",
-        *(METRICS[m] for m in metrics),
-        f"Seeds + / = / − ({METRICS[last]})",
-        *(f"{METRICS[s]} images" for s in subsets),
-    )
-    caption = (
-        "Paired differences in points with 95 % bootstrap intervals over seeds and images. "
-        "Seeds: won, tied, lost. Images: answers that only the first (+) or only the second (−) "
-        "got right, over all seeds."
-    )
-    return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
 def own_verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:

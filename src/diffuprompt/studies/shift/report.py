@@ -26,7 +26,12 @@ class ShiftReport:
         gains = find_shift_gains(section)
         if gains is None:
             return Extras()
-        return Extras(parts=shift_parts(gains), verdicts=shift_verdicts(gains), page=PAGE)
+        return Extras(
+            parts=shift_parts(gains),
+            verdicts=shift_verdicts(gains),
+            page=PAGE,
+            covers_other_sets=True,
+        )
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return nothing: all it has to show belongs to a section."""
