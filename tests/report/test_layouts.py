@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from diffuprompt.cli.summary import summary
+from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.extension import SectionPart
+from diffuprompt.report.figure_file import figures_by_name
 from diffuprompt.report.html import render_page
 from diffuprompt.report.load import Source
 from diffuprompt.report.pages import make_pages
@@ -90,6 +94,22 @@ def test_shots_make_a_curve_and_data_sets_an_average() -> None:
     page = render_page(made)
     assert "<h2>few-shot</h2>" in page
     assert page.count("<svg") == 7  # three curves, and the bars of four sections
+
+
+def test_data_sets_of_other_shots_have_averages_and_figures_of_their_own() -> None:
+    shots = {"a": (1, 16), "b": (1, 16), "c": (2, 4), "d": (2, 4)}
+    records = [
+        scored({("own", d, "all"): 4}, dataset=d, shots=k, protocol="few-shot", generator="none")
+        for d, of in shots.items()
+        for k in of
+    ]
+    made = report(records)
+    assert part(made, "Average over 2 data sets by shots (1, 16) · scenes-clip")
+    assert part(made, "Average over 2 data sets by shots (2, 4) · scenes-clip")
+    figures = figures_by_name(made.figures)
+    assert len(figures) == 6
+    with pytest.raises(DataError, match="two figures are called 'few-shot-average"):
+        figures_by_name([*figures.values(), next(iter(figures.values()))])
 
 
 def test_targets_stand_between_their_source_and_their_average() -> None:

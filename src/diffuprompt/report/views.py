@@ -14,7 +14,7 @@ from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
 from diffuprompt.report.density import density_parts
 from diffuprompt.report.differences import differences_table
-from diffuprompt.report.extension import Extras, SectionPart, Study
+from diffuprompt.report.extension import Extras, Figure, SectionPart, Study
 from diffuprompt.report.layouts import Layout, make_layouts
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, row_order
@@ -76,6 +76,13 @@ class Report:
     def notes(self) -> tuple[str, ...]:
         """How the numbers are made."""
         return (*NOTES, *(note for study in self.studies for note in study.notes))
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All that have a file of their own."""
+        parts = [layout.part for layout in self.layouts]
+        parts += [part for view in self.sections for part in view.parts]
+        return tuple(part.figure for part in parts if part.figure is not None)
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
