@@ -102,7 +102,9 @@ def run(args: Args) -> int:
         print(summary(sources))
         lines = [verdict for view in report.sections for verdict in view.verdicts]
         print("\n" + "\n".join(lines) if lines else "", end="\n" if lines else "")
-        beside = [p.table for view in report.sections for p in view.parts if p.heading == HEADING]
-        for table in beside:
-            print(f"\n{to_markdown(table)}", end="")
+        parts = [part for view in report.sections for part in view.parts]
+        parts += [layout.part for layout in report.layouts]
+        for part in parts:
+            if part.heading.startswith(HEADING):
+                print(f"\n{to_markdown(part.table)}", end="")
     return 0

@@ -85,6 +85,9 @@ class Study(Protocol):
     def extras(self, section: Section, comparisons: Sequence[Comparison]) -> Extras:
         """Return the parts of a section; ``comparisons`` are the engine's, of its rows."""
 
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return protocol and part of what is over several sections, such as averages."""
+
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return a section of the page, or None; raises `ConfigError` without matplotlib."""
 

@@ -109,8 +109,13 @@ def build_report(
         commands=generic_commands([s.record.command for s in sorted(sources, key=_job_order)]),
         sources=tuple(sources),
         studies=tuple(studies),
-        layouts=make_layouts(sections),
+        layouts=(*make_layouts(sections), *_layouts_of(studies, sections)),
     )
+
+
+def _layouts_of(studies: Sequence[Study], sections: Sequence[Section]) -> list[Layout]:
+    found = [pair for study in studies for pair in study.across(sections)]
+    return [Layout(protocol=protocol, part=part) for protocol, part in found]
 
 
 def _job_order(source: Source) -> tuple[object, ...]:
