@@ -108,6 +108,8 @@ class Accelerator(TorchDispatchMode):
         if name in _INDEXING:
             masks = [t for t in _tensors(args[1]) if t.dtype in (torch.bool, torch.uint8)]
             self.waits["a size"] += any(isinstance(t, Far) for t in masks)
+            if not isinstance(args[0], Far):
+                raise RuntimeError(f"{name}: expected positions on the cpu, where the tensor is")
             return  # positions on the host are allowed
         strangers = [t for t in tensors if not isinstance(t, Far) and t.ndim]
         if strangers:

@@ -35,9 +35,13 @@ def test_no_torch(code):
     assert not modules & {"torch", "transformers", "diffusers", "accelerate", "matplotlib"}
 
 
-def test_a_backbone_loads_torch_and_not_its_compiler():
+def test_a_backbone_and_an_initial_network_load_torch_and_not_its_compiler():
     """The compiler takes as long as all of torch, and whoever only predicts needs none."""
-    code = "from diffuprompt.checkpoints import load_clip; load_clip('scenes-clip')"
+    code = (
+        "from diffuprompt.checkpoints import load_clip; load_clip('scenes-clip')\n"
+        "import torch; from diffuprompt.grounding.masks.initial import built\n"
+        "built(lambda: torch.nn.Linear(2, 2), torch.Generator())"
+    )
     modules = loaded_after(code)
     assert "torch" in modules, "the check above sees torch"
     assert "torch._dynamo" not in modules

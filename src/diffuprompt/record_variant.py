@@ -14,8 +14,7 @@ ZERO_SHOT_NEW = "zero-shot-new"  # the control of the open world, of a learner o
 class Judging(Fields):
     """How names were judged by the prompts that they would ask for, beside the logits.
 
-    The defaults were chosen on the hold-out of the scenes (CoCoOp, seed 1); one step does there
-    what five do.
+    No record says yet what it is worth, or that these defaults are the best ones.
 
     Attributes:
         by: "density", the generator's own, or the control "distance", to the regression.

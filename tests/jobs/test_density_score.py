@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.accelerator import DEVICE, accelerator
 from tests.contract.generators import shrink_networks
 from tests.world import open_job, small_job
 from torch import Tensor
@@ -55,6 +56,25 @@ def test_names_are_judged_as_oracles_of_themselves(world: Path, tmp_path: Path) 
     kept = scored([0.3, 0.1], weight=10.0, candidates=2, margin=1.0)
     torch.testing.assert_close(kept[0], found[0])
     torch.testing.assert_close(kept[1], logits[1])
+
+
+def test_candidates_on_an_accelerator_find_pictures_that_are_counted_on_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.device] = []
+
+    def logits(flat: Tensor, index: Tensor, classes: Tensor | None = None, /) -> Tensor:
+        seen.append(index.device)
+        return flat[:, :3] * 2
+
+    monkeypatch.setattr("diffuprompt.stages.candidates.learner_logits", lambda *of: logits)
+    with accelerator():
+        of: Any = None
+        judge = Judge(of, of, _never, Judging(), OverfitConfig(steps=1, lr=0.5), 0.5)
+        initial, names = torch.zeros(2, 4, device=DEVICE), torch.tensor([2, 0], device=DEVICE)
+        found = judge.prompts(torch.arange(2), initial, names).cpu()
+    assert found[:, :3].argmax(1).tolist() == [2, 0]
+    assert set(seen) == {DEVICE}
 
 
 def _never(*of: Tensor) -> Tensor:

@@ -70,6 +70,21 @@ def test_results_are_a_function_of_records_and_notes_only(results: Path, tmp_pat
     assert re.search(r"\| CoCoOp \+ diffusion \| [\d.]+ ± [\d.]+ \| \*\*[\d.]+\*\*", first)
 
 
+def test_two_indices_beside_one_another_have_pages_of_their_own(
+    results: Path, tmp_path: Path
+) -> None:
+    first = set(write([results], tmp_path / "RESULTS.md"))
+    second = set(write([results], tmp_path / "OTHER.md"))
+    assert tmp_path / "docs" / "results" / "cost.md" in first
+    assert tmp_path / "OTHER" / "cost.md" in second
+    assert "(OTHER/cost.md)" in (tmp_path / "OTHER.md").read_text()
+    assert not [path for path in first & second if path.suffix == ".md"]
+    from diffuprompt.cli.report import Args, run
+
+    with pytest.raises(ConfigError, match="--pages: expected --write or --check"):
+        run(Args(paths=(results,), pages=tmp_path))
+
+
 def test_check_passes_and_then_shows_what_changed(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "RESULTS.md"
     with pytest.raises(DataError, match="does not exist"):

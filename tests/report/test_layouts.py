@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
+
+from diffuprompt.cli.summary import summary
+from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.extension import SectionPart
+from diffuprompt.report.figure_file import figures_by_name
 from diffuprompt.report.html import render_page
 from diffuprompt.report.load import Source
 from diffuprompt.report.pages import make_pages
@@ -13,6 +19,7 @@ from diffuprompt.report.publish import all_tables
 from diffuprompt.report.severities import corrupted
 from diffuprompt.report.stats import AVERAGE, joint_bootstrap
 from diffuprompt.report.tables import Table, plain
+from diffuprompt.report.target_differences import target_differences
 from diffuprompt.report.views import Report, build_report
 
 from . import factory
@@ -89,6 +96,22 @@ def test_shots_make_a_curve_and_data_sets_an_average() -> None:
     assert page.count("<svg") == 7  # three curves, and the bars of four sections
 
 
+def test_data_sets_of_other_shots_have_averages_and_figures_of_their_own() -> None:
+    shots = {"a": (1, 16), "b": (1, 16), "c": (2, 4), "d": (2, 4)}
+    records = [
+        scored({("own", d, "all"): 4}, dataset=d, shots=k, protocol="few-shot", generator="none")
+        for d, of in shots.items()
+        for k in of
+    ]
+    made = report(records)
+    assert part(made, "Average over 2 data sets by shots (1, 16) · scenes-clip")
+    assert part(made, "Average over 2 data sets by shots (2, 4) · scenes-clip")
+    figures = figures_by_name(made.figures)
+    assert len(figures) == 6
+    with pytest.raises(DataError, match="two figures are called 'few-shot-average"):
+        figures_by_name([*figures.values(), next(iter(figures.values()))])
+
+
 def test_targets_stand_between_their_source_and_their_average() -> None:
     own = {("own", "imagenet", "all"): 6, ("own", "dtd", "all"): 4, ("own", "food101", "all"): 8}
     better = {("diffusion", name, part): 8 for _, name, part in own}
@@ -120,6 +143,22 @@ def test_domains_that_were_left_out_make_one_table() -> None:
     assert "(art-ink+oil, art-ink+pen)" in layout.part.table.caption
 
 
+def test_scores_elsewhere_leave_the_averages_over_data_sets_as_they_are() -> None:
+    """Two of three jobs were also scored on another data set: nothing of it was left out."""
+    more = {"a": {("own", "x", "all"): 1}, "b": {("own", "y", "all"): 1}, "c": {}}
+    records = [
+        scored({("own", d, "base"): 8, ("own", d, "new"): 4, **extra}, dataset=d, generator="none")
+        for d, extra in more.items()
+    ]
+    headings = [layout.part.heading for layout in report(records).layouts]
+    assert headings[0] == "Average over 3 data sets · scenes-clip, 16 shots"
+    domains = [
+        scored({("own", d, "all"): 8, **extra}, dataset=d, protocol="domain", generator="none")
+        for d, extra in more.items()
+    ]
+    assert "Average over 3 data sets" in report(domains).layouts[0].part.heading
+
+
 def test_the_average_of_a_bootstrap_is_the_mean_of_its_subsets() -> None:
     a = {"x": factory.np.ones((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}
     b = {"x": factory.np.zeros((2, 40), bool), "y": factory.np.zeros((2, 10), bool)}
@@ -143,9 +182,56 @@ def test_test_sets_of_the_same_pictures_are_drawn_alike() -> None:
 
 
 def test_corrupted_test_sets_are_told_by_two_severities_of_a_kind() -> None:
-    names = ["blur-1", "birds-blur-3", "noise-2", "imagenetv2", "scenes-sketch"]
+    names = ["birds-blur-1", "birds-blur-3", "noise-2", "imagenetv2", "scenes-sketch"]
+    names += ["art-1", "art-2", "day-1", "day-2"]  # domains of somebody, and no kind of shift
     found = corrupted([(name, "all") for name in names])
-    assert found == {("blur-1", "all"): ("blur", 1), ("birds-blur-3", "all"): ("blur", 3)}
+    assert found == {("birds-blur-1", "all"): ("blur", 1), ("birds-blur-3", "all"): ("blur", 3)}
+
+
+def test_corrupted_pictures_of_two_data_sets_are_two_kinds() -> None:
+    found = corrupted(
+        [(f"{of}-blur-{k}", "all") for of in ("caltech101", "scenes") for k in (1, 2)]
+    )
+    assert found["caltech101-blur-1", "all"] == ("caltech101-blur", 1)
+    assert found["scenes-blur-2", "all"] == ("scenes-blur", 2)
+    assert len(found) == 4
+
+
+def test_the_small_table_shows_corrupted_test_sets() -> None:
+    records = [scored({("own", f"blur-{k}", "all"): k for k in (1, 3)}, generator="none")]
+    sources = [Source(path=Path("0.json"), record=record) for record in records]
+    assert re.search(r"CoCoOp +12\.50 +37\.50 +25\.00", summary(sources))
+
+
+def test_only_what_is_alike_is_averaged_over_targets() -> None:
+    """Base and new are two averages, and a test set that one side lacks is in none."""
+    own = {("own", d, p): 4 for d in ("a", "b") for p in ("base", "new")}
+    made = {("diffusion", d, p): 6 if p == "base" else 4 for _, d, p in own}
+    more = {("own", "c", "base"): 0}
+    (view,) = report([scored({**own, **made, **more})]).sections
+    table = next(p for p in view.parts if p.heading.startswith("Paired")).table
+    assert [(row[2], plain(row[3])[:6], row[4]) for row in table.rows] == [
+        ("base", "+25.00", "2 / 0 / 0"),
+        ("new", "0.00 [", "0 / 2 / 0"),
+    ]
+    assert [line for line in view.findings if "other test sets (base)" in line]
+
+
+def test_own_prompts_of_a_learner_that_joint_training_moved_are_not_taken_for_others() -> None:
+    """The plain job was scored on no other test set, so there is nothing to compare with."""
+    targets = ("a", "b")
+    own: dict[tuple[factory.Made, str, str], int] = {("own", "scenes", "all"): 4}
+    moved = {("own", "scenes", "all"): 4, **{("own", t, "all"): 0 for t in targets}}
+    made: dict[tuple[factory.Made, str, str], int] = {("flow", t, "all"): 8 for t in targets}
+    plain_job = scored(own, protocol="few-shot", generator="none")
+    joint = scored(moved, protocol="few-shot", generator="diffusion")
+    joint = joint.model_copy(update={"config": {**joint.config, "fit": {"mode": "joint"}}})
+    flow = scored(made, protocol="few-shot", generator="flow")
+    (view,) = report([plain_job, joint, flow]).sections
+    assert target_differences(view.section) == ()
+    alike = joint.model_copy(update={"config": plain_job.config})
+    (view,) = report([plain_job, alike, flow]).sections
+    assert [one.a.generator for one in target_differences(view.section)] == ["flow"]
 
 
 def test_robustness_by_severity_and_by_kind() -> None:

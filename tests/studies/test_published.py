@@ -111,6 +111,34 @@ def test_targets_have_their_average_only_when_all_are_there() -> None:
     assert AVERAGE not in [row[1] for row in fewer.rows]
 
 
+def test_averages_stand_beside_ours_when_all_data_sets_are_there() -> None:
+    names = sorted({k.dataset for k in published() if k.protocol == BASE_TO_NEW} - {AVERAGE})
+    records = [
+        scored(
+            {("own", name, "base"): 8 if i else 0, ("own", name, "new"): 4},
+            dataset=name, generator="none", learner="coop",
+        )
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    heading = "Against the published numbers: average over 11 data sets · scenes-clip"
+
+    def shown(some: list[Record]) -> list[Table]:
+        sources = [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(some)]
+        made = build_report(sources, studies=[AgainstPaper()])
+        return [layout.part.table for layout in made.layouts if layout.part.heading == heading]
+
+    (table,) = shown(records)
+    assert [row[:4] for row in texts(table)] == [
+        ["CoOp", "Base", "90.91", "82.69"],
+        ["CoOp", "New", "50.00", "63.22"],
+        ["CoOp", "H", "64.52", "71.66"],
+    ]
+    assert (
+        "in the methods' own papers (authors). Ours" in table.caption
+    )  # and no table of the paper
+    assert not shown(records[1:])
+
+
 def test_the_verb_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from diffuprompt.cli.report import Args, run
 

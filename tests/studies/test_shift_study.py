@@ -15,6 +15,7 @@ from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.record import Record, Variant
 from diffuprompt.report import OWN, Number, Section, build_sections, plain
 from diffuprompt.report.load import Source
+from diffuprompt.report.views import build_report
 from diffuprompt.studies.shared import Shared
 from diffuprompt.studies.shift.design import WORLDS, find_worlds
 from diffuprompt.studies.shift.gains import ShiftGains, find_shift_gains
@@ -229,6 +230,14 @@ def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
     assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
     assert plain(table.rows[-1][7]).startswith("+15.00 [")
     assert len(targets.rows) == 2
+
+
+def test_the_engine_leaves_other_test_sets_to_the_study() -> None:
+    sources = [Source(path=Path("0.json"), record=record(RIGHT))]
+    for studies, is_told in (((), True), ((ShiftReport(),), False)):
+        (view,) = build_report(sources, studies=studies).sections
+        assert any("Paired differences on other" in p.heading for p in view.parts) == is_told
+        assert any("other test sets" in line for line in view.findings) == is_told
 
 
 def test_which_sort_of_learner_gains_more() -> None:

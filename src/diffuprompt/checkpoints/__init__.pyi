@@ -24,4 +24,4 @@ from .pickles import read_pickle as read_pickle
 from .plain import read_plain_pickle as read_plain_pickle
 from .state_dict import read_torch as read_torch
 from .tokenizer import EOT as EOT, SOT as SOT, WORDS as WORDS, Tokenizer as Tokenizer
-from .weights import Origin as Origin, fill as fill
+from .weights import Origin as Origin, fill as fill, unfilled as unfilled

@@ -59,7 +59,7 @@ class _NoInitialValues(TorchFunctionMode):
 
 @contextmanager
 def unfilled() -> Iterator[None]:
-    """Build a model for `fill`: its parameters take no memory and have no values yet."""
+    """Build a model that is filled later: its parameters take no memory and have no values yet."""
     with torch.device("meta"), _NoInitialValues():
         yield
 

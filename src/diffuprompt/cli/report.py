@@ -41,8 +41,8 @@ class Args:
     """Fail, showing a diff, unless this file, its pages and figures and the summaries among the
     records are what --write would make."""
     pages: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of the pages that --write makes and RESULTS.md links; by default docs/results beside
-    it."""
+    """Folder of the pages that --write makes and links; by default docs/results beside RESULTS.md,
+    and beside OTHER.md the folder OTHER."""
     against: Literal["none", "paper", "paper-full"] = "none"
     """Put the published numbers (CLIP ViT-B/16) and the difference beside ours; paper-full shows
     those that we have none of, too."""
@@ -54,6 +54,8 @@ def run(args: Args) -> int:
     """Read all records, then write, check or print."""
     if not args.paths:
         raise ConfigError("name at least one folder of records, such as: diffuprompt report runs")
+    if args.pages is not None and args.write is None and args.check is None:
+        raise ConfigError("--pages: expected --write or --check beside it, which make the pages")
     from diffuprompt.report import (
         TITLE,
         build_report,
@@ -100,7 +102,9 @@ def run(args: Args) -> int:
         print(summary(sources))
         lines = [verdict for view in report.sections for verdict in view.verdicts]
         print("\n" + "\n".join(lines) if lines else "", end="\n" if lines else "")
-        beside = [p.table for view in report.sections for p in view.parts if p.heading == HEADING]
-        for table in beside:
-            print(f"\n{to_markdown(table)}", end="")
+        parts = [part for view in report.sections for part in view.parts]
+        parts += [layout.part for layout in report.layouts]
+        for part in parts:
+            if part.heading.startswith(HEADING):
+                print(f"\n{to_markdown(part.table)}", end="")
     return 0

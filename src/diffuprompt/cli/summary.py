@@ -23,11 +23,12 @@ def summary(sources: Sequence[Source]) -> str:
     blocks = []
     for section in build_sections(sources):
         header = ["", *(metric_name(metric) for metric in section.metrics)]
-        rows = [[row.name, *map(row.mean, section.metrics)] for row in section.rows]
+        shown = (*section.rows, *section.judged)
+        rows = [[row.name, *map(row.mean, section.metrics)] for row in shown]
         seeds = ", ".join(map(str, section.seeds))
         own = table(header, rows) if section.metrics else "its own test set is not scored yet"
         blocks.append(f"{section.setting.title}, seed {seeds}: accuracy in %\n\n{own}")
-        others = other_sets_table(section)
+        others = other_sets_table(section, is_whole=True)
         if others is not None:
             cells = [[plain(cell) for cell in row] for row in others.rows]
             blocks.append(f"{OTHER_SETS.lower()}: accuracy in %\n\n{table(others.columns, cells)}")

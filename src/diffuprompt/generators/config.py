@@ -101,7 +101,7 @@ class FitConfig:
             the feature (conditioning augmentation, Ho et al. 2021, arXiv 2106.15282), which keeps
             few images from being learned by heart: a condition that has one answer makes sampling
             a regression. Off, because it costs accuracy where draws differ already
-            (``RESULTS.md``).
+            (``docs/results/prompt-diffusion.md``).
         normaliser: a name of `diffuprompt.generators.normalise.NORMALISERS`.
         rank: "whiten" only: principal directions that are kept.
     """

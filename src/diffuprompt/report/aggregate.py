@@ -53,6 +53,11 @@ class Section:
         return tuple(row for row in self.rows if not row.setting)
 
     @property
+    def judged(self) -> tuple[Row, ...]:
+        """The sweeps whose names were judged beside the logits."""
+        return tuple(row for row in self.sweeps if row.variant.judged is not None)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The measures that at least one trained method (or, without any, any row) has."""
         found = [measure for row in self._trained for measure in row.per_seed]

@@ -51,12 +51,14 @@ class Extras:
 
     ``verdicts`` are sentences that take the place of the engine's own; None leaves those. ``page``
     names the page that parts and sentences stand on where a report is written as pages, such as
-    "prompt-diffusion"; empty leaves them with their section.
+    "prompt-diffusion"; empty leaves them with their section. ``covers_other_sets`` says that they
+    compare methods on other test sets than the job's own, so that the engine does not.
     """
 
     parts: tuple[SectionPart, ...] = ()
     verdicts: tuple[str, ...] | None = None
     page: str = ""
+    covers_other_sets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,9 @@ class Study(Protocol):
 
     def extras(self, section: Section, comparisons: Sequence[Comparison]) -> Extras:
         """Return the parts of a section; ``comparisons`` are the engine's, of its rows."""
+
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return protocol and part of what is over several sections, such as averages."""
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return a section of the page, or None; raises `ConfigError` without matplotlib."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from diffuprompt.errors import DataError
 from diffuprompt.report.extension import Figure
 from diffuprompt.report.files import write_text
 
@@ -27,6 +28,19 @@ def file_text(figure: Figure) -> str:
 def digest(figure: Figure) -> str:
     """Return a hash of all that is drawn; another version of matplotlib does not change it."""
     return hashlib.sha256(json.dumps(figure.numbers, sort_keys=True).encode()).hexdigest()
+
+
+def figures_by_name(figures: Iterable[Figure]) -> dict[str, Figure]:
+    """Return figures by the names of their files; raises `DataError` where two have one name."""
+    out: dict[str, Figure] = {}
+    for figure in figures:
+        if figure.name in out:
+            raise DataError(
+                f"two figures are called {figure.name!r}: {out[figure.name].alt!r} and "
+                f"{figure.alt!r}; expected names that differ, make a report of fewer records"
+            )
+        out[figure.name] = figure
+    return out
 
 
 def is_current(path: Path, figure: Figure) -> bool:

@@ -1,7 +1,8 @@
-"""Writing a report's files; loads no torch."""
+"""A report's files and their names; loads no torch."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from diffuprompt.errors import writing
@@ -16,3 +17,8 @@ def write_text(path: Path, text: str) -> None:
     with writing(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def slug(name: str) -> str:
+    """Return a name as a file is called: lower case letters, digits and hyphens."""
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "unnamed"

@@ -62,7 +62,7 @@ def make_layouts(sections: Sequence[Section]) -> tuple[Layout, ...]:
 def _average(setting: Setting, sections: Sequence[Section]) -> Iterator[Layout]:
     """Yield the averages over data sets, and a table of each measure.
 
-    Where trainings leave one test set out each, the average is over these instead.
+    Where all trainings of a transfer leave one test set out each, the average is over these.
     """
     if len(sections) < 2:
         return

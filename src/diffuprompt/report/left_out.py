@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diffuprompt.protocols import PROTOCOLS
 from diffuprompt.report.aggregate import Section
 from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.other_sets import mean_over, spread, targets
@@ -27,14 +28,18 @@ CAPTION = (
 def left_out_part(sections: Sequence[Section], about: str) -> SectionPart | None:
     """Return the table of sections that have one other test set each, all different ones.
 
-    None unless there are at least two of them.
+    None unless these are all sections, at least two, of a protocol whose tables are of targets:
+    elsewhere a score on another test set is an addition, and the job's own is the result.
     """
+    protocols = (PROTOCOLS.get(section.setting.protocol) for section in sections)
+    if not all(protocol is not None and protocol.layout.targets for protocol in protocols):
+        return None
     found: dict[TestSet, Section] = {}
     for section in sections:
         sets = targets(section)
         if len(sets) == 1 and sets[0] not in found:
             found[sets[0]] = section
-    if len(found) < 2:
+    if len(found) < 2 or len(found) < len(sections):
         return None
     named = {test_set: methods(section) for test_set, section in found.items()}
     names = dict.fromkeys(name for rows in named.values() for name in rows)

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from diffuprompt.errors import DataError
 from diffuprompt.report.extension import Figure, Study
-from diffuprompt.report.figure_file import is_current, write_files
+from diffuprompt.report.figure_file import figures_by_name, is_current, write_files
 from diffuprompt.report.load import load_records
 from diffuprompt.report.pages import make_pages, render_index
 from diffuprompt.report.render import FIGURES, MADE, render_markdown
 from diffuprompt.report.summaries import summary_texts
-from diffuprompt.report.views import TITLE, Report, build_report
+from diffuprompt.report.views import TITLE, build_report
 
 NOTES = "NOTES.md"
-PAGES = Path("docs/results")  # of the folder that the index lies in
+INDEX = "RESULTS.md"
+PAGES = Path("docs/results")  # of that index, from the folder that it lies in
 
 
 def read_notes(paths: Sequence[Path]) -> str:
@@ -48,7 +49,8 @@ def write(
 ) -> tuple[Path, ...]:
     """Write the index and its pages, figures, studies' pages and summaries beside the records.
 
-    ``pages`` is the folder of the pages, by default `PAGES` beside the index.
+    ``pages`` is the folder of the pages, by default `PAGES` beside an index that is called
+    `INDEX`, and beside another one a folder that is called as it is, without its suffix.
 
     Raises:
         DataError: as the loader does, or a summary is of no study of ``studies``.
@@ -107,7 +109,8 @@ def _files(
         return theirs
     report = build_report(load_records(paths), studies=studies, title=title)
     figures = _figures_of(paths)
-    drawn = {figures / f"{figure.name}.svg": figure for figure in _figures(report)}
+    named = figures_by_name(report.figures)
+    drawn = {figures / f"{name}.svg": figure for name, figure in named.items()}
     folder = _folder(results_md, pages)
     made = make_pages(report, notes=read_notes(paths), figures=_link(figures, folder))
     linked = {_link(path, results_md.parent): text for path, text in others.items()}
@@ -118,7 +121,10 @@ def _files(
 
 
 def _folder(results_md: Path, pages: Path | None) -> Path:
-    return results_md.parent / PAGES if pages is None else pages
+    """Return the folder of the pages; no two indices beside one another have the same."""
+    if pages is not None:
+        return pages
+    return results_md.parent / (PAGES if results_md.name == INDEX else results_md.stem)
 
 
 def _same(path: Path, expected: str, again: str) -> None:
@@ -135,12 +141,6 @@ def _same(path: Path, expected: str, again: str) -> None:
         lineterm="",
     )
     raise DataError(f"{path} is not what the records say; {again}\n" + "\n".join(diff))
-
-
-def _figures(report: Report) -> list[Figure]:
-    parts = [layout.part for layout in report.layouts]
-    parts += [part for view in report.sections for part in view.parts]
-    return [part.figure for part in parts if part.figure is not None]
 
 
 def _figures_of(paths: Sequence[Path]) -> Path:

@@ -7,7 +7,7 @@ Corrupted test sets, whose names end with a kind and a severity, have tables of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -27,17 +27,20 @@ CAPTION = (
 WITH_AVERAGE = " Average: of these test sets, the source aside; its ± is of the seeds' averages."
 
 
-def other_sets_table(section: Section) -> Table | None:
+def other_sets_table(section: Section, *, is_whole: bool = False) -> Table | None:
     """One row per method and one column per test set; None where only the own one was scored.
 
     The source stands first where all of its classes were scored, the average last where the same
-    part of at least two test sets was.
+    part of at least two test sets was. ``is_whole`` shows corrupted test sets too.
     """
-    sets = targets(section)
-    rows = [row for row in section.rows if any(s in row.elsewhere for s in sets)]
+    found = {test_set for row in _rows(section) for test_set in row.elsewhere}
+    sets = in_order(found) if is_whole else targets(section)
+    rows = [row for row in _rows(section) if any(s in row.elsewhere for s in sets)]
     if not sets:
         return None
-    averaged = len(sets) > 1 and len({part for _, part in sets}) == 1
+    harmed = corrupted(found)
+    alike = len({(part, (name, part) in harmed) for name, part in sets}) == 1
+    averaged = len(sets) > 1 and alike
     has_source = any(SOURCE in row.per_seed for row in rows)
     source = (f"{section.setting.dataset} (source)",) if has_source else ()
     average = ("Average",) if averaged else ()
@@ -59,9 +62,18 @@ def other_sets_table(section: Section) -> Table | None:
 
 def targets(section: Section) -> list[TestSet]:
     """Return the other test sets of a section, as the field orders them; none that is corrupted."""
-    found = {test_set for row in section.rows for test_set in row.elsewhere}
+    found = {test_set for row in _rows(section) for test_set in row.elsewhere}
+    return in_order(found - corrupted(found).keys())
+
+
+def _rows(section: Section) -> tuple[Row, ...]:
+    return (*section.rows, *section.judged)
+
+
+def in_order(sets: Iterable[TestSet]) -> list[TestSet]:
+    """Return test sets as the field orders them."""
     known = list(CATALOG)
-    return sorted(found - corrupted(found).keys(), key=lambda s: (_place(s[0], known), s))
+    return sorted(sets, key=lambda s: (_place(s[0], known), s))
 
 
 def _place(name: str, known: Sequence[str]) -> int:

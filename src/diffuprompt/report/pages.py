@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diffuprompt.report.aggregate import Setting
+from diffuprompt.report.files import slug
 from diffuprompt.report.render import (
     MADE,
     environment,
@@ -55,11 +56,6 @@ class Page:
         """Add sentences to what the index says of this page."""
         if lines:
             self.answers.setdefault(about, []).extend(lines)
-
-
-def slug(name: str) -> str:
-    """Return a name as a file is called: lower case letters, digits and hyphens."""
-    return "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "unnamed"
 
 
 def make_pages(report: Report, *, notes: str, figures: str) -> tuple[Page, ...]:

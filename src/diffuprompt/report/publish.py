@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from diffuprompt.errors import ConfigError, near_miss
-from diffuprompt.report.figure_file import file_text
-from diffuprompt.report.files import write_text
+from diffuprompt.report.figure_file import figures_by_name, file_text
+from diffuprompt.report.files import slug, write_text
 from diffuprompt.report.html_parts import Example
 from diffuprompt.report.render import FIGURES, render_markdown
 from diffuprompt.report.tables import Table, stack, to_csv, to_latex
@@ -51,10 +50,8 @@ def publish(
     files: dict[str, str] = {}
     if "md" in formats:
         files["report.md"] = render_markdown(report, notes=notes)
-        parts = [layout.part for layout in report.layouts]
-        parts += [part for view in report.sections for part in view.parts]
-        for figure in (part.figure for part in parts if part.figure is not None):
-            files[f"{FIGURES}/{figure.name}.svg"] = file_text(figure)
+        for name, figure in figures_by_name(report.figures).items():
+            files[f"{FIGURES}/{name}.svg"] = file_text(figure)
     if "csv" in formats:
         files |= {f"{name}.csv": to_csv(table) for name, table in all_tables(report).items()}
     if "tex" in formats:
@@ -89,8 +86,7 @@ def all_tables(report: Report) -> dict[str, Table]:
     parts = [(layout.protocol, layout.part) for layout in report.layouts]
     parts += [(view.section.setting.title, part) for view in views for part in view.parts]
     for title, part in parts:
-        slug = "-".join(re.findall(r"[a-z0-9]+", f"{title} {part.heading}".lower()))[:LONGEST]
-        tables[_free(slug, tables)] = part.table
+        tables[_free(slug(f"{title} {part.heading}")[:LONGEST], tables)] = part.table
     return tables | {"cost": report.cost}
 
 

@@ -34,7 +34,7 @@ def robustness_parts(section: Section) -> tuple[SectionPart, ...]:
 def _parts(
     section: Section, sets: dict[TestSet, tuple[str, int]], title: str
 ) -> tuple[SectionPart, SectionPart]:
-    rows = [row for row in section.rows if any(s in row.elsewhere for s in sets)]
+    rows = [r for r in (*section.rows, *section.judged) if any(s in r.elsewhere for s in sets)]
     by_kind: dict[str, list[TestSet]] = {}
     by_severity: dict[str, list[TestSet]] = {}
     for test_set, (kind, _) in sets.items():

@@ -122,12 +122,23 @@ def make_row(
         values=values,
         elsewhere=_elsewhere(ordered, variant),
         setting=setting,
-        precision=config.get("precision", "fp32"),  # records leave the default out
-        is_joint=config.get("fit", {}).get("mode") == "joint",
+        precision=precision_of(ordered[0]),
+        is_joint=is_joint(ordered[0]),
         draw_spread=mean_known(record.statistics.get("generated_spread") for record in ordered),
         costs=mean_costs(ordered, variant),
         config=config,
     )
+
+
+def precision_of(record: Record) -> str:
+    """Return the precision of a job; records leave the default out."""
+    precision: str = record.config.get("precision", "fp32")
+    return precision
+
+
+def is_joint(record: Record) -> bool:
+    """Whether training the generator moved the learner too."""
+    return bool(record.config.get("fit", {}).get("mode") == "joint")
 
 
 def _by_part(records: Sequence[Record], variant: Variant) -> dict[str, list[Score]]:

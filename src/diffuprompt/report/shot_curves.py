@@ -56,11 +56,12 @@ def shot_parts(sections: Sequence[Section]) -> Iterator[tuple[str, SectionPart]]
         for name, of in several.items():
             alike[tuple(of)].append(name)
         curves = {name: _curves(of) for name, of in several.items()}
-        for names in alike.values():
-            if len(names) > 1:
-                title = f"Average over {len(names)} data sets by shots · {backbone}"
-                mean = _mean([curves[name] for name in names])
-                yield protocol, _part(mean, title, protocol, f", of {', '.join(names)}")
+        groups = {shots: names for shots, names in alike.items() if len(names) > 1}
+        for shots, names in groups.items():
+            which = f" ({', '.join(map(str, shots))})" if len(groups) > 1 else ""
+            title = f"Average over {len(names)} data sets by shots{which} · {backbone}"
+            mean = _mean([curves[name] for name in names])
+            yield protocol, _part(mean, title, protocol, f", of {', '.join(names)}")
         for name in several:
             title = f"{name} by shots · {backbone}"
             yield protocol, _part(curves[name], title, protocol, "")

@@ -12,7 +12,9 @@ from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
-from diffuprompt.report.extension import Extras, SectionPart, Study
+from diffuprompt.report.density import density_parts
+from diffuprompt.report.differences import differences_table
+from diffuprompt.report.extension import Extras, Figure, SectionPart, Study
 from diffuprompt.report.layouts import Layout, make_layouts
 from diffuprompt.report.load import Source
 from diffuprompt.report.names import METRICS, OWN, is_control, is_oracle, metric_name, row_order
@@ -76,6 +78,13 @@ class Report:
         return (*NOTES, *(note for study in self.studies for note in study.notes))
 
     @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All that have a file of their own."""
+        parts = [layout.part for layout in self.layouts]
+        parts += [part for view in self.sections for part in view.parts]
+        return tuple(part.figure for part in parts if part.figure is not None)
+
+    @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Each key of the records' environments with all its values."""
         values: dict[str, set[str]] = defaultdict(set)
@@ -100,8 +109,13 @@ def build_report(
         commands=generic_commands([s.record.command for s in sorted(sources, key=_job_order)]),
         sources=tuple(sources),
         studies=tuple(studies),
-        layouts=make_layouts(sections),
+        layouts=(*make_layouts(sections), *_layouts_of(studies, sections)),
     )
+
+
+def _layouts_of(studies: Sequence[Study], sections: Sequence[Section]) -> list[Layout]:
+    found = [pair for study in studies for pair in study.across(sections)]
+    return [Layout(protocol=protocol, part=part) for protocol, part in found]
 
 
 def _job_order(source: Source) -> tuple[object, ...]:
@@ -114,8 +128,9 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     comparisons = default_comparisons(section)
     extras = [study.extras(section, comparisons) for study in studies]
     theirs = [e.verdicts for e in extras if e.verdicts is not None]
-    differences = target_differences(section)
-    shared = (*robustness_parts(section), target_part(differences))
+    told = any(e.covers_other_sets for e in extras)
+    differences = () if told else target_differences(section)
+    shared = (*robustness_parts(section), target_part(differences), *density_parts(section))
     own = Extras(parts=tuple(part for part in shared if part is not None))
     findings = (*leader(section), *open_world(comparisons), *target_sentence(differences))
     return SectionView(
@@ -174,36 +189,6 @@ def _column(rows: Sequence[Row], metric: str) -> list[Cell]:
         is_best = not is_oracle(row.variant) and Number(value=mean).head == best
         out.append(Number(value=mean, spread=row.std(metric), best=is_best))
     return out
-
-
-def differences_table(comparisons: Sequence[Comparison]) -> Table:
-    """One row per comparison: mean difference with interval, seeds won, images gained and lost."""
-    metrics = [m for m in METRICS if any(m in c.intervals for c in comparisons)]
-    last = "h" if "h" in metrics else metrics[0]
-    subsets = [m for m in metrics if m != "h"]
-    rows: list[tuple[Cell, ...]] = []
-    for c in comparisons:
-        signs = c.seed_signs.get(last)
-        row: list[Cell] = [c.a.name, c.against]
-        row += [difference(c.intervals.get(m)) for m in metrics]
-        row.append(None if signs is None else f"{signs.wins} / {signs.ties} / {signs.losses}")
-        for subset in subsets:
-            image = c.image_signs.get(subset)
-            row.append(None if image is None else f"+{image.wins} −{image.losses}")
-        rows.append(tuple(row))
-    columns = (
-        "Method",
-        "minus",
-        *(METRICS[m] for m in metrics),
-        f"Seeds + / = / − ({METRICS[last]})",
-        *(f"{METRICS[s]} images" for s in subsets),
-    )
-    caption = (
-        "Paired differences in points with 95 % bootstrap intervals over seeds and images. "
-        "Seeds: won, tied, lost. Images: answers that only the first (+) or only the second (−) "
-        "got right, over all seeds."
-    )
-    return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
 def own_verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ class Judge:
 
     def prompts(self, index_R: Tensor, initial_RF: Tensor, names_R: Tensor) -> Tensor:
         """Return V*_y ``(R, F)`` of images under names; one row does not see the others."""
+        index_R = index_R.to(names_R.device)  # pictures are counted on the CPU
         places: list[tuple[Tensor, Tensor]] = []  # the batch at hand, and where it is
 
         def logits(flat_RF: Tensor, at_R: Tensor, classes_M: Tensor | None = None, /) -> Tensor:

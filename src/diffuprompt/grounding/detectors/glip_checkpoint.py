@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from diffuprompt.checkpoints import Origin, fill, read_torch
+from diffuprompt.checkpoints import Origin, fill, read_torch, unfilled
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
 from diffuprompt.grounding.detectors.glip import Glip, GlipConfig
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
@@ -27,7 +27,7 @@ PARTS = {
 
 def glip_table(config: GlipConfig) -> dict[str, Origin]:
     """Our parameter -> its tensor in the file, without "module."."""
-    with torch.device("meta"):
+    with unfilled():
         names = [name for name, _ in Glip(config).named_parameters()]
     found = {}
     for name in names:

@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from diffuprompt.checkpoints import unfilled
+
 Made = TypeVar("Made", bound=nn.Module)
 
 
@@ -21,7 +23,7 @@ def built(make: Callable[[], Made], generator: torch.Generator) -> Made:
     Raises:
         TypeError: a parameter belongs to a module of another kind without ``reset``.
     """
-    with torch.device("meta"):
+    with unfilled():
         module = make()
     module.to_empty(device="cpu")
     with torch.no_grad():

@@ -17,6 +17,7 @@ from diffuprompt.report import (
     Figure,
     GroundingSource,
     Section,
+    SectionPart,
     load_grounding_records,
     read_notes,
     write_files,
@@ -40,6 +41,10 @@ class GroundingReport:
     def extras(self, section: Section, comparisons: Sequence[Comparison]) -> Extras:
         """Return nothing: sections are of classification."""
         return Extras()
+
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return nothing: it has nothing to say over several sections."""
+        return ()
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return nothing: the records are of classification."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffuprompt.record import Record
-from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, verdict
+from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, SectionPart, verdict
 from diffuprompt.studies.plug_in.ablations import ablation_parts
 from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
@@ -50,6 +50,10 @@ class PlugInReport:
             verdicts=verdicts,
             page=PAGE,
         )
+
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return nothing: it has nothing to say over several sections."""
+        return ()
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return what overfitting changed, where the records say it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +39,11 @@ DIFFUSION = "diffusion"
 HEADING = "Against the published numbers"
 ALL = "all"  # the part of the classes that targets are scored on
 CAPTION = (
-    "Published: as printed for CLIP ViT-B/16 in arXiv 2410.20164 ({sources}; authors: the methods' "
-    "own papers). Ours: {backbone}, mean over seeds; with another backbone or recipe a difference "
-    "says nothing about either.{notes}"
+    "Published: as printed for CLIP ViT-B/16 in {where}. Ours: {backbone}, mean over seeds; with "
+    "another backbone or recipe a difference says nothing about either.{notes}"
 )
+AUTHORS = "authors"
+PAPER, OWN_PAPERS = "arXiv 2410.20164", "the methods' own papers (authors)"
 
 
 @dataclass(kw_only=True)
@@ -58,8 +59,30 @@ class AgainstPaper:
 
     def extras(self, section: Section, comparisons: Sequence[Comparison]) -> Extras:
         """Return a table of what is published for the section's data set, protocol and shots."""
-        table = self._table(section)
+        keys = _relevant(section)
+        ours = {key: _ours(section, key) for key in keys}
+        table = self._table(keys, ours, section.setting.backbone)
         return Extras(parts=(SectionPart(heading=HEADING, table=table),) if table else ())
+
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return the published averages of base to new beside ours, where ours has all data sets.
+
+        Targets have their average in the section of their source.
+        """
+        mine = [
+            s for s in sections if (s.setting.protocol, s.setting.shots) == (BASE_TO_NEW, SHOTS)
+        ]
+        numbers = {key: n for key, n in published().items() if key.protocol == BASE_TO_NEW}
+        names = {key.dataset for key in numbers} - {AVERAGE}
+        keys = {key: number for key, number in numbers.items() if key.dataset == AVERAGE}
+        out = []
+        for backbone in sorted({section.setting.backbone for section in mine}):
+            of = [s for s in mine if s.setting.backbone == backbone and s.setting.dataset in names]
+            if len(of) == len(names):
+                table = self._table(keys, {key: _averaged(of, key) for key in keys}, backbone)
+                heading = f"{HEADING}: average over {len(names)} data sets · {backbone}"
+                out += [(BASE_TO_NEW, SectionPart(heading=heading, table=table))] if table else []
+        return out
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return nothing: all stands in the sections."""
@@ -73,9 +96,9 @@ class AgainstPaper:
         """Return nothing: all stands in the sections."""
         return {}
 
-    def _table(self, section: Section) -> Table | None:
-        keys = _relevant(section)
-        ours = {key: _ours(section, key) for key in keys}
+    def _table(
+        self, keys: Mapping[Key, Printed], ours: Mapping[Key, float | None], backbone: str
+    ) -> Table | None:
         kept = [key for key in keys if ours[key] is not None or self.is_full]
         if not any(ours[key] is not None for key in keys):
             return None
@@ -83,7 +106,9 @@ class AgainstPaper:
         several = len({key.dataset for key in keys}) > 1
         rows = tuple(_row(key, keys[key], ours[key], notes, several) for key in kept)
         listed = "".join(f" {number}: {text}." for text, number in notes.items())
-        sources = sorted({keys[key].source for key in kept} - {"authors"})
+        sources = ", ".join(sorted({keys[key].source for key in kept} - {AUTHORS}))
+        paper = [f"{PAPER} ({sources})"] if sources else []
+        paper += [OWN_PAPERS] if any(keys[key].source == AUTHORS for key in kept) else []
         return Table(
             columns=(
                 "Method",
@@ -91,9 +116,7 @@ class AgainstPaper:
                 *("Ours", "Published", "Difference", "Source", "Misprint"),
             ),
             rows=rows,
-            caption=CAPTION.format(
-                sources=", ".join(sources), backbone=section.setting.backbone, notes=listed
-            ),
+            caption=CAPTION.format(where=" and in ".join(paper), backbone=backbone, notes=listed),
         )
 
 
@@ -160,6 +183,16 @@ def _ours(section: Section, key: Key) -> float | None:
     values = [_elsewhere(row, name) for name in sorted(names)]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def _averaged(sections: Sequence[Section], key: Key) -> float | None:
+    """Return our average over data sets; H is of the averages, as the field publishes it."""
+    if key.part == "h":
+        base, new = (_averaged(sections, replace(key, part=part)) for part in ("base", "new"))
+        return None if base is None or new is None else 2 * base * new / max(base + new, 1e-9)
+    values = [_ours(section, key) for section in sections]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _elsewhere(row: Row, dataset: str) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffuprompt.errors import DataError
 from diffuprompt.record import Record
-from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section
+from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, SectionPart
 from diffuprompt.studies.shift.gains import find_shift_gains
 from diffuprompt.studies.shift.tables import shift_parts, shift_verdicts
 
@@ -26,7 +26,16 @@ class ShiftReport:
         gains = find_shift_gains(section)
         if gains is None:
             return Extras()
-        return Extras(parts=shift_parts(gains), verdicts=shift_verdicts(gains), page=PAGE)
+        return Extras(
+            parts=shift_parts(gains),
+            verdicts=shift_verdicts(gains),
+            page=PAGE,
+            covers_other_sets=True,
+        )
+
+    def across(self, sections: Sequence[Section]) -> Sequence[tuple[str, SectionPart]]:
+        """Return nothing: it has nothing to say over several sections."""
+        return ()
 
     def appendix(self, records: Sequence[Record]) -> Appendix | None:
         """Return nothing: all it has to show belongs to a section."""
