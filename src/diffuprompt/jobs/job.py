@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from diffuprompt.data import catalog_name
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators import (
     KINDS,
@@ -248,7 +249,7 @@ def resolve(
         benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     method, sections = find_method(job.learner), sections_of(preset, job.generator)
-    known = "" if own_pictures else dataset.removesuffix("-official")
+    known = "" if own_pictures else catalog_name(dataset)
     sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
     _override(sections, job, preset)

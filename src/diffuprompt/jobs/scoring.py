@@ -11,7 +11,7 @@ from diffuprompt.hub import Artifact
 from diffuprompt.jobs.evaluation import OF_TARGETS, ORACLE, SEEDED
 from diffuprompt.jobs.prepared import Prepared, image_set, store_beside
 from diffuprompt.jobs.run_folder import Run
-from diffuprompt.jobs.sources import catalog_name
+from diffuprompt.jobs.sources import published_name
 from diffuprompt.jobs.templates import templates_of
 from diffuprompt.jobs.test_sets import TestSet
 from diffuprompt.learners import UNTRAINED, Learner, build_learner, find_method
@@ -172,7 +172,7 @@ class Scoring:
         resolved, method = self.run.resolved, find_method(UNTRAINED)
         if resolved.learner != UNTRAINED or test.dataset == resolved.dataset:
             return False
-        held, source = resolved.options.get("templates"), catalog_name(self.run.job.data)
+        held, source = resolved.options.get("templates"), published_name(self.run.job.data)
         same_names = set(test.selection.classes) <= set(self.prepared.manifest.classes)
         if held != templates_of(method, source) or (same_names and not test.catalog):
             return False

@@ -178,9 +178,9 @@ def open_target(spec: str, root: Path | None, *, allow_outside: bool = False) ->
         manifest = base_new(manifest)[HALVES.index(subset)]
         if len(manifest.classes) < 2:
             raise DataError(f"{spec}: expected at least two classes, got {manifest.classes}")
-    return Target(manifest=manifest, subset=subset, catalog=catalog_name(name))
+    return Target(manifest=manifest, subset=subset, catalog=published_name(name))
 
 
-def catalog_name(spec: str) -> str:
+def published_name(spec: str) -> str:
     """Return a published data set's name, "" for what is a user's own."""
     return spec if spec in names() else ""

@@ -10,7 +10,7 @@ from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.prepared import Prepared
-from diffuprompt.jobs.sources import Target, catalog_name, open_target
+from diffuprompt.jobs.sources import Target, open_target, published_name
 from diffuprompt.protocols import Selection, select
 from diffuprompt.record import OPEN, Record, Score, Variant
 from diffuprompt.runs import Contents
@@ -105,7 +105,7 @@ def wanted_test_sets(prepared: Prepared, progress: Progress, *, open_world: bool
                 "there is nothing to offer beside those that were trained"
             )
         tests[OPEN] = both
-    source = Target(manifest=manifest, catalog=catalog_name(prepared.job.data))
+    source = Target(manifest=manifest, catalog=published_name(prepared.job.data))
     own = own_test_sets(source, tests, contents, progress)
     return [*own, *other_test_sets(prepared.targets, contents, progress)]
 
