@@ -27,6 +27,7 @@ from diffuprompt.report.views import Report, SectionView
 
 METHOD, COST, COMMANDS = "how-numbers-are-made", "cost", "commands"
 TITLES = {METHOD: "How the numbers are made", COST: "Cost", COMMANDS: "Commands"}
+NO_ANSWERS = (*TITLES.values(), "Environment of the records")  # sections of a study's own page
 MADE_INDEX = "<!-- Made by `diffuprompt report`, as are the pages: edit NOTES.md, not these. -->"
 ABOUT = (
     "Made by `diffuprompt report` from {jobs} records. An answer is a sentence about numbers, its "
@@ -155,6 +156,6 @@ def render_index(
 
 
 def first_lines(text: str) -> list[str]:
-    """Return the first sentence of each section of a page that opens with a list of them."""
+    """Return the first sentence of each section of a page that opens with a list of answers."""
     found = re.findall(r"(?m)^## (.+)\n\n- (.+)$", text)
-    return [f"- **{name}**: {line}" for name, line in found]
+    return [f"- **{name}**: {line}" for name, line in found if name not in NO_ANSWERS]
