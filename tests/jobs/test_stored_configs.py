@@ -27,7 +27,8 @@ def test_every_shipped_configuration_is_read_or_says_what_is_gone() -> None:
             continue
         assert Resolved.from_json(found.to_json()) == found
         read += 1
-    assert (read, len(refused)) == (244, 10)  # the ten are trials that the notes call dropped
+    assert len(refused) == 10  # trials that the notes call dropped
+    assert read >= 244
     for message in refused:
         assert "options that are gone" in message
         assert "in diffuprompt 0.1.0 up to commit" in message
