@@ -20,8 +20,9 @@ from diffuprompt.jobs.command import command as command_of
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.evaluation import Evaluation
 from diffuprompt.jobs.job import JobConfig
+from diffuprompt.jobs.job_json import job_from_json, job_to_json
 from diffuprompt.jobs.prepared import image_set, prepare
-from diffuprompt.jobs.run_folder import job_from_json, job_to_json, read_run
+from diffuprompt.jobs.run_folder import read_run
 from diffuprompt.jobs.train import train_job
 from diffuprompt.learners.presets import all_presets
 from diffuprompt.learners.registry import build_learner

@@ -11,14 +11,11 @@ from .grounding.run import (
     train_grounding as train_grounding,
 )
 from .job import GENERATORS as GENERATORS, JobConfig as JobConfig
+from .job_json import job_from_json as job_from_json, job_to_json as job_to_json
 from .long_names import names_too_long as names_too_long
 from .overrides import read_options as read_options
 from .prepared import Prepared as Prepared, prepare as prepare
-from .run_folder import (
-    RunFolder as RunFolder,
-    job_from_json as job_from_json,
-    job_to_json as job_to_json,
-)
+from .run_folder import RunFolder as RunFolder
 from .sources import Sources as Sources
 from .test_sets import unscored as unscored, wanted_test_sets as wanted_test_sets
 from .train import folder_of as folder_of, run_of as run_of, train_job as train_job

@@ -8,7 +8,6 @@ The stages themselves are kept beside the runs, in ``RUNS/.stages``, so that run
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from diffuprompt.data import absolute_spec
 from diffuprompt.engine import write_json
 from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.jobs.job import ONLY_HERE, JobConfig, Resolved
-from diffuprompt.jobs.kinds import check_kinds
+from diffuprompt.jobs.job_json import job_from_json, job_to_json
 from diffuprompt.jobs.specs import absolute_target
 from diffuprompt.reading import read_json
 from diffuprompt.record import Job
@@ -31,8 +30,6 @@ from diffuprompt.runs import StageFolder, Store, digest, locked
 
 SCHEMA, OLD_SCHEMA = "diffuprompt.run/2", "diffuprompt.run/1"
 STAGES, RUN = ".stages", "run.json"
-_PATHS = ("data_root", "out", "runs_dir")
-_LISTS = ("train_domains", "test_data", "templates")
 _PLACES = ("data", "test_data", "backbone", *ONLY_HERE)
 _FIELDS = {"schema", "job", "resolved", "inputs", "stages", "hashes", "checksum"}
 _KEY = re.compile("[0-9a-f]{32}")
@@ -212,22 +209,6 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"expected a number, got {ascii(value)[:80]}")
     return float(value)
-
-
-def job_to_json(job: JobConfig) -> dict[str, Any]:
-    """Return a job as asked in a form that JSON knows."""
-    return {k: str(v) if k in _PATHS and v else v for k, v in dataclasses.asdict(job).items()}
-
-
-def job_from_json(data: Mapping[str, Any]) -> JobConfig:
-    """Inverse of `job_to_json`; raises KeyError, TypeError or `ConfigError` for other data."""
-    job = dict(data)
-    check_kinds(JobConfig, job)
-    for key in _PATHS:
-        job[key] = Path(job[key]) if job[key] else None
-    for key in ("overrides", *(key for key in _LISTS if key in job)):
-        job[key] = tuple(job[key])
-    return JobConfig(**job)
 
 
 def read_run(path: Path) -> Run:
