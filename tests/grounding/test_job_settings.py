@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,18 @@ def test_a_job_comes_back_from_json_and_from_its_command(tmp_path: Path) -> None
     job = GroundingJobConfig(
         data="crowds", test=("crowds", "scenes/held-out looks"), masks_from="scenes",
         method="oracle", seed=3, overrides=("fit.steps=5", "method.form=grid"),
-        setting="depth=1", out=tmp_path / "out", runs_dir=tmp_path, workers=0,
+        setting="depth=1", out=tmp_path / "out", runs_dir=tmp_path, device="cpu", workers=0,
     )  # fmt: skip
-    assert GroundingJobConfig.from_json(json.loads(json.dumps(job.to_json()))) == job
+    read = json.loads(json.dumps(job.to_json()))
+    assert GroundingJobConfig.from_json(read) == job
+    del read["device"]  # as runs of before
+    assert GroundingJobConfig.from_json(read) == replace(job, device="auto")
     words = shlex.split(job.command())
     assert words[:3] == ["diffuprompt", "ground", "train"]
     assert str(tmp_path) not in job.command()
     again = ground_train.job(parsed(words[3:]))
-    asked = {**vars(job), "out": None, "runs_dir": Path("runs"), "workers": 2}
+    asked = {**vars(job), "out": None, "runs_dir": Path("runs")}
+    asked |= {"device": "auto", "workers": 2}
     assert again == GroundingJobConfig(**asked)
     assert run_of(again).name == run_of(job).name
 
@@ -120,6 +125,7 @@ def parsed(words: list[str]) -> ground_train.Args:
         ({"seed": -1, "workers": -1}, "seed"),
         ({"data": ""}, "data"),
         ({"test": ("",)}, "test"),
+        ({"device": "gpu"}, "cuda"),
     ],
 )
 def test_a_job_that_cannot_be_is_refused(values: dict[str, Any], said: str) -> None:

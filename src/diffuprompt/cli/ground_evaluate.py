@@ -26,6 +26,8 @@ class Args:
     """Test sets, as in `diffuprompt ground train`; without it the run's own."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where pictures are now, if not where they were."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
+    """auto, cpu, cuda, cuda:N or mps; by default what the run was trained with."""
 
 
 def run(args: Args) -> int:
@@ -37,7 +39,11 @@ def run(args: Args) -> int:
     rows = []
     for folder in args.runs:
         path = evaluate_grounding(
-            folder, test=args.test, data_root=args.data_root, progress=console_progress()
+            folder,
+            test=args.test,
+            data_root=args.data_root,
+            device=args.device,
+            progress=console_progress(),
         )
         record = read_grounding_record(path)
         for scores in record.tests:

@@ -40,6 +40,8 @@ class Args(MatrixArgs):
     """Whether Diff-Prompt is also trained with one thing changed."""
     data_root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the data sets, for collages."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of every job, as in `diffuprompt ground train`."""
 
@@ -59,6 +61,7 @@ def run(args: Args) -> int:
         data_root=args.data_root,
         overrides=args.set,
         runs_dir=args.runs_dir,
+        device=args.device,
         workers=args.threads,
     )
     jobs = grounding_jobs(

@@ -55,6 +55,8 @@ class Args:
     """The run's folder; by default a name made of the options, inside --runs-dir."""
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where runs are kept."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto is the first GPU where there is one."""
     workers: Annotated[int, WORKERS, bounded(WORKERS)] = 2
     """Processes that make the pictures of a world."""
     dry_run: Switch[bool] = False

@@ -16,6 +16,7 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.contract import Batch, Detector
 from diffuprompt.grounding.masks.condition import Condition, pooled_condition, tokens_condition
 from diffuprompt.grounding.masks.mask_vae import DOWN
+from diffuprompt.grounding.methods.batches import placed
 
 
 def latent_grid(side: int) -> tuple[int, int]:
@@ -33,8 +34,10 @@ def condition_of(detector: Detector, clip: Clip | None, batch: Batch, kind: str)
     if kind == "pooled":
         if clip is None:
             raise ConfigError("condition: 'pooled' reads features of a CLIP, and none is loaded")
-        return pooled_condition(_image_features(clip, batch.pixels), _features(clip, batch.texts))
-    context = detector.context(batch.pixels, detector.tokens(batch.texts))
+        pixels = batch.pixels.to(clip.device)
+        return pooled_condition(_image_features(clip, pixels), _features(clip, batch.texts))
+    batch, tokens = placed(detector, batch)
+    context = detector.context(batch.pixels, tokens)
     return tokens_condition(context, batch.roots, latent_grid(batch.pixels.shape[-1]))
 
 

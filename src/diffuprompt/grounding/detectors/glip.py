@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
@@ -113,6 +113,12 @@ class Raw:
     anchors: Anchors
     cells: Tensor
     language: Tensor
+
+    def cpu(self) -> Raw:
+        """Return it on the host."""
+        anchors = Anchors(boxes=self.anchors.boxes.cpu(), counts=self.anchors.counts)
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "anchors"}
+        return Raw(anchors=anchors, **{name: value.cpu() for name, value in own.items()})
 
 
 class Glip(nn.Module):

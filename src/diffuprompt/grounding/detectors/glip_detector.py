@@ -115,7 +115,8 @@ class GlipDetector:
     def detect(
         self, answer: Raw, tokens: Tokens, roots: Sequence[Span], size: tuple[int, int]
     ) -> list[Detections]:
-        """Return the boxes of each expression's root phrase."""
+        """Return the boxes of each expression's root phrase; they are on the host."""
+        answer = answer.cpu()  # suppression asks for one number after another
         plus = self.model.config.plus
         return [
             detections(

@@ -24,4 +24,5 @@ def detected(
     batch, tokens = placed(detector, given)
     answer = detector.run(batch.pixels, tokens, method(as_inputs(batch, tokens, maps)))
     size = (batch.pixels.shape[2], batch.pixels.shape[3])
-    return detector.detect(answer, tokens, batch.roots, size)
+    found = detector.detect(answer, tokens, batch.roots, size)
+    return [Detections(boxes=one.boxes.cpu(), scores=one.scores.cpu()) for one in found]

@@ -12,12 +12,23 @@ from typing import Annotated, Any, Literal
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.grounding.recipes import find_recipe
 from diffuprompt.jobs.kinds import check_kinds
-from diffuprompt.ranges import OVERRIDES, PATH, SEED, SETTING, WORKERS, Range, misfits
+from diffuprompt.ranges import (
+    DEVICE_NAMES,
+    DEVICES,
+    OVERRIDES,
+    PATH,
+    SEED,
+    SETTING,
+    WORKERS,
+    Range,
+    misfits,
+    shown,
+)
 
 AUTO = "auto"
 DETECTORS = {"scenes": "scenes-glip", "crowds": "scenes-glip", "collages": "collages-glip"}
 _PATHS = ("data_root", "out", "runs_dir")
-ONLY_HERE = ("data_root", "out", "runs_dir", "workers")  # where and how, never what
+ONLY_HERE = ("data_root", "out", "runs_dir", "device", "workers")  # where and how, never what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,7 @@ class GroundingJobConfig:
     setting: Annotated[str, SETTING] = ""
     out: Path | None = None
     runs_dir: Path = Path("runs")
+    device: str = "auto"
     workers: Annotated[int, WORKERS] = 2
 
     def __post_init__(self) -> None:
@@ -48,6 +60,8 @@ class GroundingJobConfig:
             find_recipe(self.method)
         except ConfigError as error:
             problems.append(str(error))
+        if isinstance(self.device, str) and not DEVICES.fullmatch(self.device):
+            problems.append(f"device: expected {DEVICE_NAMES}, got {shown(self.device)}")
         if problems:
             raise ConfigError("\n  ".join(problems))
 

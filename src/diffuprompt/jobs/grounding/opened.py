@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
+import torch
+
 from diffuprompt.checkpoints import load_clip
 from diffuprompt.clip import Clip
-from diffuprompt.engine import Progress
+from diffuprompt.engine import Progress, pick
 from diffuprompt.grounding import Detector, open_detector
 from diffuprompt.jobs.grounding.data import ExpressionSet, Piece, Source
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
@@ -36,9 +38,16 @@ class OpenedJob:
         self.recipe: Recipe = find_recipe(job.method)
 
     @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return pick(self.job.device)
+
+    @cached_property
     def detector(self) -> Detector:
         """The frozen detector; raises `ConfigError` where "auto" means none."""
-        return open_detector(self.job.detector_name)
+        found = open_detector(self.job.detector_name)
+        found.module.to(self.device)
+        return found
 
     @cached_property
     def bench(self) -> GroundingBench:
@@ -68,7 +77,8 @@ class OpenedJob:
         """Of pooled features, the one that the mask generator learned with; None without them."""
         if not self.is_pooled:
             return None
-        return load_clip(CLIPS.get(self.job.masks_from or self.job.data, PHOTO_CLIP))
+        name = CLIPS.get(self.job.masks_from or self.job.data, PHOTO_CLIP)
+        return load_clip(name).to(self.device)
 
     @cached_property
     def source(self) -> Source:

@@ -54,7 +54,7 @@ def train_grounding(
     with folder.held():
         folder.open(run)
         if not folder.is_trained:
-            write_json(folder.path / "environment.json", environment("cpu"))
+            write_json(folder.path / "environment.json", environment(work.device))
             _ = work.method
             folder.write_stages(work.stages, work.inputs)
             _save(work, folder.artifact)
@@ -87,6 +87,7 @@ def evaluate_grounding(
     *,
     test: tuple[str, ...] = (),
     data_root: Path | None = None,
+    device: str = "",
     progress: Progress = NULL,
     save_every_s: float = 30.0,
 ) -> Path:
@@ -96,6 +97,7 @@ def evaluate_grounding(
         path: a folder that `train_grounding` returned.
         test: names of test sets; none: the run's own.
         data_root: where pictures are now; None: as for the run.
+        device: where to compute; "": as for the run.
         progress: shows what is going on.
         save_every_s: seconds of work that a kill may cost.
 
@@ -110,7 +112,12 @@ def evaluate_grounding(
             f"{folder.path}: not trained to the end; give its 'diffuprompt ground train' command "
             "again to resume it"
         )
-    job = replace(run.job, test=test or run.job.test, data_root=data_root or run.job.data_root)
+    job = replace(
+        run.job,
+        test=test or run.job.test,
+        data_root=data_root or run.job.data_root,
+        device=device or run.job.device,
+    )
     work = GroundingWork(job, run.settings, folder.store, progress, save_every_s)
     with folder.held():
         before = read_grounding_record(folder.record) if folder.record.exists() else None
@@ -176,7 +183,7 @@ def _record(
             if key != "seconds"
         },
         hashes={"train": work.train.content, "detector": work.bench.content},
-        environment=environment("cpu"),
+        environment=environment(work.device),
         config={"preset": job.preset, "masks_from": job.masks_from, **run.settings.to_json()},
         command=job.command(),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from diffuprompt.clip import Clip
 from diffuprompt.engine import Progress
 from diffuprompt.grounding import Detector
@@ -31,3 +33,8 @@ class GroundingBench:
     store: Store
     progress: Progress
     save_every_s: float = 30.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the detector is, and what is trained with it."""
+        return next(self.detector.module.parameters()).device

@@ -30,6 +30,7 @@ VERSION = 1
 TENSORS = "generator.safetensors"
 BATCH = 64
 TOKENS = "tokens"
+HOST = torch.device("cpu")
 Kind = TypeVar("Kind", MaskGenerator, IndependentMasks)
 
 
@@ -120,7 +121,7 @@ def _trained(
 ) -> Kind:
     seed = stage.config["seed"]
     first = condition_of(bench.detector, bench.clip, expressions.batch([0], bench.side), kind)
-    generator = build(first.widths(), torch_stream(seed, stage.name))
+    generator = build(first.widths(), torch_stream(seed, stage.name)).to(bench.device)
 
     def make(folder: StageFolder) -> Values:
         masks, fit = all_masks(expressions, bench.side), GeneratorFit(**stage.config["fit"])
@@ -153,6 +154,6 @@ def _conditions(bench: GroundingBench, expressions: Expressions, kind: str) -> C
         for rows in batches(len(expressions), BATCH):
             batch = expressions.batch(rows, bench.side)
             read = condition_of(bench.detector, bench.clip, batch, kind)
-            found.append(read.to(torch.float16))
+            found.append(read.to(torch.float16, HOST))
             shown.advance(len(rows))
     return joined(found)

@@ -86,7 +86,7 @@ def made_maps(
         made = maker(expressions.batch(asked, bench.side), asked)
         stored = made.to(KEPT) if maker.config.latents else (255 * made).round().to(torch.uint8)
         each = (time.monotonic() - start) / len(rows)
-        return {MAPS: stored, SECONDS: torch.full((len(rows),), each)}
+        return {MAPS: stored.cpu(), SECONDS: torch.full((len(rows),), each)}
 
     def make(folder: StageFolder) -> Values:
         found = in_parts(

@@ -72,6 +72,7 @@ def trained_method(
     """Return the method of a stage, frozen; ``maps`` are of the same expressions."""
     config = stage.config
     method = make_method(config["method"], bench.detector, config["settings"], config["seed"])
+    method.to(bench.device)
 
     def make(folder: StageFolder) -> Values:
         read = no_maps if maps is None else reader(maps)
@@ -95,7 +96,7 @@ def trained_method(
             label=config["method"],
         )
         folder.write(TENSORS, dict(method.state_dict()))
-        return {**values, "peak_memory_mib": peak_memory_mib("cpu")}
+        return {**values, "peak_memory_mib": peak_memory_mib(bench.device)}
 
     method.load_state_dict(bench.store.made(stage, make).read(TENSORS))
     return method.eval().requires_grad_(False)

@@ -45,6 +45,7 @@ def trained_vae(bench: GroundingBench, stage: Stage, expressions: Expressions) -
     """Return the Mask-VAE of a stage, frozen; "iou" is that of training masks."""
     config, seed = stage.config, stage.config["seed"]
     vae = MaskVae(VaeConfig(**config["vae"]), generator=torch_stream(seed, "mask-vae"))
+    vae.to(bench.device)
 
     def make(folder: StageFolder) -> Values:
         masks, fit = all_masks(expressions, bench.side), VaeFit(**config["fit"])
@@ -87,7 +88,7 @@ def _iou(vae: MaskVae, masks_NHW: Tensor) -> float:
     """Return the mean IoU in per cent of masks with what is decoded of their means."""
     found = []
     for rows in batches(len(masks_NHW), BATCH):
-        truth = masks_NHW[rows][:, None].float() / 255
+        truth = masks_NHW[rows][:, None].to(vae.shift.device).float() / 255
         guess = vae.decode(vae.encode(truth)[0]) >= HALF
         true = truth >= HALF
         both = (guess & true).sum((1, 2, 3))

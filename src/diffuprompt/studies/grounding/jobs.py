@@ -34,6 +34,7 @@ class SharedFields:
     data_root: Path | None = None
     overrides: tuple[str, ...] = ()
     runs_dir: Path = Path("runs")
+    device: str = "auto"
     workers: int = 1
 
     def job(
@@ -58,6 +59,7 @@ class SharedFields:
             overrides=(*self.overrides, *overrides),
             setting=setting,
             runs_dir=self.runs_dir,
+            device=self.device,
             workers=self.workers,
         )
 
