@@ -22,12 +22,16 @@ from diffuprompt.diffusion import Ema, make_schedule
 from diffuprompt.engine import torch_stream
 from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.masks.encoder import EncoderConfig, full_map
-from diffuprompt.grounding.masks.generator import MaskGenerator
+from diffuprompt.grounding.masks.fits import GeneratorFit
+from diffuprompt.grounding.masks.generator import Guide, MaskGenerator
 from diffuprompt.grounding.masks.learned_variance import binned_log_likelihood, variational_bound
-from diffuprompt.grounding.masks.settings import GeneratorConfig
+from diffuprompt.grounding.masks.settings import EARLIER, GeneratorConfig
 from diffuprompt.grounding.masks.trajectory import follow, noise_levels
 
-REFERENCE: dict[str, Any] = {"grid": "leading", "prediction": "eps", "keep": "states", "kept": 12}
+UNGUIDED: dict[str, Any] = {"blind": 0.0, "guidance": 1.0}
+REFERENCE: dict[str, Any] = {
+    "grid": "leading", "prediction": "eps", "keep": "states", "kept": 12, **UNGUIDED,
+}  # fmt: skip
 
 
 class Asked(nn.Module):
@@ -193,7 +197,7 @@ def test_the_map_is_the_encoders() -> None:
         ("tokens", {}),
         ("tokens", {"prediction": "x0"}),
         ("pooled", {"prediction": "eps"}),
-        ("pooled", {"prediction": "eps", "learn_sigma": True, "noise": "steps"}),
+        ("pooled", {"prediction": "eps", "learn_sigma": True, "noise": "steps", **UNGUIDED}),
     ],
 )
 def test_gradients_reach_everything(kind: str, changes: dict[str, Any]) -> None:
@@ -210,7 +214,7 @@ def test_gradients_reach_everything(kind: str, changes: dict[str, Any]) -> None:
 
 
 def test_losses_of_the_release_are_noise_and_bound() -> None:
-    made = generator_of("pooled", prediction="eps", learn_sigma=True, noise="steps")
+    made = generator_of("pooled", prediction="eps", learn_sigma=True, noise="steps", **UNGUIDED)
     x0, condition = drawn(2, 4, *GRID), pooled_of()
     losses = made.losses(condition, x0, torch.ones(2, 1, 32, 32), stream(3))
     draw = stream(3)
@@ -250,6 +254,58 @@ def test_bins_hold_all_probability() -> None:
     centres = torch.linspace(-1, 1, 256)
     found = binned_log_likelihood(centres, torch.tensor(0.2), torch.tensor(-3.0)).exp()
     assert float(found.sum()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["tokens", "pooled"])
+def test_guidance_leads_away_from_what_is_guessed_without_the_condition(kind: str) -> None:
+    """``D0 + w (D1 - D0)``, D0 being told zeros in place of the condition."""
+    plain, guided = (generator_of(kind, nfe=1, guidance=w) for w in (1.0, 2.5))
+    condition = condition_of(kind)
+
+    def sample(made: MaskGenerator) -> Tensor:
+        return made.sample(condition, [stream(1), stream(2)], grid=GRID).latents
+
+    guess = sample(plain)
+    told = plain.guide(condition)
+    hidden = Guide(
+        vectors=torch.zeros_like(told.vectors),
+        maps=None if told.maps is None else torch.zeros_like(told.maps),
+    )
+    plain.guide = lambda condition: hidden
+    blind = sample(plain)
+    assert not torch.allclose(blind, guess, atol=1e-3)
+    torch.testing.assert_close(sample(guided), blind + 2.5 * (guess - blind), rtol=1e-4, atol=1e-5)
+
+
+def test_a_share_of_expressions_is_denoised_without_the_condition() -> None:
+    seeing, mixed = (generator_of(blind=blind, guidance=1.0) for blind in (0.0, 0.5))
+    x0, masks = drawn(2, 4, *GRID), torch.ones(2, 1, 32, 32)
+    seen: list[Tensor] = []
+    mixed.dit.register_forward_pre_hook(lambda _, given: seen.append(given[3].flatten(1)))
+    mixed.losses(tokens_of(), x0, masks, stream(5))
+    drawn_B = torch.rand(4, generator=stream(5)) >= 0.5
+    assert 0 < int(drawn_B.sum()) < 4
+    assert torch.equal(seen[0].any(1), drawn_B)
+    seeing.dit.register_forward_pre_hook(lambda _, given: seen.append(given[3].flatten(1)))
+    seeing.losses(tokens_of(), x0, masks, stream(5))
+    assert bool(seen[1].any(1).all())
+
+
+def test_files_of_before_guidance_mean_none() -> None:
+    config = GeneratorConfig(blind=0.0, guidance=1.0)
+    assert set(EARLIER).isdisjoint(config.to_json())
+    assert GeneratorConfig.from_json(config.to_json()) == config
+    now = GeneratorConfig()
+    assert set(EARLIER) <= set(now.to_json())
+    assert GeneratorConfig.from_json(now.to_json()) == now
+    fit = GeneratorFit(encoder_steps=0)
+    assert "encoder_steps" not in fit.to_json()
+    assert GeneratorFit.from_json(fit.to_json()) == fit
+    assert GeneratorFit.from_json(GeneratorFit().to_json()) == GeneratorFit()
+    with pytest.raises(ConfigError, match="blind above 0"):
+        GeneratorConfig(blind=0.0)
+    with pytest.raises(ConfigError, match=r"blind: expected 0 to below 1.*guidance"):
+        GeneratorConfig(blind=1.0, guidance=-1.0)
 
 
 def test_averages_are_used_and_put_back() -> None:

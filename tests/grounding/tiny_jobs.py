@@ -10,6 +10,7 @@ from diffuprompt.jobs.grounding.job import GroundingJobConfig
 SETS = (
     "expressions.train=64", "expressions.held=16", "expressions.test=8",
     "vae_fit.steps=3", "vae_fit.batch=8", "generator_fit.steps=3", "generator_fit.batch=8",
+    "generator_fit.encoder_steps=3",
     "generator.width=16", "generator.depth=1", "generator.heads=2", "generator.kept=2",
     "encoder.width=16", "encoder.depth=1", "encoder.heads=2", "generator.nfe=2",
     "sampling.samples=2", "fit.steps=2", "fit.batch=4",

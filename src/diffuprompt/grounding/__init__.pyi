@@ -42,15 +42,21 @@ from .maps import (
     decoded as decoded,
     stored as stored,
 )
-from .masks.condition import Condition as Condition, joined as joined
-from .masks.encoder import EncoderConfig as EncoderConfig
+from .masks.condition import (
+    Condition as Condition,
+    TokensCondition as TokensCondition,
+    joined as joined,
+)
+from .masks.encoder import EncoderConfig as EncoderConfig, MaskEncoder as MaskEncoder
 from .masks.fits import GeneratorFit as GeneratorFit, VaeFit as VaeFit
-from .masks.generator import MaskGenerator as MaskGenerator
+from .masks.generator import MaskGenerator as MaskGenerator, Told as Told, told_by as told_by
 from .masks.independent import IndependentMasks as IndependentMasks
 from .masks.mask_vae import MaskVae as MaskVae, VaeConfig as VaeConfig
 from .masks.settings import GeneratorConfig as GeneratorConfig
 from .masks.training import (
+    Averaged as Averaged,
     GeneratorTask as GeneratorTask,
+    NetworkTask as NetworkTask,
     VaeTask as VaeTask,
     mean_latents as mean_latents,
 )

@@ -195,8 +195,7 @@ def _build(fields: Mapping[str, Any]) -> MaskGenerator | IndependentMasks:
     config, widths, unused = dict(fields["config"]), fields["widths"], torch_stream(0, "unused")
     if fields["kind"] == IndependentMasks.__name__:
         return IndependentMasks(EncoderConfig(**config), widths, generator=unused)
-    settings = GeneratorConfig(**{**config, "encoder": EncoderConfig(**config["encoder"])})
-    return MaskGenerator(settings, widths, generator=unused)
+    return MaskGenerator(GeneratorConfig.from_json(config), widths, generator=unused)
 
 
 def _fill(module: nn.Module, role: str, folder: Path, data: Mapping[str, Any]) -> None:

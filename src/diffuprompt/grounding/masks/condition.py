@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.nn import functional
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.contract import Context, Span
 
+Kind = TypeVar("Kind", bound="Condition")
 LOGIT = 10.0  # beyond it a word's probability is 0 or 1; half precision needs a bound, too
 LOGIT_UNIT = 4.0  # raw logits are divided by it to be about as large as features
 
@@ -153,7 +154,7 @@ def pooled_condition(image_features: Tensor, text_features: Tensor) -> PooledCon
     return PooledCondition(image=image_features, text=text_features)
 
 
-def joined(parts: Sequence[Condition]) -> Condition:
+def joined(parts: Sequence[Kind]) -> Kind:
     """Return the expressions of all parts, one after another, padded to the longest caption.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from diffuprompt.engine import Optimiser
@@ -107,9 +108,15 @@ class VaeFit(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorFit(Recipe):
-    """Training of the latent generator."""
+    """Training of the latent generator.
+
+    Attributes:
+        encoder_steps: updates of the encoder alone, before those of the network, which then reads
+            it frozen; 0 where both learn together, or where there is no encoder.
+    """
 
     steps: int = 2400
+    encoder_steps: int = 2400
     batch: int = 32
     lr: float = 2e-3
     warmup: int = 100
@@ -121,6 +128,7 @@ class GeneratorFit(Recipe):
         """Return the recipes by name."""
         paper = cls(
             steps=0,
+            encoder_steps=0,
             epochs=100,
             batch=128,
             lr=1e-4,
@@ -130,3 +138,16 @@ class GeneratorFit(Recipe):
             clip_norm=None,
         )
         return {"default": cls(), "paper": paper, "released": paper}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GeneratorFit:
+        """Inverse of `to_json`."""
+        return cls(**{"encoder_steps": 0, **data})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; keys of before know no ``encoder_steps``, so 0 is left out."""
+        return {k: v for k, v in asdict(self).items() if k != "encoder_steps" or v}
+
+    def of_encoder(self) -> GeneratorFit:
+        """Return how the encoder alone is trained."""
+        return replace(self, steps=self.encoder_steps, epochs=0, encoder_steps=0)

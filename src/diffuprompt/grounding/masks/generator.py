@@ -7,7 +7,7 @@ latent map.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffuprompt.diffusion import Denoise, Schedule, denoising_loss, make_denoiser, make_schedule
+from diffuprompt.engine import moved
 from diffuprompt.errors import ConfigError
 from diffuprompt.grounding.masks.condition import Condition, PooledCondition, TokensCondition
 from diffuprompt.grounding.masks.dit import Dit
@@ -39,6 +40,25 @@ class Guide:
     vectors: Tensor
     maps: Tensor | None = None
     reading: Reading | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Told(Condition):
+    """What the network needs of an encoder, kept for whole sets.
+
+    Attributes:
+        summary: ``(B, 2, D)`` of the encoder.
+        maps: ``(B, M, h, w)``, its cells and its map.
+    """
+
+    summary: Tensor
+    maps: Tensor
+
+
+def told_by(reading: Reading) -> Told:
+    """Return what the network is told of a reading."""
+    sure = functional.pixel_unshuffle(reading.logits.sigmoid(), FINE)
+    return Told(summary=reading.summary, maps=torch.cat([reading.cells, sure], 1))
 
 
 class MaskGenerator(nn.Module):
@@ -89,19 +109,18 @@ class MaskGenerator(nn.Module):
         """
         if self.encoder is not None and isinstance(condition, TokensCondition):
             reading = self.encoder(condition)
-            picture, caption = reading.summary.unbind(1)
-            sure = functional.pixel_unshuffle(reading.logits.sigmoid(), FINE)
-            return Guide(
-                vectors=self._vectors(picture, caption),
-                maps=torch.cat([reading.cells, sure], 1),
-                reading=reading,
-            )
+            return replace(self.told(told_by(reading)), reading=reading)
         if self.encoder is None and isinstance(condition, PooledCondition):
             return Guide(vectors=self._vectors(condition.image, condition.text))
         raise ConfigError(
             f"condition: this generator reads {self.config.condition!r}, got "
             f"{type(condition).__name__}"
         )
+
+    def told(self, told: Told) -> Guide:
+        """Return what the network is told, from what was kept of the encoder."""
+        picture, caption = told.summary.unbind(1)
+        return Guide(vectors=self._vectors(picture, caption), maps=told.maps)
 
     def losses(
         self,
@@ -117,7 +136,7 @@ class MaskGenerator(nn.Module):
         encoder's map weigh ``mask_weight``. ``stream`` draws levels and noise, on the host.
         """
         guide = self.guide(condition)
-        terms = self._denoising(guide, latents_BChw, stream)
+        terms = self.denoising(guide, latents_BChw, stream)
         total = sum(terms.values(), start=latents_BChw.new_zeros(()))
         if guide.reading is not None:
             own = map_losses(guide.reading.logits, masks_B1HW)
@@ -160,7 +179,7 @@ class MaskGenerator(nn.Module):
             schedule = make_schedule(config.sampling_schedule, config.steps)
         guide = self.guide(condition)
         return follow(
-            self._denoise(guide, schedule),
+            self._denoise(guide, schedule, guidance=config.guidance),
             noise.to(guide.vectors),
             noise_levels(config.grid, schedule, nfe or config.nfe),
             sampler=sampler or config.sampler,
@@ -188,27 +207,38 @@ class MaskGenerator(nn.Module):
         """Return the network as the diffusion core asks it: ``(z, condition, u) -> raw``."""
         steps = self.config.steps
 
-        def ask(z: Tensor, vectors: Tensor, u: Tensor, **_: Any) -> Tensor:
-            raw: Tensor = self.dit(z, u * steps - 1, vectors, guide.maps)
+        def ask(
+            z: Tensor, vectors: Tensor, u: Tensor, keep: Tensor | None = None, **_: Any
+        ) -> Tensor:
+            maps = guide.maps
+            if keep is not None:  # a condition that is hidden is all zeros
+                vectors = vectors * keep[:, None, None]
+                maps = None if maps is None else maps * keep[:, None, None, None]
+            raw: Tensor = self.dit(z, u * steps - 1, vectors, maps)
             return raw[:, :LATENT]
 
         return ask
 
-    def _denoise(self, guide: Guide, schedule: Schedule) -> Denoise:
-        network = self._network(guide)
-        return make_denoiser(network, schedule, guide.vectors, prediction=self.config.prediction)
+    def _denoise(self, guide: Guide, schedule: Schedule, **told: Any) -> Denoise:
+        network, prediction = self._network(guide), self.config.prediction
+        return make_denoiser(network, schedule, guide.vectors, prediction=prediction, **told)
 
-    def _denoising(
+    def denoising(
         self, guide: Guide, latents_BChw: Tensor, stream: torch.Generator
     ) -> dict[str, Tensor]:
+        """Return "denoise", and "bound" where variances are learned, of normalised latents."""
         config = self.config
         if config.learn_sigma:
             return self._with_bound(guide, latents_BChw, stream)
         again = torch.arange(len(latents_BChw)).repeat(config.draws)
         maps = None if guide.maps is None else guide.maps[again]
         many = Guide(vectors=guide.vectors[again], maps=maps)
+        keep = None
+        if config.blind:
+            drawn = torch.rand(len(again), generator=stream) >= config.blind
+            keep = moved(drawn, like=latents_BChw)
         noisy = denoising_loss(
-            self._denoise(many, self.schedule),
+            self._denoise(many, self.schedule, keep_B=keep),
             latents_BChw[again],
             self.schedule,
             generator=stream,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,7 +11,8 @@ from diffuprompt.grounding.masks.dit import DitConfig
 from diffuprompt.grounding.masks.encoder import EncoderConfig
 from diffuprompt.grounding.masks.trajectory import Grid, Keep
 
-SAMPLING = ("sampling_schedule", "grid", "sampler", "nfe", "keep", "kept")
+SAMPLING = ("sampling_schedule", "grid", "sampler", "nfe", "keep", "kept", "guidance")
+EARLIER = {"blind": 0.0, "guidance": 1.0}  # what files mean that do not say these
 ConditionKind = Literal["tokens", "pooled"]
 NoiseSchedule = Literal["cosine", "linear"]
 
@@ -41,6 +43,10 @@ class GeneratorConfig:
         encoder: of the "tokens" condition.
         mask_weight: of the losses of the encoder's map.
         draws: noise levels per expression and step; the encoder, which costs most, runs once.
+        blind: share of these that are denoised without the condition, which guidance needs.
+        guidance: w of ``D0 + w (D1 - D0)``, D1 with and D0 without the condition (arXiv 2207.12598;
+            DiT, arXiv 2212.09748, section 3.1). 1 draws from what was learned; more keeps a sample
+            to what is probable, as one that follows an improbable reading finds another object.
         ema: decay of the averaged weights.
     """
 
@@ -64,6 +70,8 @@ class GeneratorConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     mask_weight: float = 1.0
     draws: int = 2
+    blind: float = 0.15
+    guidance: float = 3.0
     ema: float = 0.999
 
     def __post_init__(self) -> None:
@@ -89,6 +97,17 @@ class GeneratorConfig:
         ]
         if not self.mask_weight >= 0:
             problems.append(f"mask_weight: expected 0 or more, got {self.mask_weight}")
+        if not 0 <= self.blind < 1:
+            problems.append(f"blind: expected 0 to below 1, got {self.blind}")
+        if not self.guidance >= 0:
+            problems.append(f"guidance: expected 0 or more, got {self.guidance}")
+        if self.guidance != 1 and not self.blind:
+            problems.append(
+                f"guidance: {self.guidance} needs a network that was also trained without the "
+                "condition (blind above 0)"
+            )
+        if self.learn_sigma and self.blind:
+            problems.append(f"blind: expected 0 with learn_sigma, got {self.blind}")
         if self.learn_sigma and self.prediction != "eps":
             problems.append(f"learn_sigma: needs prediction 'eps', got {self.prediction!r}")
         if problems:
@@ -117,6 +136,8 @@ class GeneratorConfig:
             heads=8,
             positions="absolute",
             draws=1,
+            blind=0.0,
+            guidance=1.0,
             ema=0.9999,
         )
         presets = {
@@ -131,13 +152,22 @@ class GeneratorConfig:
             raise ConfigError(f"preset: expected one of {sorted(presets)}, got {name!r}.{hint}")
         return replace(presets[name], **changes)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GeneratorConfig:
+        """Inverse of `to_json`; what a file does not say is as in `EARLIER`."""
+        return cls(**{**EARLIER, **data, "encoder": EncoderConfig(**data["encoder"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, without those that say what `EARLIER` does."""
+        return {**self.training(), **self.sampling()}
+
     def training(self) -> dict[str, Any]:
-        """Return the fields that decide what is trained, as JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in SAMPLING}
+        """Return the fields of `to_json` that decide what is trained."""
+        return {k: v for k, v in asdict(self).items() if k not in SAMPLING and _counts(k, v)}
 
     def sampling(self) -> dict[str, Any]:
-        """Return the fields that decide how a trained generator is sampled."""
-        return {k: getattr(self, k) for k in SAMPLING}
+        """Return the fields of `to_json` that decide how a trained generator is sampled."""
+        return {k: getattr(self, k) for k in SAMPLING if _counts(k, getattr(self, k))}
 
     def network(self, maps: int) -> DitConfig:
         """Return the network's sizes for ``maps`` channels of condition maps."""
@@ -150,3 +180,8 @@ class GeneratorConfig:
             maps=maps,
             positions=self.positions,
         )
+
+
+def _counts(name: str, value: Any) -> bool:
+    """Whether a key names a field: keys of before knew none of those in `EARLIER`."""
+    return name not in EARLIER or value != EARLIER[name]

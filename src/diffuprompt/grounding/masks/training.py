@@ -16,6 +16,7 @@ from diffuprompt.diffusion import Ema
 from diffuprompt.engine import sent, torch_stream
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.masks.condition import Condition
+from diffuprompt.grounding.masks.generator import MaskGenerator, Told
 from diffuprompt.grounding.masks.mask_vae import MaskVae
 
 CHUNK = 256  # masks that are encoded at once
@@ -121,11 +122,60 @@ class Trained(Protocol):
         """Return "loss" and its terms."""
 
 
-class GeneratorTask:
-    """Trains a generator on conditions, latents and masks of a whole set, kept on the host.
+class Averaged:
+    """What tasks with averaged weights have in common.
 
     `averaged` are the weights to use afterwards, as those that Diff-Prompt published.
     """
+
+    def __init__(
+        self,
+        generator: Trained,
+        learned: Iterable[nn.Parameter],
+        count: int,
+        *,
+        batch: int,
+        seed: int,
+        ema: float,
+    ) -> None:
+        """Train the parameters ``learned`` of ``generator`` on ``count`` rows."""
+        self.generator, self.seed = generator, seed
+        self.learned = list(learned)
+        self.batches = Batches(count, batch, seed)
+        self.ema = Ema(self.learned, ema)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return those that are trained."""
+        return self.learned
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights and their averages."""
+        return {"generator": self.generator.state_dict(), "ema": self.ema.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.generator.load_state_dict(state["generator"])
+        self.ema.load_state(state["ema"])
+
+    def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
+        """Return the losses of a batch."""
+        raise NotImplementedError
+
+    def after_step(self, epoch: int, step: int) -> None:
+        """Average the weights."""
+        self.ema.update()
+
+    def after_epoch(self, epoch: int) -> None:
+        """Nothing follows."""
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Return the state dict with averaged weights."""
+        with self.ema.swapped():
+            return {name: value.clone() for name, value in self.generator.state_dict().items()}
+
+
+class GeneratorTask(Averaged):
+    """Trains a generator on conditions, latents and masks of a whole set, kept on the host."""
 
     def __init__(
         self,
@@ -159,23 +209,10 @@ class GeneratorTask:
                 f"{counts[0]}, {counts[1]} and {counts[2]}"
             )
         _check_bytes(masks_NHW)
-        self.generator, self.seed = generator, seed
+        super().__init__(
+            generator, generator.parameters(), counts[0], batch=batch, seed=seed, ema=ema
+        )
         self.conditions, self.latents, self.masks = conditions, latents_NChw, masks_NHW
-        self.batches = Batches(counts[0], batch, seed)
-        self.ema = Ema(generator.parameters(), ema)
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        """Return the generator's."""
-        return self.generator.parameters()
-
-    def state(self) -> dict[str, Any]:
-        """Return the weights and their averages."""
-        return {"generator": self.generator.state_dict(), "ema": self.ema.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`."""
-        self.generator.load_state_dict(state["generator"])
-        self.ema.load_state(state["ema"])
 
     def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
         """Return the losses of a batch."""
@@ -188,17 +225,47 @@ class GeneratorTask:
             torch_stream(self.seed, "noise", epoch, step),
         )
 
-    def after_step(self, epoch: int, step: int) -> None:
-        """Average the weights."""
-        self.ema.update()
 
-    def after_epoch(self, epoch: int) -> None:
-        """Nothing follows."""
+class NetworkTask(Averaged):
+    """Trains the network of a `MaskGenerator` behind its encoder, which stays as it is."""
 
-    def averaged(self) -> dict[str, Tensor]:
-        """Return the state dict with averaged weights."""
-        with self.ema.swapped():
-            return {name: value.clone() for name, value in self.generator.state_dict().items()}
+    def __init__(
+        self,
+        generator: MaskGenerator,
+        told: Told,
+        latents_NChw: Tensor,
+        *,
+        batch: int,
+        seed: int,
+        ema: float = 0.999,
+    ) -> None:
+        """Take what the encoder says of a whole set; the other arguments are `GeneratorTask`'s.
+
+        Raises:
+            DataError: the parts are not of the same expressions.
+        """
+        if len(told) != len(latents_NChw):
+            raise DataError(
+                "generator: expected one latent for each expression that was read, got "
+                f"{len(latents_NChw)} and {len(told)}"
+            )
+        learned = [p for name, p in generator.named_parameters() if not _is_read(name)]
+        super().__init__(generator, learned, len(told), batch=batch, seed=seed, ema=ema)
+        self.network, self.told, self.latents = generator, told, latents_NChw
+
+    def loss(self, epoch: int, step: int) -> dict[str, Tensor]:
+        """Return the losses of a batch."""
+        rows, device = self.batches.rows(epoch, step), self.learned[0].device
+        told = self.told.rows(rows).to(torch.float32, device)
+        latents = sent(self.latents[rows].float(), device)
+        stream = torch_stream(self.seed, "network noise", epoch, step)
+        terms = self.network.denoising(self.network.told(told), latents, stream)
+        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def _is_read(name: str) -> bool:
+    """Whether a parameter is the encoder's."""
+    return name.startswith("encoder.")
 
 
 def _masks(masks_NHW: Tensor, rows: Tensor, device: torch.device) -> Tensor:

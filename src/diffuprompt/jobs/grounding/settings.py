@@ -81,14 +81,12 @@ class Settings:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         """Inverse of `to_json`; raises KeyError, TypeError or `ConfigError` for other data."""
-        generator = dict(data["generator"])
-        encoder = EncoderConfig(**generator.pop("encoder"))
         return cls(
             expressions=SetConfig(**data["expressions"]),
             vae=VaeConfig(**data["vae"]),
             vae_fit=VaeFit(**data["vae_fit"]),
-            generator=GeneratorConfig(**generator, encoder=encoder),
-            generator_fit=GeneratorFit(**data["generator_fit"]),
+            generator=GeneratorConfig.from_json(data["generator"]),
+            generator_fit=GeneratorFit.from_json(data["generator_fit"]),
             sampling=SamplingConfig(**data["sampling"]),
             fit=MethodFit(**data["fit"]),
             method=dict(data["method"]),
@@ -144,6 +142,8 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     others = {name: values for name, values in sections.items() if name != "generator"}
     found = {name: KINDS[name](**values) for name, values in others.items()}
     changed = GeneratorConfig(**sections["generator"], encoder=encoder)
+    if changed.condition == "pooled" or recipe.maps == "independent":  # one network to train
+        found["generator_fit"] = dataclasses.replace(found["generator_fit"], encoder_steps=0)
     if recipe.maps == "map" and changed.condition == "pooled":
         raise ConfigError("generator.condition: 'pooled' has no map; take 'tokens' for this method")
     method = {**recipe.settings, **_method_settings(own)}
@@ -170,6 +170,8 @@ def _fields(part: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, GeneratorConfig | GeneratorFit):
+        return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return dict(value)

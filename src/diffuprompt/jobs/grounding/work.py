@@ -113,7 +113,7 @@ class GroundingWork(OpenedJob):
             config=(
                 asdict(settings.generator.encoder) if independent else settings.generator.training()
             ),
-            fit=asdict(settings.generator_fit),
+            fit=settings.generator_fit.to_json(),
             seed=self.job.seed,
             side=self.side_of(self.for_masks),
             expressions=self.for_masks.content,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from diffuprompt.engine import torch_stream, train
 from diffuprompt.grounding import (
+    Averaged,
     Condition,
     EncoderConfig,
     Expressions,
@@ -16,11 +18,16 @@ from diffuprompt.grounding import (
     GeneratorFit,
     GeneratorTask,
     IndependentMasks,
+    MaskEncoder,
     MaskGenerator,
     MaskVae,
+    NetworkTask,
+    TokensCondition,
+    Told,
     condition_of,
     joined,
     mean_latents,
+    told_by,
 )
 from diffuprompt.runs import Stage, StageFolder, Values
 from diffuprompt.stages.grounding.bench import GroundingBench
@@ -79,9 +86,7 @@ def trained_generator(
 
     ``sampling`` are the fields of `GeneratorConfig` that say how it is sampled.
     """
-    config = dict(stage.config["generator"])
-    encoder = EncoderConfig(**config.pop("encoder"))
-    settings = GeneratorConfig(**config, **sampling, encoder=encoder)
+    settings = GeneratorConfig.from_json({**stage.config["generator"], **sampling})
     return _trained(
         bench,
         stage,
@@ -124,22 +129,43 @@ def _trained(
     generator = build(first.widths(), torch_stream(seed, stage.name)).to(bench.device)
 
     def make(folder: StageFolder) -> Values:
-        masks, fit = all_masks(expressions, bench.side), GeneratorFit(**stage.config["fit"])
+        masks = all_masks(expressions, bench.side)
+        fit = GeneratorFit.from_json(stage.config["fit"])
         latents = torch.zeros(len(masks), 0) if vae is None else mean_latents(vae, masks)
         conditions = _conditions(bench, expressions, kind)
-        task = GeneratorTask(
-            generator, conditions, latents, masks, batch=fit.batch, seed=seed, ema=ema
-        )
-        values = train(
-            task,
-            fit.optimiser(),
-            **fit.plan(len(masks)),
-            folder=folder.work,
-            fingerprint=stage.key,
-            save_every_s=bench.save_every_s,
-            progress=bench.progress,
-            label=stage.name.replace("-", " "),
-        )
+        shared = {"batch": fit.batch, "seed": seed, "ema": ema}
+
+        def trained(task: Averaged, fit: GeneratorFit, work: Path, label: str) -> Values:
+            return train(
+                task,
+                fit.optimiser(),
+                **fit.plan(len(masks)),
+                folder=work,
+                fingerprint=stage.key,
+                save_every_s=bench.save_every_s,
+                progress=bench.progress,
+                label=label,
+            )
+
+        label = stage.name.replace("-", " ")
+        if not fit.encoder_steps:
+            task: Averaged = GeneratorTask(generator, conditions, latents, masks, **shared)
+            values = trained(task, fit, folder.work, label)
+        else:
+            network: MaskGenerator | IndependentMasks = generator
+            assert isinstance(network, MaskGenerator)
+            assert network.encoder is not None
+            alone = IndependentMasks(
+                network.config.encoder, network.widths, generator=torch_stream(seed, "encoder")
+            ).to(bench.device)
+            first = GeneratorTask(alone, conditions, latents, masks, **shared)
+            before = trained(first, fit.of_encoder(), folder.work / "encoder", "mask encoder")
+            alone.load_state_dict(first.averaged())
+            network.encoder.load_state_dict(alone.encoder.state_dict())
+            assert isinstance(conditions, TokensCondition)
+            told = _told(bench, network.encoder, conditions)
+            task = NetworkTask(network, told, latents, **shared)
+            values = _both(before, trained(task, fit, folder.work, label))
         folder.write(TENSORS, task.averaged())
         return values
 
@@ -157,3 +183,21 @@ def _conditions(bench: GroundingBench, expressions: Expressions, kind: str) -> C
             found.append(read.to(torch.float16, HOST))
             shown.advance(len(rows))
     return joined(found)
+
+
+@torch.no_grad()
+def _told(bench: GroundingBench, encoder: MaskEncoder, conditions: TokensCondition) -> Told:
+    """Return what the encoder says of a whole set in half precision, on the host."""
+    with bench.progress.task("reading with the encoder", total=len(conditions)) as shown:
+        found = []
+        for rows in batches(len(conditions), BATCH):
+            some = conditions.rows(torch.tensor(rows)).to(torch.float32, bench.device)
+            found.append(told_by(encoder(some)).to(torch.float16, HOST))
+            shown.advance(len(rows))
+    return joined(found)
+
+
+def _both(encoder: Values, network: Values) -> Values:
+    """Return what both trainings measured: terms of each, and steps and seconds together."""
+    together = {name: encoder[name] + network[name] for name in ("steps", "seconds")}
+    return {**encoder, **network, **together}

@@ -36,7 +36,12 @@ class World:
 
 
 # Four times the pixels of scenes: smaller batches, and half the steps of the generator
-LARGE = ("fit.batch=8", "generator_fit.batch=16", "generator_fit.steps=1200")
+LARGE = (
+    "fit.batch=8",
+    "generator_fit.batch=16",
+    "generator_fit.steps=1200",
+    "generator_fit.encoder_steps=1200",
+)
 STYLES = ("sketch", "noisy", "inverted", "painted")  # of scenes, as other domains
 WORLDS = (
     World(
