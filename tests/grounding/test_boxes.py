@@ -121,8 +121,8 @@ def test_assignment_is_that_of_a_loop(seed: int) -> None:
             if overlap >= bound and inside and overlap > best.get(i, (-1.0, 0))[0]:
                 best[i] = (overlap, n)
     wanted = [best[i][1] if i in best else -1 for i in range(len(every))]
-    assert A.assign(made, boxes).tolist() == wanted
-    assert A.assign(made, boxes[:0]).tolist() == [-1] * len(every)
+    assert A.assign(made, [boxes, boxes[:0], boxes[:1]]).tolist()[:2] == [wanted, [-1] * len(every)]
+    assert A.assign(made, [boxes[:0]]).tolist() == [[-1] * len(every)]
 
 
 def test_the_first_good_box_counts() -> None:

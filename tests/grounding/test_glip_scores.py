@@ -66,7 +66,7 @@ def test_losses_are_those_of_a_loop(plus: float) -> None:
     got = glip_losses(raw, mask, boxes, spans, plus=plus)
 
     filed = [one - torch.tensor([0, 0, plus, plus]) for one in boxes]  # as GLIP counts
-    owners = [A.assign(raw.anchors, one, plus=plus).tolist() for one in filed]
+    owners = A.assign(raw.anchors, filed, plus=plus).tolist()
     count = sum(owner >= 0 for row in owners for owner in row)
     assert count > 4
     words = box = centres = weight = 0.0

@@ -1,6 +1,6 @@
 """One square anchor per cell of each level, and which anchors stand for which box (ATSS).
 
-Legend: N boxes, A anchors of all levels.
+Legend: B images, N boxes of an image, M of all images, A anchors of all levels, K candidates.
 """
 
 from __future__ import annotations
@@ -52,32 +52,43 @@ def grid_anchors(
     return Anchors(boxes=torch.cat(levels), counts=tuple(map(len, levels)))
 
 
-def assign(anchors: Anchors, boxes_N4: Tensor, *, plus: float = 0.0) -> Tensor:
-    """Return for each anchor the index of its box ``(A,)``, -1 for background (ATSS).
+def assign(anchors: Anchors, boxes: Sequence[Tensor], *, plus: float = 0.0) -> Tensor:
+    """Return for each anchor the index of its box ``(B, A)``, -1 for background (ATSS).
 
-    Per box the nearest anchors of each level are candidates; those stay whose IoU reaches the mean
-    plus the (unbiased) deviation over the candidates and whose centre is inside the box. An anchor
-    of two boxes goes to the one it overlaps more, the first where it overlaps both equally.
+    ``boxes`` are ``(N, 4)`` of each image, and all images' are looked at together. Per box the
+    nearest anchors of each level are candidates; those stay whose IoU reaches the mean plus the
+    (unbiased) deviation over the candidates and whose centre is inside the box. An anchor of two
+    boxes goes to the one it overlaps more, the first where it overlaps both equally.
     """
+    counts, device = [len(one) for one in boxes], anchors.boxes.device
+    most = max(counts)
+    if not most:
+        return torch.full((len(boxes), len(anchors.boxes)), -1, device=device)
+    found_AM = _claims(anchors, torch.cat([*boxes]), plus)
+    claims_BNA = found_AM.new_full((len(boxes) * most, len(anchors.boxes)), -1)
+    slots = [i * most + place for i, count in enumerate(counts) for place in range(count)]
+    claims_BNA[torch.tensor(slots, device=device)] = found_AM.T
+    best_BA, owner_BA = claims_BNA.unflatten(0, (len(boxes), most)).max(1)
+    return torch.where(best_BA >= 0, owner_BA, -1)
+
+
+def _claims(anchors: Anchors, boxes_M4: Tensor, plus: float) -> Tensor:
+    """Return the overlap ``(A, M)`` of anchors with boxes that claim them, -1 for the others."""
     every = anchors.boxes
-    if not len(boxes_N4):
-        return torch.full((len(every),), -1, device=every.device)
-    overlaps_AN = iou(every, boxes_N4, plus=plus)
+    overlaps_AM = iou(every, boxes_M4, plus=plus)
     centres_A2 = (every[:, :2] + every[:, 2:]) / 2
-    middles_N2 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
-    distances_AN = (centres_A2[:, None] - middles_N2[None]).norm(dim=-1)
+    middles_M2 = (boxes_M4[:, :2] + boxes_M4[:, 2:]) / 2
+    distances_AM = (centres_A2[:, None] - middles_M2[None]).norm(dim=-1)
     near, start = [], 0
     for count in anchors.counts:
-        part = distances_AN[start : start + count]
+        part = distances_AM[start : start + count]
         near.append(part.topk(min(CANDIDATES, count), 0, largest=False).indices + start)
         start += count
-    candidates_KN = torch.cat(near)
-    found_KN = overlaps_AN.gather(0, candidates_KN)
-    threshold_N = found_KN.mean(0) + (found_KN.std(0) if len(found_KN) > 1 else 0)
-    x, y = centres_A2[candidates_KN].unbind(-1)
-    edges = (x - boxes_N4[:, 0], y - boxes_N4[:, 1], boxes_N4[:, 2] - x, boxes_N4[:, 3] - y)
-    positive_KN = (found_KN >= threshold_N) & (torch.stack(edges).amin(0) > INSIDE)
-    claims_AN = torch.full_like(overlaps_AN, -1.0)
-    claims_AN.scatter_(0, candidates_KN, torch.where(positive_KN, found_KN, -1.0))
-    best_A, owner_A = claims_AN.max(1)
-    return torch.where(best_A >= 0, owner_A, -1)
+    candidates_KM = torch.cat(near)
+    found_KM = overlaps_AM.gather(0, candidates_KM)
+    threshold_M = found_KM.mean(0) + (found_KM.std(0) if len(found_KM) > 1 else 0)
+    x, y = centres_A2[candidates_KM].unbind(-1)
+    edges = (x - boxes_M4[:, 0], y - boxes_M4[:, 1], boxes_M4[:, 2] - x, boxes_M4[:, 3] - y)
+    positive_KM = (found_KM >= threshold_M) & (torch.stack(edges).amin(0) > INSIDE)
+    claims_AM = torch.full_like(overlaps_AM, -1.0)
+    return claims_AM.scatter_(0, candidates_KM, torch.where(positive_KM, found_KM, -1.0))

@@ -1,6 +1,6 @@
 """GLIP's losses (arXiv 2112.03857, section 3.1; reference implementation's weights).
 
-Legend: B image, A anchor, S text token, N boxes of an image.
+Legend: B image, A anchor, S text token, N boxes of an image, P anchors that stand for a box.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from diffuprompt.grounding.detectors.anchors import assign
 from diffuprompt.grounding.detectors.boxes import counted, decode, giou_pairs
@@ -55,26 +56,20 @@ def glip_losses(
     """
     every = raw.anchors.boxes
     boxes = [counted(one, plus) for one in boxes]
-    owners = torch.stack([assign(raw.anchors, b, plus=plus) for b in boxes])  # (B, A)
+    owners_BA = assign(raw.anchors, boxes, plus=plus)
+    image_P, anchor_P = (owners_BA >= 0).nonzero(as_tuple=True)
+    own_P = owners_BA[image_P, anchor_P]
     words = torch.zeros_like(raw.words)
-    wanted, anchors, code, centre = [], [], [], []
-    for i, owner in enumerate(owners):
-        positive = owner >= 0
-        of = owner[positive]
-        words[i, positive] = spans[i][of].to(words.dtype)
-        wanted.append(boxes[i][of])
-        anchors.append(every[positive])
-        code.append(raw.code[i, positive])
-        centre.append(raw.centre[i, positive])
-    count = max(int((owners >= 0).sum()), 1)
+    words[image_P, anchor_P] = pad_sequence(list(spans), True)[image_P, own_P].to(words.dtype)
+    count = max(len(image_P), 1)
     token = (focal(raw.words, words) * mask_BS[:, None]).sum() / count
-    boxes_N4, anchors_N4 = torch.cat(wanted), torch.cat(anchors)
-    central = centerness(anchors_N4, boxes_N4)
-    found = decode(torch.cat(code), anchors_N4, plus=plus)
-    overlap = giou_pairs(found, boxes_N4)  # GLIP's loss counts no pixel more, its overlaps do
+    boxes_P4, anchors_P4 = pad_sequence(boxes, True)[image_P, own_P], every[anchor_P]
+    central = centerness(anchors_P4, boxes_P4)
+    found = decode(raw.code[image_P, anchor_P], anchors_P4, plus=plus)
+    overlap = giou_pairs(found, boxes_P4)  # GLIP's loss counts no pixel more, its overlaps do
     box = ((1 - overlap) * central).sum() / central.sum().clamp(min=1e-6)
     middle = functional.binary_cross_entropy_with_logits(
-        torch.cat(centre), central, reduction="sum"
+        raw.centre[image_P, anchor_P], central, reduction="sum"
     )
     terms = {"words": token, "boxes": BOX_WEIGHT * box, "centre": middle / count}
     return {"loss": torch.stack(list(terms.values())).sum(), **terms}

@@ -35,7 +35,7 @@ class MethodFit(Settings):
         clip_norm: largest norm of the gradient.
     """
 
-    steps: Annotated[int, COUNT] = 400
+    steps: Annotated[int, COUNT] = 1200
     batch: Annotated[int, BATCH] = 16
     lr: Rate = 2e-3
     weight_decay: Annotated[float, WEIGHT] = 1e-4
