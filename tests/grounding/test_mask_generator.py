@@ -301,7 +301,11 @@ def test_files_of_before_guidance_mean_none() -> None:
     fit = GeneratorFit(encoder_steps=0)
     assert "encoder_steps" not in fit.to_json()
     assert GeneratorFit.from_json(fit.to_json()) == fit
-    assert GeneratorFit.from_json(GeneratorFit().to_json()) == GeneratorFit()
+    fit = GeneratorFit(steps=5, encoder_steps=7)
+    assert GeneratorFit.from_json(fit.to_json()) == fit
+    assert (fit.of_encoder().steps, fit.of_one().steps) == (7, 12)
+    paper = GeneratorFit.preset("paper")
+    assert paper.of_encoder() == paper.of_one() == paper
     with pytest.raises(ConfigError, match="blind above 0"):
         GeneratorConfig(blind=0.0)
     with pytest.raises(ConfigError, match=r"blind: expected 0 to below 1.*guidance"):

@@ -115,8 +115,8 @@ class GeneratorFit(Recipe):
             it frozen; 0 where both learn together, or where there is no encoder.
     """
 
-    steps: int = 2400
-    encoder_steps: int = 2400
+    steps: int = 2000
+    encoder_steps: int = 4000
     batch: int = 32
     lr: float = 2e-3
     warmup: int = 100
@@ -149,5 +149,13 @@ class GeneratorFit(Recipe):
         return {k: v for k, v in asdict(self).items() if k != "encoder_steps" or v}
 
     def of_encoder(self) -> GeneratorFit:
-        """Return how the encoder alone is trained."""
+        """Return how the encoder alone is trained; as it is, where there is no such part."""
+        if not self.encoder_steps:
+            return self
         return replace(self, steps=self.encoder_steps, epochs=0, encoder_steps=0)
+
+    def of_one(self) -> GeneratorFit:
+        """Return the same where there is one network to train: it has the steps of both."""
+        if not self.encoder_steps:
+            return self
+        return replace(self, steps=self.steps + self.encoder_steps, encoder_steps=0)

@@ -142,8 +142,11 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     others = {name: values for name, values in sections.items() if name != "generator"}
     found = {name: KINDS[name](**values) for name, values in others.items()}
     changed = GeneratorConfig(**sections["generator"], encoder=encoder)
-    if changed.condition == "pooled" or recipe.maps == "independent":  # one network to train
-        found["generator_fit"] = dataclasses.replace(found["generator_fit"], encoder_steps=0)
+    generator_fit = found["generator_fit"]
+    if recipe.maps == "independent":
+        found["generator_fit"] = generator_fit.of_encoder()
+    elif changed.condition == "pooled":  # there is no encoder
+        found["generator_fit"] = generator_fit.of_one()
     if recipe.maps == "map" and changed.condition == "pooled":
         raise ConfigError("generator.condition: 'pooled' has no map; take 'tokens' for this method")
     method = {**recipe.settings, **_method_settings(own)}

@@ -35,13 +35,7 @@ class World:
     overrides: tuple[str, ...] = ()
 
 
-# Four times the pixels of scenes: smaller batches, and half the steps of the generator
-LARGE = (
-    "fit.batch=8",
-    "generator_fit.batch=16",
-    "generator_fit.steps=1200",
-    "generator_fit.encoder_steps=1200",
-)
+LARGE = ("fit.batch=8",)  # four times the pixels of scenes
 STYLES = ("sketch", "noisy", "inverted", "painted")  # of scenes, as other domains
 WORLDS = (
     World(
