@@ -1,3 +1,10 @@
+from .changes import (
+    BlockChange as BlockChange,
+    Dropout as Dropout,
+    LowRank as LowRank,
+    Norm as Norm,
+    TowerChange as TowerChange,
+)
 from .config import (
     Activation as Activation,
     ClipConfig as ClipConfig,
