@@ -25,3 +25,4 @@ from .tokens import (
     class_tokens as class_tokens,
     sentence_tokens as sentence_tokens,
 )
+from .vision import VisionTower as VisionTower

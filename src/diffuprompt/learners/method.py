@@ -38,8 +38,8 @@ class TrainConfig:
         augment: what a random view is: "crop" (crop of at least 0.08 of the area, flip),
             "large-crop" (at least 0.5, flip) or "randaugment" (squashed, two of sixteen changes).
         algorithm: "sgd" (momentum 0.9), "adam" or "adamw".
-        schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps) or
-            "constant".
+        schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps),
+            "cosine-floor" (to 1e-6), "two-stage" (one of these for each stage) or "constant".
     """
 
     epochs: Annotated[int, EPOCHS]
@@ -49,7 +49,7 @@ class TrainConfig:
     views: Annotated[int, Range(0, 10_000)] = 0
     augment: Literal["crop", "large-crop", "randaugment"] = "crop"
     algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
-    schedule: Literal["dassl", "cosine", "constant"] = "dassl"
+    schedule: Literal["dassl", "cosine", "cosine-floor", "two-stage", "constant"] = "dassl"
 
     def __post_init__(self) -> None:
         refuse(misfits(self, "train"))
@@ -77,6 +77,8 @@ class Preset:
             otherwise; averages over the benchmark's data sets.
         benchmark: which one it is for, where the name says more than that or something else.
         fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
+        steps_per_shot: above 0, as many epochs as make that many steps for each shot of a class;
+            those of ``train`` make them with 50 classes of at most 16 shots.
     """
 
     learner: str
@@ -87,6 +89,7 @@ class Preset:
     published: Mapping[str, float] = field(default_factory=dict)
     benchmark: str = ""
     fewer_epochs: tuple[tuple[int, int], ...] = ()
+    steps_per_shot: int = 0
 
     @property
     def command(self) -> str:
@@ -136,7 +139,7 @@ class Method:
     legacy: LegacyKeys = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             raise ConfigError(
                 f"method: expected a name of small letters, digits and hyphens, got {self.name!r}"
             )
