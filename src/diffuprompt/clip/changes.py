@@ -53,7 +53,10 @@ class LowRank:
     def __call__(self, x: Tensor) -> Tensor:
         """``(*S, D)`` to ``(*S, D)``."""
         read = x if self.dropout is None else self.dropout(x)
-        return functional.linear(functional.linear(read, self.down), self.up)
+        # As rows: of more axes, torch chooses the product by whether `down` is being learned, and
+        # what is loaded would differ from what was saved in the last bits.
+        rows = functional.linear(functional.linear(read.flatten(0, -2), self.down), self.up)
+        return rows.view(x.shape)
 
 
 @dataclass(frozen=True, eq=False)
