@@ -7,7 +7,7 @@ weight of the loss that of its sibling classes there. Its Adam is with amsgrad, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
@@ -70,8 +70,9 @@ METHOD = Method(
         Preset(
             learner="llu",
             name="lite",
-            train=_TRAIN,
-            source="for small towers",
+            train=replace(_TRAIN, epochs=200),
+            options={"pull": 100.0},
+            source="for small towers; python -m tools.choose_recipes",
         ),
     ),
 )
