@@ -42,7 +42,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
     "llu": ("llu", {"gate": 0.9, "gamma": 1.0, "pull": 1.0, "views": 2}),
     "clip-lora": ("clip-lora", {}),
-    "clip-lora-context": ("clip-lora", {"num_ctx": 2}),
     "2sfs": ("2sfs", {}),
     "probe": ("probe", {}),
 }

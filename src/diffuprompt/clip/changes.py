@@ -106,11 +106,11 @@ class TowerChange:
     def kept_vectors(self) -> int:
         """Vectors of the width that one token leaves in a block beside those of `kept_bytes`.
 
-        What ``down`` reads is kept for its gradient: the norm's output, or with dropout a copy of
-        it and a mask for each of queries, keys and values.
+        What ``down`` reads is kept for its gradient: the norm's output once, or with dropout a copy
+        of it and a mask for each of queries, keys and values.
         """
         pairs = [part for _, part in self._parts() if isinstance(part, LowRank)]
-        return 0 if not pairs else 1 if all(p.dropout is None for p in pairs) else 7
+        return 0 if not pairs else 1 if all(p.dropout is None for p in pairs) else 6
 
     def check(self, config: TowerConfig, tower: str) -> None:
         """Raise `PromptShapeError` with everything that does not fit a tower of this shape."""
