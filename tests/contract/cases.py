@@ -46,7 +46,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "probe": ("probe", {}),
 }
 PROMPTED = tuple(
-    case for case, (name, _) in CASES.items() if name == "probe" or METHODS[name].options.generates
+    case
+    for case, (name, _) in CASES.items()
+    if name == "probe" or METHODS[name].options.generates
+    if case != "coop-some-words"  # the slot of "coop-words" with fewer tokens
 )
 # what renders given prompts instead of being replaced by them
 RENDERING = ("family.maps", "adapters", "maps")
