@@ -23,6 +23,7 @@ from .grounding.score import (
 )
 from .grounding.sets import expressions_stage as expressions_stage, made_set as made_set
 from .grounding.vae import trained_vae as trained_vae, vae_stage as vae_stage
+from .image_part import ImagePart as ImagePart, part_of as part_of
 from .image_set import ImageSet as ImageSet
 from .inputs import (
     Sentences as Sentences,
@@ -31,7 +32,12 @@ from .inputs import (
     sentences_key as sentences_key,
     training_key as training_key,
 )
-from .learner import learner_stage as learner_stage, trained as trained, untrained as untrained
+from .learner import (
+    learner_stage as learner_stage,
+    trained as trained,
+    untrained as untrained,
+    views_read as views_read,
+)
 from .makers import (
     control_prompts as control_prompts,
     generated_prompts as generated_prompts,

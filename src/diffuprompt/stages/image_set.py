@@ -78,9 +78,13 @@ class ImageSet:
         if needs.second and second is not None:
             other = self.view(second, keep=keep)[at]
         if needs.grid:
-            assert self.grids is not None, "this image set was made without grids"
-            grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
+            grid = self.grid(index, view, keep=keep)
         return ImageBatch(None, self.labels[at], at, features, grid, other)
+
+    def grid(self, index: Tensor, view: int | None, *, keep: bool) -> Tensor:
+        """Grids ``(B, G, H, W)`` of one view at positions ``(B,)``."""
+        assert self.grids is not None, "this image set was made without grids"
+        return self.grids.get(self.items, index.tolist(), view, keep=keep)
 
     def warm(self, needs: Needs) -> None:
         """Compute or read what does not depend on prompts, of the test view, ahead of time."""

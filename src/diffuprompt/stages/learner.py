@@ -85,3 +85,12 @@ def _train(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) ->
             label=f"training {learner.name}",
         )
     return {**result, "peak_memory_mib": peak_memory_mib(bench.clip.device)}
+
+
+def views_read(bench: Bench, stage: Stage) -> int:
+    """Return how many random views' features the stage reads, the first ones of every image."""
+    learner, config = untrained(bench, stage), TrainConfig(**stage.config["train"])
+    if not config.epochs:
+        return learner.start_views
+    task = LearnerTask(learner, bench.train, config, stage.config["seed"])
+    return max(learner.start_views, task.num_feature_views)
