@@ -17,6 +17,7 @@ from typing import Generic, Protocol, TypeVar
 from diffuprompt.report import paired_error
 
 C = TypeVar("C")
+Tried = TypeVar("Tried", contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,10 @@ class Standing(Generic[C]):
     failure: str = ""
 
 
-class Attempt(Protocol[C]):
+class Attempt(Protocol[Tried]):
     """Carries out a round of one candidate until ``until``."""
 
-    def __call__(self, candidate: C, what: Round, until: float) -> Result | str | None:
+    def __call__(self, candidate: Tried, what: Round, until: float) -> Result | str | None:
         """Return what it told, a text that says why it failed, or None where time ran out."""
 
 
@@ -146,7 +147,8 @@ def is_level(result: Result, best: Result) -> bool:
     """Whether a result is within one standard error of the best one, paired by image."""
     shared = sorted(result.hits.keys() & best.hits.keys())
     a, b = ([r.hits[p] for p in shared] for r in (result, best))
-    return best.accuracy - result.accuracy <= paired_error(a, b)
+    # a single picture more is one standard error, whatever the rounding
+    return best.accuracy - result.accuracy <= paired_error(a, b) + 1e-12
 
 
 def _line(standing: Standing[C], number: int) -> str:

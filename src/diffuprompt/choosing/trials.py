@@ -11,38 +11,28 @@ from dataclasses import replace
 from functools import cached_property
 
 from diffuprompt.choosing.deadline import Deadline
-from diffuprompt.choosing.folds import folds_of
 from diffuprompt.choosing.halving import Result, Round
 from diffuprompt.choosing.question import NONE, Candidate, Question
 from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError, DiffupromptError, TrainingError
 from diffuprompt.jobs import (
+    Fold,
     Prepared,
     RunFolder,
     Sources,
-    Trained,
+    folds_of,
+    hold_out,
     image_set,
     prepare,
     store_beside,
     train_stages,
 )
-from diffuprompt.learners import METHODS, Classes
-from diffuprompt.protocols import Roles, Selection
+from diffuprompt.learners import METHODS
+from diffuprompt.protocols import Selection
 from diffuprompt.record import Variant, unpack_hits
 from diffuprompt.runs import Stage, Store
-from diffuprompt.stages import (
-    Bench,
-    generated_prompts,
-    part_of,
-    score_stage,
-    scored,
-    scoring_key,
-    training_key,
-    untrained,
-    views_read,
-)
+from diffuprompt.stages import Bench, generated_prompts, score_stage, scored, untrained, views_read
 
-SUBSET = "all"
 SAVE_EVERY_S = 5.0  # a trial that is stopped must not lose its whole share
 
 
@@ -145,33 +135,25 @@ class Trials:
         return None if done.stopped else Result(hits=hits, seconds=seconds)
 
     def _fold(
-        self, candidate: Candidate, whole: Prepared, fold: int
+        self, candidate: Candidate, whole: Prepared, number: int
     ) -> tuple[dict[int, bool], float]:
         """Return hits by position, and the seconds of training and scoring."""
-        held = [p for p, f in enumerate(self._fold_of) if f == fold]
-        rest = [p for p, f in enumerate(self._fold_of) if f != fold]
-        bench, prepared = self._bench(whole), _on(whole, rest, held, self._hashes)
-        images = bench.train
-        names = image_set(prepared.roles.train, images.store, whole.sentences).classes
-        bench = replace(bench, train=part_of(images, rest, names))
-        made = train_stages(prepared, bench, self._store)
+        fold = hold_out(
+            whole, self._bench(whole), [p for p, f in enumerate(self._fold_of) if f == number]
+        )
+        made = train_stages(fold.prepared, fold.bench, self._store)
         result = scored(
-            bench,
+            fold.bench,
             self._store,
-            _score_stage(candidate, prepared, made, _hashed(self._hashes, held)),
+            _score_stage(candidate, fold),
             made.learner,
-            part_of(images, held, Classes(names.names)),
+            fold.held,
             lambda: [] if made.generator is None else [generated_prompts(made.generator)],
-            f"scoring {candidate.title} (fold {fold + 1})",
+            f"scoring {candidate.title} (fold {number + 1})",
         )
         took = result.seconds + sum(f.values()["seconds"] for f in made.folders.values())
         right = unpack_hits(result.hits, result.total)
-        return dict(zip(held, right, strict=True)), took
-
-    @cached_property
-    def _hashes(self) -> list[str]:
-        images = self._bench(next(iter(self.prepared.values()))).train
-        return images.store.hashes(images.items)
+        return dict(zip(fold.positions, right, strict=True)), took
 
     def _bench(self, prepared: Prepared) -> Bench:
         """Return the backbone with all training images, in the candidate's random views."""
@@ -196,25 +178,12 @@ def _shortened(prepared: Prepared, share: float) -> Prepared:
     return replace(prepared, resolved=shorter)
 
 
-def _on(
-    prepared: Prepared, rest: Sequence[int], held: Sequence[int], hashes: Sequence[str]
-) -> Prepared:
-    """Return a job that trains on the images at ``rest`` and tests those at ``held``."""
-    whole = prepared.roles.train
-    train = Selection(items=tuple(whole.items[p] for p in rest), classes=whole.classes)
-    test = Selection(items=tuple(whole.items[p] for p in held), classes=whole.classes)
-    inputs = {**prepared.inputs, "images": training_key(train, [hashes[p] for p in rest])}
-    return replace(prepared, roles=Roles(train=train, tests={SUBSET: test}), inputs=inputs)
-
-
-def _score_stage(
-    candidate: Candidate, prepared: Prepared, made: Trained, hashes: Sequence[str]
-) -> Stage:
+def _score_stage(candidate: Candidate, fold: Fold) -> Stage:
     """Return the stage of the held-out images' score; as a run's own."""
-    chain = prepared.chain
+    chain = fold.prepared.chain
     inputs = {
-        "test": scoring_key(prepared.roles.tests[SUBSET], hashes),
-        "backbone": prepared.inputs["backbone"],
+        "test": fold.content,
+        "backbone": fold.prepared.inputs["backbone"],
         "learner": chain.scored_learner.key,
     }
     variant = Variant.own()
@@ -222,9 +191,5 @@ def _score_stage(
         variant = Variant.generated(candidate.generator)
         inputs |= {"generator": chain.generator.key, "sampler": chain.sampler.key}
     how = variant.model_dump(mode="json", exclude={"generator", "judged"})
-    config = {"precision": prepared.resolved.precision}
+    config = {"precision": fold.prepared.resolved.precision}
     return score_stage(variant=how, config=config, inputs=inputs)
-
-
-def _hashed(hashes: Sequence[str], positions: Sequence[int]) -> list[str]:
-    return [hashes[p] for p in positions]

@@ -139,8 +139,8 @@ def as_text(choice: Choice) -> str:
             "(paired by picture) and trains fastest of those that are, so it is taken."
         )
     lines.append(
-        f"Measured on {choice.pictures} training pictures, held out in turn; no test picture was "
-        "touched. Intervals are 95 %; 'from the best' is in points, on the same pictures."
+        f"Measured on {max(row.pictures for row in choice.rows)} of {choice.pictures} training "
+        "pictures, held out in turn; no test picture was touched. Intervals are 95 %; 'from the best' is in points, on the same pictures."
     )
     if not choice.complete:
         lines.append(
@@ -154,7 +154,8 @@ def as_text(choice: Choice) -> str:
 def _cells(row: Row, choice: Choice) -> list[object]:
     name = row.learner + ("" if row.generator == "none" else f"+{row.generator}")
     is_winner = (row.learner, row.generator) == (choice.winner.learner, choice.winner.generator)
-    notes = ["taken"] if is_winner else [] if row.state == "finalist" else [row.state]
+    notes: list[str] = ["taken"] if is_winner else []
+    notes += [] if is_winner or row.state == "finalist" else [row.state]
     if row.accuracy is None or row.difference is None:
         return [name, None, None, None, None, None, ": ".join(filter(None, [*notes, row.note]))]
     if row.share < 1:

@@ -1,6 +1,8 @@
 from .baseline import zero_shot_hits as zero_shot_hits
+from .calibrate import calibrate_run as calibrate_run
 from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
+from .folds import Fold as Fold, folds_of as folds_of, hold_out as hold_out
 from .grounding.folder import GroundingRun as GroundingRun
 from .grounding.job import GroundingJobConfig as GroundingJobConfig
 from .grounding.opening import scored_set as scored_set
@@ -24,7 +26,6 @@ from .run_folder import RunFolder as RunFolder
 from .sources import Sources as Sources
 from .test_sets import unscored as unscored, wanted_test_sets as wanted_test_sets
 from .train import (
-    Trained as Trained,
     folder_of as folder_of,
     run_of as run_of,
     train_job as train_job,

@@ -1,5 +1,14 @@
 from .bench import Bench as Bench
 from .budget import Budget as Budget
+from .calibration import (
+    auroc as auroc,
+    best_threshold as best_threshold,
+    crossed_errors as crossed_errors,
+    fitted_temperature as fitted_temperature,
+    fpr_at_tpr as fpr_at_tpr,
+    logits_of as logits_of,
+    threshold_of as threshold_of,
+)
 from .candidates import Judge as Judge, density as density, distance as distance
 from .features import FeatureStore as FeatureStore
 from .generator import (
