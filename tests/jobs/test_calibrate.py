@@ -101,9 +101,9 @@ def paint() -> Callable[[Path], None]:
 
 def test_wrong_folders_and_altered_thresholds_are_refused(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="unknown: no pictures in .*empty; put some in"):
+    with pytest.raises(DataError, match=r"unknown: no pictures in .*empty; put some in"):
         calibrate_run(run, unknown=tmp_path / "empty")
-    with pytest.raises(DataError, match="unknown: .*gone is no folder"):
+    with pytest.raises(DataError, match=r"unknown: .*gone is no folder"):
         calibrate_run(run, unknown=tmp_path / "gone")
     calibrate_run(run, folds=2)
     data = told(run)

@@ -138,9 +138,11 @@ def as_text(choice: Choice) -> str:
             f"{best.title} is the most accurate; {winner.title} is within one standard error of it "
             "(paired by picture) and trains fastest of those that are, so it is taken."
         )
+    most = max(row.pictures for row in choice.rows)
     lines.append(
-        f"Measured on {max(row.pictures for row in choice.rows)} of {choice.pictures} training "
-        "pictures, held out in turn; no test picture was touched. Intervals are 95 %; 'from the best' is in points, on the same pictures."
+        f"Measured on {most} of {choice.pictures} training pictures, held out in turn; no test "
+        "picture was touched. 'From the best' is in points on the same pictures, with its 95 % "
+        "interval."
     )
     if not choice.complete:
         lines.append(

@@ -121,7 +121,7 @@ def fitted(held: HeldOut, others_UC: Tensor | None = None, score: Scores = DEFAU
         pairs = [(logits_NC, others_UC)]
     measured = {"ece_before": 100 * before, "ece_after": 100 * after}
     for kind in KINDS if pairs else ():
-        told = [[known(z, kind, temperature) for z in pair] for pair in pairs]
+        told = [(known(a, kind, temperature), known(b, kind, temperature)) for a, b in pairs]
         measured[f"unknown_auroc_{kind}"] = 100 * fmean(auroc(*both) for both in told)
         measured[f"unknown_fpr95_{kind}"] = 100 * fmean(fpr_at_tpr(*both) for both in told)
     return Calibration(
