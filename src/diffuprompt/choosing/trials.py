@@ -33,6 +33,7 @@ from diffuprompt.record import Variant, unpack_hits
 from diffuprompt.runs import Stage, Store
 from diffuprompt.stages import Bench, generated_prompts, score_stage, scored, untrained, views_read
 
+VIEWS = 4  # random views of a picture, whatever a recipe has: 0 means a fresh one every epoch
 SAVE_EVERY_S = 5.0  # a trial that is stopped must not lose its whole share
 
 
@@ -171,11 +172,17 @@ class Trials:
 
 
 def _shortened(prepared: Prepared, share: float) -> Prepared:
-    """Return a job with that share of its recipe's epochs, at least one where there are any."""
+    """Return a job as it is tried: that share of its recipe's epochs, and few random views.
+
+    At least one epoch where there are any. Views are what takes longest with many pictures.
+    """
     resolved = prepared.resolved
-    epochs = math.ceil(resolved.train.epochs * share)
-    shorter = replace(resolved, train=replace(resolved.train, epochs=epochs))
-    return replace(prepared, resolved=shorter)
+    train, options = resolved.train, dict(resolved.options)
+    epochs = math.ceil(train.epochs * share)
+    train = replace(train, epochs=epochs, views=min(train.views or VIEWS, VIEWS))
+    if isinstance(views := options.get("views"), int):
+        options["views"] = min(views, VIEWS)
+    return replace(prepared, resolved=replace(resolved, train=train, options=options))
 
 
 def _score_stage(candidate: Candidate, fold: Fold) -> Stage:
