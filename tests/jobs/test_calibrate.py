@@ -120,5 +120,10 @@ def test_half_of_the_names_play_the_unknown_ones() -> None:
     found = fitted(HeldOut(logits=logits, labels=labels, source="val"))
     assert found.measured["unknown_auroc_energy"] == 100
     assert found.measured["unknown_fpr95_energy"] == 0
+    stranger = torch.full((2, 6), 5.0, dtype=torch.double)
+    told = fitted(HeldOut(logits=logits, labels=labels, source="val"), strange_UC=stranger)
+    assert told.measured["unknown_auroc_energy"] == 0, "all names at once have the most energy"
+    assert told.measured["unknown_auroc_probability"] == 100
+    assert told.threshold == found.threshold
     few = fitted(HeldOut(logits=logits[:, :3], labels=labels % 3, source="val"))
     assert set(few.measured) == {"ece_before", "ece_after"}, "three names have no halves"

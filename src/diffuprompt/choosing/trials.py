@@ -45,6 +45,7 @@ class Trials:
 
         Raises:
             DataError: the pictures cannot be read, or are too few to hold any out.
+            CheckpointError: there is no such backbone.
             ConfigError: no candidate fits them and the backbone.
         """
         self.question, self._clock = question, clock
@@ -52,7 +53,9 @@ class Trials:
         self._sources = Sources(training_only=True)
         self.prepared: dict[Candidate, Prepared] = {}
         self.left_out: dict[str, str] = {}
-        self._sources.manifest(question.job(Candidate(learner=next(iter(METHODS)))))
+        any_job = question.job(Candidate(learner=next(iter(METHODS))))
+        self._sources.manifest(any_job)
+        self._sources.header(self._sources.settled(any_job))
         for learner in dict.fromkeys(question.learners or METHODS):
             for generator in dict.fromkeys(question.asked_generators):
                 self._add(Candidate(learner=learner, generator=generator))

@@ -81,7 +81,7 @@ def as_text(found: Calibration) -> str:
         f'"none of these" below {found.threshold:.4g} ({found.score})',
     ]
     if (key := f"unknown_auroc_{found.score}") in told:
-        what = "those" if found.others else "pictures whose names are left out"
+        what = "those" if found.others else "pictures of classes that are left out"
         lines[1] += (
             f": told from {what} with an AUROC of {told[key]:.1f} %; where 95 % of the known pass, "
             f"{told[f'unknown_fpr95_{found.score}']:.0f} % of the unknown do"

@@ -9,6 +9,7 @@ Legend: N known image, U unknown image, C class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +33,7 @@ from diffuprompt.protocols import Selection, select
 from diffuprompt.runs import Store
 from diffuprompt.stages import (
     Bench,
+    FeatureStore,
     Maker,
     auroc,
     best_threshold,
@@ -86,7 +88,8 @@ def calibrate_run(
     prepared = prepare(
         stored.job, progress, stored=stored.resolved, sources=Sources(training_only=True)
     )
-    val = _val(prepared)
+    trained = prepared.roles.train.classes
+    val = _val(prepared, trained)
     if len(val.items) < ENOUGH and not train:
         return None
     bench = prepared.load(progress)
@@ -97,25 +100,46 @@ def calibrate_run(
     else:
         images = image_set(val, bench.train.store, {})
         held = HeldOut(logits=logits_of(learner, images, make), labels=images.labels, source="val")
-    away = None if others is None else _away(others, bench, learner, make)
-    found = fitted(held, away)
+    store = bench.train.store
+    away = strange = None
+    if others is not None:
+        root, items = others
+        away = _away(items, store_beside(store, root, progress), bench, learner, make)
+    elif untrained := [name for name in prepared.manifest.classes if name not in trained]:
+        strange = _away(_val(prepared, untrained).items, store, bench, learner, make)
+    found = fitted(held, away, strange)
     with folder.held():
         write_calibration(folder.artifact, found)
     return found
 
 
-def fitted(held: HeldOut, others_UC: Tensor | None = None, score: Scores = DEFAULT) -> Calibration:
-    """Return the calibration of some answers; ``others_UC`` are logits of unknown pictures.
+def fitted(
+    held: HeldOut,
+    others_UC: Tensor | None = None,
+    strange_UC: Tensor | None = None,
+    score: Scores = DEFAULT,
+) -> Calibration:
+    """Return the calibration of some answers.
 
-    Without those the threshold lets 95 % of the held-out pictures through; with them it is the one
+    Without others the threshold lets 95 % of the held-out pictures through; with them it is the one
     that tells both apart best.
+
+    Args:
+        held: answers on pictures of the names.
+        others_UC: logits of unknown pictures.
+        strange_UC: logits of pictures of classes that were not trained; they measure and do not
+            fit. None: names that are left out play them.
+        score: what is compared with the threshold.
     """
     logits_NC, labels_N = held.logits, held.labels.cpu()
     temperature = fitted_temperature(logits_NC, labels_N)
     before, after = crossed_errors(logits_NC, labels_N)
     known_N = known(logits_NC, score, temperature)
     threshold = threshold_of(known_N)
-    pairs = _names_left_out(logits_NC, labels_N)
+    if strange_UC is None:
+        pairs = _names_left_out(logits_NC, labels_N)
+    else:
+        pairs = [(logits_NC, strange_UC)] if len(strange_UC) else []
     if others_UC is not None:
         threshold = best_threshold(known_N, known(others_UC, score, temperature))
         pairs = [(logits_NC, others_UC)]
@@ -151,16 +175,15 @@ def _names_left_out(logits_NC: Tensor, labels_N: Tensor) -> list[tuple[Tensor, T
     return found if num > 3 else []
 
 
-def _val(prepared: Prepared) -> Selection:
-    """Return validation pictures of the names that were trained.
+def _val(prepared: Prepared, classes: Sequence[str]) -> Selection:
+    """Return validation pictures of some classes, labelled among them.
 
     Of a published data set they are the few that a few-shot benchmark allows, of a user's own all.
     """
     manifest, resolved = prepared.manifest, prepared.resolved
     if prepared.job.data in names():
         manifest = few_shot(manifest, resolved.shots, resolved.seed)
-    trained = prepared.roles.train.classes
-    return select(manifest.select([manifest.classes.index(name) for name in trained]), "val")
+    return select(manifest.select([manifest.classes.index(name) for name in classes]), "val")
 
 
 def _by_folds(prepared: Prepared, bench: Bench, store: Store, folds: int) -> HeldOut:
@@ -199,10 +222,8 @@ def _pictures(folder: Path) -> tuple[Path, tuple[Item, ...]]:
 
 
 def _away(
-    others: tuple[Path, tuple[Item, ...]], bench: Bench, learner: Learner, make: Maker | None
+    items: Sequence[Item], store: FeatureStore, bench: Bench, learner: Learner, make: Maker | None
 ) -> Tensor:
-    """Return the logits ``(U, C)`` of unknown pictures."""
-    root, items = others
-    store = store_beside(bench.train.store, root, bench.progress)
-    images = image_set(Selection(items=items, classes=bench.train.classes.names), store, {})
+    """Return the logits ``(U, C)`` of unknown pictures, whose labels count for nothing."""
+    images = image_set(Selection(items=tuple(items), classes=bench.train.classes.names), store, {})
     return logits_of(learner, images, make)

@@ -26,14 +26,14 @@ def logits_of(learner: Learner, images: Images, make: Maker | None = None) -> Te
     images.warm(needs)
     text = learner.static_text(images.classes) if make is None else None
     out = []
-    for index in torch.arange(len(images)).split(BATCH):
+    for index in torch.arange(len(images)).split(BATCH) if len(images) else ():
         batch, prompts = images.batch(index, needs=needs), None
         if make is not None:
             assert batch.features is not None
             ask = Ask(index, batch.features, own_of(learner, batch.features))
             prompts = learner.spec.unpack(make(ask))
         out.append(learner.logits(batch, images.classes, prompts, text).cpu().double())
-    return torch.cat(out)
+    return torch.cat(out) if out else torch.zeros(0, len(images.classes), dtype=torch.double)
 
 
 def fitted_temperature(logits_NC: Tensor, labels_N: Tensor) -> float:
