@@ -15,8 +15,8 @@ from diffuprompt.report.stats import (
     harmonic_mean,
     joint_bootstrap,
     paired_bootstrap,
-    paired_error,
     paired_differences,
+    paired_error,
     wilson,
 )
 
