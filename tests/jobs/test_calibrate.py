@@ -125,5 +125,9 @@ def test_half_of_the_names_play_the_unknown_ones() -> None:
     assert told.measured["unknown_auroc_energy"] == 0, "all names at once have the most energy"
     assert told.measured["unknown_auroc_probability"] == 100
     assert told.threshold == found.threshold
+    torn = labels + torch.arange(60) % 2  # every second picture is named wrongly
+    told = fitted(HeldOut(logits=logits, labels=torn % 6, source="val"))
+    assert told.temperature == 1, "what one half asks for is wrong for the other"
+    assert told.measured["ece_after"] == told.measured["ece_before"]
     few = fitted(HeldOut(logits=logits[:, :3], labels=labels % 3, source="val"))
     assert set(few.measured) == {"ece_before", "ece_after"}, "three names have no halves"

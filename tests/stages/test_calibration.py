@@ -9,9 +9,11 @@ from torch import Tensor
 from diffuprompt.stages.calibration import (
     auroc,
     best_threshold,
-    crossed_errors,
+    crossed,
+    error_of,
     fitted_temperature,
     fpr_at_tpr,
+    is_closer,
     threshold_of,
 )
 
@@ -45,9 +47,12 @@ def test_few_pictures_that_are_all_right_make_nothing_certain() -> None:
 
 
 def test_calibration_repairs_what_a_temperature_spoiled() -> None:
-    before, after = crossed_errors(*made(4000, 4.0))
-    assert before > 0.1
-    assert after < 0.03
+    logits, labels = made(4000, 4.0)
+    honest = crossed(logits, labels)
+    assert error_of(logits, labels) > 0.1
+    assert error_of(honest, labels) < 0.03
+    assert is_closer(honest, logits, labels)
+    assert torch.equal(honest[0::2], logits[0::2] / fitted_temperature(logits[1::2], labels[1::2]))
 
 
 def scores(known: int, unknown: int) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,11 @@ from .budget import Budget as Budget
 from .calibration import (
     auroc as auroc,
     best_threshold as best_threshold,
-    crossed_errors as crossed_errors,
+    crossed as crossed,
+    error_of as error_of,
     fitted_temperature as fitted_temperature,
     fpr_at_tpr as fpr_at_tpr,
+    is_closer as is_closer,
     logits_of as logits_of,
     threshold_of as threshold_of,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffuprompt.data import Needs
 from diffuprompt.learners import Learner
@@ -55,18 +56,25 @@ def fitted_temperature(logits_NC: Tensor, labels_N: Tensor) -> float:
     return 1 / (low * high) ** 0.5
 
 
-def crossed_errors(logits_NC: Tensor, labels_N: Tensor) -> tuple[float, float]:
-    """Return the calibration error before and after, from 0 to 1.
-
-    Each half of the images (every second one) is judged at the temperature of the other.
-    """
+def crossed(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
+    """Return logits over a temperature: each half (every second image) over that of the other."""
     after = logits_NC.clone()
-    for part in (slice(0, None, 2), slice(1, None, 2)):
-        other = slice(1 - (part.start or 0), None, 2)
-        after[part] /= fitted_temperature(logits_NC[other], labels_N[other])
+    for start in (0, 1):
+        other = slice(1 - start, None, 2)
+        after[start::2] /= fitted_temperature(logits_NC[other], labels_N[other])
+    return after
+
+
+def is_closer(logits_NC: Tensor, than_NC: Tensor, labels_N: Tensor) -> bool:
+    """Whether logits have a smaller cross-entropy than others."""
+    mine, other = (functional.cross_entropy(z, labels_N) for z in (logits_NC, than_NC))
+    return bool(mine < other)
+
+
+def error_of(logits_NC: Tensor, labels_N: Tensor) -> float:
+    """Return the expected calibration error, from 0 to 1."""
     hits = logits_NC.argmax(1) == labels_N
-    before, now = (calibration_error(z.softmax(1).amax(1), hits) for z in (logits_NC, after))
-    return before, now
+    return calibration_error(logits_NC.softmax(1).amax(1), hits)
 
 
 def auroc(known_N: Tensor, unknown_U: Tensor) -> float:
