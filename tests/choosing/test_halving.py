@@ -65,8 +65,23 @@ def test_the_better_half_goes_on_until_one_is_left_of_the_last_round() -> None:
     tried = [(what.folds, name) for name, what, _ in lab.calls]
     assert [name for folds, name in tried if folds == 1] == list("abcdefgh")
     assert sorted(name for folds, name in tried if folds == 2) == list("efgh")
-    assert sorted(name for folds, name in tried if folds == 4) == list("gh")
-    assert {name: s.round for name, s in found.items() if s.round == 2} == {"g": 2, "h": 2}
+    last = [name for folds, name in tried if folds == 4]
+    assert sorted(last[:2]) == list("gh")
+    assert last[2:] == list("fedcba"), "second looks, the best first"
+    assert {s.round for s in found.values()} == {2}
+
+
+def test_a_second_look_that_has_no_time_leaves_what_was_known() -> None:
+    costs = {**dict.fromkeys("fgh", 1.0), "e": 60.0}
+    found = Lab(costs=costs, rights={name: EIGHT[name] for name in costs}).run(100)
+    assert {name: s.round for name, s in found.items()} == {"e": 0, "f": 2, "g": 2, "h": 2}
+    assert not found["e"].stopped, "others were better, and a look would take four minutes"
+
+
+def test_where_all_are_too_slow_the_cheapest_has_what_is_left() -> None:
+    found = Lab(costs={"a": 60.0, "b": 80.0}, rights={"a": 1, "b": 2}).run(24)
+    assert (found["a"].round, found["b"].round) == (0, None)
+    assert found["b"].stopped
 
 
 @pytest.mark.parametrize("seconds", [5.0, 37.0, 240.0])
@@ -80,7 +95,7 @@ def test_shares_add_up_to_the_budget_and_nothing_goes_beyond_it(
     assert lab.now <= seconds + 1e-9
     greedy = Lab(costs=dict.fromkeys(EIGHT, 1e9), rights=EIGHT)
     greedy.run(seconds)
-    first = [share for _, _, share in greedy.calls]
+    first = [share for _, _, share in greedy.calls[:8]]
     assert first == pytest.approx([seconds / 3 / 8] * 8), "a third of the budget, in equal parts"
 
 

@@ -27,6 +27,10 @@ def test_every_class_trains_in_every_fold_and_is_spread_evenly(folds: int) -> No
         assert max(counts) < size
 
 
+def test_no_fold_is_empty() -> None:
+    assert set(folds_of([0, 1, 1, 2], 9)) == {None, 0, 1}
+
+
 def test_pictures_of_one_each_cannot_be_held_out() -> None:
     with pytest.raises(DataError, match=r"3 classes with one training picture each.*at least two"):
         folds_of([0, 1, 2], 4)

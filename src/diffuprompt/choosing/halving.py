@@ -4,7 +4,8 @@ Every round has an equal part of the time that is left; within a round every can
 part of what is left of it, the cheapest first, so that what they do not need goes to the expensive
 ones. What candidates share is made ready outside of their time, in half of what is left at most.
 The better half goes on, and whoever cannot be told from the best (one standard error of the paired
-difference): with few pictures most of them, with many just the half.
+difference): with few pictures most of them, with many just the half. What is left after the last
+round is spent on second looks.
 """
 
 from __future__ import annotations
@@ -97,27 +98,15 @@ def halve(
         partners: what joins after the first round, of those that are kept.
         told: takes a line after every attempt.
     """
-    end = clock() + seconds
+    race = _Race(plan, clock() + seconds, attempt, ready, clock, told)
     standings = {c: Standing(candidate=c) for c in candidates}
     alive = list(candidates)
-    for number, what in enumerate(plan):
-        left = (end - clock()) / (len(plan) - number)
+    for number in range(len(plan)):
+        left = race.left / (len(plan) - number)
         for place, candidate in enumerate(alive):
-            found = None
-            if ready(candidate, what, (clock() + end) / 2):
-                start = clock()
-                share = max(0.0, left) / (len(alive) - place)
-                found = attempt(candidate, what, min(end, start + share))
-                left -= clock() - start
-            standing = standings[candidate]
-            if isinstance(found, Result):
-                standing.round, standing.result = number, found
-            elif found is None:
-                standing.stopped = True
-            else:
-                standing.failure = found
-            head = f"round {number + 1} of {len(plan)}, {place + 1} of {len(alive)}"
-            told(f"{head}: {_line(standing, number)}; {max(0.0, end - clock()):.0f} s left")
+            where = f"round {number + 1} of {len(plan)}, {place + 1} of {len(alive)}"
+            took = race.run(standings[candidate], number, left / (len(alive) - place), where)
+            left = max(0.0, left - took)
         alive = kept([s for s in standings.values() if s.round == number])
         if number == 0:
             for partner in partners(alive):
@@ -125,7 +114,62 @@ def halve(
                 alive.append(partner)
         if not alive:
             break
+    _second_looks(race, list(standings.values()))
     return list(standings.values())
+
+
+@dataclass(kw_only=False)
+class _Race(Generic[C]):
+    """What all attempts have in common."""
+
+    plan: Sequence[Round]
+    end: float
+    attempt: Attempt[C]
+    ready: Ready[C]
+    clock: Callable[[], float]
+    told: Callable[[str], None]
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget."""
+        return max(0.0, self.end - self.clock())
+
+    def run(self, standing: Standing[C], number: int, share: float, where: str) -> float:
+        """Carry out a round of one candidate, and return the seconds of its own that it took."""
+        found, start, what = None, self.clock(), self.plan[number]
+        if self.ready(standing.candidate, what, start + self.left / 2):
+            start = self.clock()
+            found = self.attempt(standing.candidate, what, min(self.end, start + share))
+        else:
+            start = self.clock()
+        if isinstance(found, Result):
+            standing.round, standing.result, standing.stopped = number, found, False
+        elif found is None:
+            standing.stopped = True
+        else:
+            standing.failure = found
+        took = self.clock() - start
+        self.told(f"{where}: {_line(standing, number)}; {self.left:.0f} s left")
+        return took
+
+
+def _second_looks(race: _Race[C], standings: Sequence[Standing[C]]) -> None:
+    """Spend what is left: those that were dropped have the last round too, the best first.
+
+    Few pictures and few epochs may have misled. Those that were stopped before they told anything
+    have the first round before that, in their order.
+    """
+    last = len(race.plan) - 1
+    for standing in standings:
+        if standing.result is None and not standing.failure and race.left:
+            race.run(standing, 0, race.left, "what is left")
+    behind = [(s, s.result) for s in standings if s.result is not None and s.round != last]
+    for standing, result in sorted(behind, key=lambda pair: -pair[1].accuracy):
+        if race.left and not standing.failure:
+            was = standing.stopped
+            race.run(standing, last, race.left, "a second look")
+            # what a second look has no time for was dropped, and not stopped
+            standing.stopped = was and standing.result is result
 
 
 def kept(finished: Sequence[Standing[C]]) -> list[C]:

@@ -18,7 +18,8 @@ def folds_of(labels: Sequence[int], folds: int) -> tuple[int | None, ...]:
 
     Classes are spread over the folds as evenly as they can be, in the order of the images, each
     from another fold on. The only image of a class is never held out. Every class keeps an image to
-    train on in every fold.
+    train on in every fold. Folds count from 0; with few images there are fewer than ``folds``, but
+    none is empty.
 
     Raises:
         DataError: no class has two images.
@@ -34,7 +35,8 @@ def folds_of(labels: Sequence[int], folds: int) -> tuple[int | None, ...]:
     for label in labels:
         out.append((seen[label] + label) % folds if sizes[label] > 1 else None)
         seen[label] += 1
-    return tuple(out)
+    used = {fold: i for i, fold in enumerate(sorted({fold for fold in out if fold is not None}))}
+    return tuple(None if fold is None else used[fold] for fold in out)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
