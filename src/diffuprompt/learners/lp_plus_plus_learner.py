@@ -64,12 +64,13 @@ class LpPlusPlus(ClassRows):
     @torch.no_grad()
     def fit(self, images: TrainingImages) -> None:
         """Descend for ``options.steps`` rounds from where the data say."""
-        views = [normalize(images.view(view).float()) for view in range(self.fit_views)]
+        dtype = self.weight.dtype
+        views = [normalize(images.view(view).to(dtype)) for view in range(self.fit_views)]
         feature_NE, label_N = torch.cat(views), images.labels.repeat(len(views))
         text = self.static_text(images.classes)
         assert text is not None
-        cosine_NK = feature_NE @ normalize(text[0].float()).T
-        hot_NK = functional.one_hot(label_N, cosine_NK.shape[1]).to(feature_NE.dtype)
+        cosine_NK = feature_NE @ normalize(text[0].to(dtype)).T
+        hot_NK = functional.one_hot(label_N, cosine_NK.shape[1]).to(dtype)
         self.weight.copy_(hot_NK.T @ feature_NE / hot_NK.sum(0).clamp_min(1)[:, None])
         self.bias.zero_()
         self.alpha.fill_(self.options.alpha * float((cosine_NK * hot_NK).sum(1).mean()))

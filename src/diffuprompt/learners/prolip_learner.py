@@ -59,7 +59,8 @@ class ProLip(ZeroShot):
         pooled = images.pooled
         if pooled is None:
             pooled = self.clip.vision.pooled(self.grid(images))
-        return functional.linear(pooled.to(self.projection.dtype), self.projection)
+        projected = functional.linear(pooled.to(self.projection.dtype), self.projection)
+        return projected.to(self.clip.logit_scale.dtype)
 
     def loss(
         self, images: ImageBatch, classes: Classes, generator: torch.Generator | None = None
