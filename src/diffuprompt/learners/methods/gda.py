@@ -61,5 +61,12 @@ METHOD = Method(
             source=_SOURCE,
             published={"base": 83.96, "new": 74.53, "H": 78.97},
         ),
+        Preset(
+            learner=NAME,
+            name="lite",
+            train=_CLOSED,
+            options={"alpha": 0.3},
+            source="for small towers; python -m tools.choose_recipes",
+        ),
     ),
 )

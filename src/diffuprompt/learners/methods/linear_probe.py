@@ -46,5 +46,20 @@ METHOD = Method(
     presets=(
         _FEW,
         _FEW.named("base-to-new"),
+        Preset(
+            learner=NAME,
+            name="lite",
+            train=TrainConfig(
+                epochs=50,
+                batch=64,
+                lr=1e-2,
+                weight_decay=0.01,
+                views=10,
+                augment="large-crop",
+                algorithm="adamw",
+                schedule="cosine",
+            ),
+            source="for small towers; python -m tools.choose_recipes",
+        ),
     ),
 )

@@ -45,5 +45,12 @@ METHOD = Method(
     presets=(
         _FEW,
         _FEW.named("base-to-new"),
+        Preset(
+            learner=NAME,
+            name="lite",
+            train=_FEW.train,
+            options={"alpha": 25.0, "steps": 1000, "views": 4},
+            source="for small towers; python -m tools.choose_recipes",
+        ),
     ),
 )

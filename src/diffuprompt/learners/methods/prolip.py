@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from diffuprompt.learners.method import Method, Preset, TrainConfig
@@ -52,5 +52,11 @@ METHOD = Method(
     presets=(
         _FEW,
         _FEW.named("base-to-new", published={"base": 84.01, "new": 73.86, "H": 78.61}),
+        Preset(
+            learner=NAME,
+            name="lite",
+            train=replace(_FEW.train, lr=1e-3, views=10),
+            source="for small towers; python -m tools.choose_recipes",
+        ),
     ),
 )
