@@ -12,7 +12,9 @@ from diffuprompt.report.time_figure import time_part
 
 
 def section(records):
-    return build_sections([Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)])[0]
+    return build_sections(
+        [Source(path=Path(f"{i}.json"), record=r) for i, r in enumerate(records)]
+    )[0]
 
 
 def test_methods_stand_by_time_and_those_that_no_faster_one_beats_are_marked() -> None:
