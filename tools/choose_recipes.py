@@ -52,7 +52,7 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
         ("learner.alpha=3",),
         ("learner.alpha=1", "learner.views=10"),
     ),
-    "prolip": (("lr=1e-4",), ("lr=1e-3",), ("lr=3e-3",), ("lr=3e-3", "learner.pull=0.3")),
+    "prolip": (("lr=1e-5",), ("lr=3e-5",), ("lr=3e-4",), ("lr=1e-4", "learner.pull=0.01")),
     "vpt": (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
     "deep-language": (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
     "ivlp": (("lr=0.001",), ("lr=0.0035",), ("lr=0.01",), ("lr=0.05",)),

@@ -90,9 +90,9 @@ class LpPlusPlus(ClassRows):
 
         for _ in range(self.options.steps):
             slope = error_NK()
-            self.weight -= slope.T @ feature_NE / bound
-            self.bias -= slope.sum(0) / bound
-            self.alpha -= (error_NK() * cosine_NK).sum(0) / bounds_K
+            self.weight.sub_(slope.T @ feature_NE / bound)
+            self.bias.sub_(slope.sum(0) / bound)
+            self.alpha.sub_((error_NK() * cosine_NK).sum(0) / bounds_K)
 
     def head(self, classes: Classes, text: Tensor | None) -> Head:
         """Return own rows beside the blended cosine; the plain cosine of other classes."""

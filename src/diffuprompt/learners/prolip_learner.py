@@ -41,6 +41,7 @@ class ProLip(ZeroShot):
         """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
         super().__init__(clip, options, plan=plan)
         self.projection = nn.Parameter(self._initial().detach().float().clone())
+        self._text: tuple[Classes, Tensor] | None = None
 
     def _initial(self) -> Tensor:
         return self.clip.vision.projection.weight
@@ -66,10 +67,20 @@ class ProLip(ZeroShot):
         self, images: ImageBatch, classes: Classes, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Return "loss" and its terms "ce" and "pull"; see `Learner.loss`."""
-        ce = functional.cross_entropy(self.logits(images, classes), labels_of(images))
+        logits = self.logits(images, classes, text=self._frozen_text(classes))
+        ce = functional.cross_entropy(logits, labels_of(images))
         moved = self.projection - self._initial().to(self.projection.dtype)
         pull = self._weight() * moved.square().sum()
         return {"loss": ce + pull, "ce": ce, "pull": pull}
+
+    def _frozen_text(self, classes: Classes) -> Tensor:
+        """Return text features, which no step changes: encoded once for all steps."""
+        if self._text is None or self._text[0] is not classes:
+            with torch.no_grad():
+                text = self.static_text(classes)
+            assert text is not None
+            self._text = (classes, text)
+        return self._text[1]
 
     def _weight(self) -> float:
         if self.options.pull is not None:

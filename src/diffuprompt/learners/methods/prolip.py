@@ -55,7 +55,7 @@ METHOD = Method(
         Preset(
             learner=NAME,
             name="lite",
-            train=replace(_FEW.train, lr=1e-3, views=10),
+            train=replace(_FEW.train, lr=1e-4, views=10),
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
