@@ -40,6 +40,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clip-adapter": ("clip-adapter", {}),
     "tip-adapter": ("tip-adapter", {"views": 2}),
     "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
+    "linear-probe": ("linear-probe", {}),
+    "lp++": ("lp++", {"alpha": 20.0, "steps": 3, "views": 2}),
+    "gda": ("gda", {"views": 3, "neighbours": 3, "copies": 2}),
+    "prolip": ("prolip", {}),
     "probe": ("probe", {}),
 }
 PROMPTED = tuple(
@@ -67,6 +71,7 @@ def build(case: str, clip: Clip, *, moved: bool) -> Learner:
     name, options = CASES[case]
     learner = build_learner(name, clip, options, generator=torch_stream(0, "init", case))
     learner.start(Shots(clip))
+    learner.fit(Shots(clip))
     generator = torch_stream(1, "moved", case)
     with torch.no_grad():
         for p in learner.parameters() if moved else ():

@@ -31,7 +31,7 @@ from diffuprompt.learners import METHODS
 from diffuprompt.protocols import Selection
 from diffuprompt.record import Variant, unpack_hits
 from diffuprompt.runs import Stage, Store
-from diffuprompt.stages import Bench, generated_prompts, score_stage, scored, untrained, views_read
+from diffuprompt.stages import Bench, generated_prompts, score_stage, scored, untrained, warm_for
 
 VIEWS = 4  # random views of a picture, whatever a recipe has: 0 means a fresh one every epoch
 SAVE_EVERY_S = 5.0  # a trial that is stopped must not lose its whole share
@@ -119,8 +119,7 @@ class Trials:
         prepared = _shortened(self.prepared[candidate], what.share)
         bench, stage = self._bench(prepared), prepared.chain.learner
         with self._deadline.at(until) as done:
-            bench.train.warm(untrained(bench, stage).needs)
-            bench.train.warm_views(views_read(bench, stage))
+            warm_for(bench, stage)
         return not done.stopped
 
     def attempt(self, candidate: Candidate, what: Round, until: float) -> Result | str | None:

@@ -62,7 +62,11 @@ class VisionTower(nn.Module):
         """The tower above the stem; ``grid`` is what the stem returns. Same result as `forward`."""
         prompts = prompts or {}
         with mixed(self.precision if prompts else "fp32", self.positions.device):
-            return self._encode(grid_BCHW, prompts).to(self.positions.dtype)
+            return self.projection(self._encode(grid_BCHW, prompts)).to(self.positions.dtype)
+
+    def pooled(self, grid_BCHW: Tensor) -> Tensor:
+        """What the projection makes prompt-free features of: ``(B, D)``; see `from_grid`."""
+        return self._encode(grid_BCHW, {})
 
     def _encode(self, grid_BCHW: Tensor, prompts: VisionPrompts) -> Tensor:
         x = self.patch_embedding(grid_BCHW).flatten(2).transpose(1, 2)
@@ -77,7 +81,7 @@ class VisionTower(nn.Module):
                 tokens = prompts[layer].expand(batch, -1, -1).to(x.dtype)
                 x = torch.cat([x[:, : -tokens.shape[1]], tokens], dim=1)
             x = block(x, causal=False) if layer < len(self.blocks) - 1 else block.pooled(x, 0)
-        return self.projection(self.ln_post(x))
+        return self.ln_post(x)
 
 
 def _check(prompts: VisionPrompts, config: VisionConfig, pictures: int) -> int:

@@ -47,7 +47,7 @@ from .learner import (
     learner_stage as learner_stage,
     trained as trained,
     untrained as untrained,
-    views_read as views_read,
+    warm_for as warm_for,
 )
 from .makers import (
     control_prompts as control_prompts,

@@ -39,6 +39,11 @@ class ImagePart(ImageSet):
         """Features ``(P, E)`` of the test view."""
         return self.whole.features[self.at]
 
+    @cached_property
+    def before_projection(self) -> ImageSet:
+        """The same images with the image tower's states before its projection for features."""
+        return part_of(self.whole.before_projection, self.positions, self.classes)
+
     def rows(self, index: Tensor) -> Tensor:
         """Features ``(B, E)`` of the test view at positions ``(B,)``."""
         return self.whole.rows(self.at[sent(index, self.at.device)])
