@@ -39,6 +39,20 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
     "clip-adapter": (("lr=1e-5",), ("lr=1e-4",), ("lr=1e-3",), ("lr=3e-3",)),
     "tip-adapter": (("learner.alpha=0.3",), ("learner.alpha=3",)),
     "tip-adapter-f": (("lr=1e-4",), ("lr=1e-3",), ("lr=1e-3", "learner.alpha=3")),
+    "linear-probe": (("lr=0.001",), ("lr=0.003",), ("lr=0.03",), ("lr=0.1",)),
+    "lp++": (
+        ("learner.views=1", "learner.steps=300", "learner.alpha=250"),
+        ("learner.views=1", "learner.steps=300"),
+        ("learner.views=1",),
+        ("learner.views=10", "learner.steps=300"),
+    ),
+    "gda": (
+        ("learner.alpha=0.1",),
+        ("learner.alpha=1",),
+        ("learner.alpha=3",),
+        ("learner.alpha=1", "learner.views=10"),
+    ),
+    "prolip": (("lr=1e-5",), ("lr=3e-5",), ("lr=3e-4",), ("lr=1e-4", "learner.pull=0.01")),
     "llu": (
         ("learner.pull=1e4",),
         ("learner.pull=1e3",),

@@ -71,6 +71,8 @@ PATH = Range(1, 4096)
 
 # What verbs and jobs have in common.
 SHOTS = Range(1, 1_000_000)
+MINUTES = Range(0, 100_000, above=True)
+FOLDS = Range(2, 100)
 SEED = Range(0, 2**63 - 1)
 SEVERITY = Range(1, 5)  # of a shift
 WORKERS = Range(0, 256)

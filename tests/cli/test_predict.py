@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from diffuprompt.cli.main import main
 from diffuprompt.cli.predict import artifact_folder, expand
@@ -22,7 +21,12 @@ SEEN: dict[str, object] = {}
 
 
 class StandIn:
-    """Gives class i of C the probability (i + 1) / sum, so the last class is always best."""
+    """Gives class i of C the probability (i + 1) / sum, so the last class is always best.
+
+    Where it ``knows``, every second picture shows none of the classes.
+    """
+
+    knows = False
 
     def __init__(self, classes: Sequence[str] = ("cat", "dog", "horse")) -> None:
         self.classes = tuple(classes)
@@ -37,17 +41,17 @@ class StandIn:
     def with_classes(self, names: list[str]) -> StandIn:
         return StandIn(names)
 
-    def predict(
+    def recognise(
         self, paths: Sequence[Path], batch_size: int, *, progress: object, **samples: int
-    ) -> Tensor | SimpleNamespace:
+    ) -> SimpleNamespace:
         SEEN.update(paths=len(paths), batch_size=batch_size, **samples)
         weights = torch.arange(1.0, len(self.classes) + 1)
         rows = (weights / weights.sum()).expand(len(paths), -1)
-        if not samples:
-            return rows
+        none = torch.tensor([i % 2 == 1 for i in range(len(paths))]) if self.knows else None
         doubt = torch.arange(1.0, len(paths) + 1) / 4
+        drawn = SimpleNamespace(disagreement=doubt, std=doubt / 10, mutual_information=doubt / 100)
         return SimpleNamespace(
-            probabilities=rows, disagreement=doubt, std=doubt / 10, mutual_information=doubt / 100
+            probabilities=rows, none_of_these=none, drawn=drawn if samples else None
         )
 
 
@@ -124,6 +128,25 @@ def test_samples_add_how_far_draws_disagree(
         "std": pytest.approx(0.05),
         "mutual_information": pytest.approx(0.005),
     }
+
+
+def test_none_of_these_is_said_first_and_in_json(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandIn, "knows", True)
+    words = ["predict", "photos/a.jpg", "photos/b.png", "--top", "1"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "photos/a.jpg",
+        "  horse   50.00%",
+        "",
+        "photos/b.png",
+        "  none of these; the nearest are",
+        "  horse   50.00%",
+    ]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["none_of_these"] for row in found] == [False, True]
 
 
 def test_no_samples_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clip-adapter": ("clip-adapter", {}),
     "tip-adapter": ("tip-adapter", {"views": 2}),
     "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
+    "linear-probe": ("linear-probe", {}),
+    "lp++": ("lp++", {"alpha": 20.0, "steps": 3, "views": 2}),
+    "gda": ("gda", {"views": 3, "neighbours": 3, "copies": 2}),
+    "prolip": ("prolip", {}),
     "llu": ("llu", {"gate": 0.9, "gamma": 1.0, "pull": 1.0, "views": 2}),
     "clip-lora": ("clip-lora", {}),
     "2sfs": ("2sfs", {}),
@@ -73,6 +77,7 @@ def build(case: str, clip: Clip, *, moved: bool) -> Learner:
     name, options = CASES[case]
     learner = build_learner(name, clip, options, generator=torch_stream(0, "init", case))
     learner.start(Shots(clip))
+    learner.fit(Shots(clip))
     if name == "2sfs":
         learner.after_epoch(0, 1)  # as after training: rows for the classes of the shots
     generator = torch_stream(1, "moved", case)

@@ -40,7 +40,8 @@ def logits(
     vision = {s.layer: prompts[s.name] for s in slots if s.tower == "vision"}
     vision = vision or coupled(values, {layer: p[:, 0] for layer, p in text.items()})
     options = learner.config()
-    image_BE = adapted(image_features(clip, images.pixels, vision), values, "image", options)
+    image_BE = image_features(clip, images.pixels, vision, values.get("projection"))
+    image_BE = adapted(image_BE, values, "image", options)
     if "templates" in options and not text:
         text_BCE = zero_shot(clip, names, options["templates"])[None]
     elif "keys" in values:
@@ -49,12 +50,16 @@ def logits(
         text_BCE = text_features(clip, class_rows(learner, names), text)
         text_BCE = adapted(text_BCE, values, "text", options)
     if "rows" in values:
-        text_BCE = with_rows(text_BCE, values["rows"], names, options["trained_classes"])
+        text_BCE = own_rows(text_BCE, values["rows"], names, options["trained_classes"])
     if "image_centres" in values:
         image_BE = local(image_BE, values, "image", options)
         text_BCE = local(text_BCE, values, "text", options)
     out = clip.logit_scale.exp() * (unit(image_BE)[:, None] * unit(text_BCE)).sum(-1)
-    return out + cached(unit(image_BE), values, names, options) if "keys" in values else out
+    if "keys" in values:
+        return out + cached(unit(image_BE), values, names, options)
+    if "trained_classes" in options and "rows" not in values:
+        return with_rows(out, unit(image_BE), unit(text_BCE[0]), values, names, options)
+    return out
 
 
 def merged(clip: Clip, values: Mapping[str, Tensor], options: Mapping[str, Any]) -> Clip:
@@ -85,7 +90,7 @@ def replace(module: nn.Module, name: str, value: Tensor) -> None:
     setattr(module, name, value)
 
 
-def with_rows(
+def own_rows(
     text_BCE: Tensor, rows: Tensor, names: Sequence[str], trained: Sequence[str]
 ) -> Tensor:
     """2SFS's classifier in the place of trained names' features."""
@@ -139,6 +144,42 @@ def cached(
         near = torch.exp(-options["beta"] * (1 - image_BE @ key))
         out = out + options["alpha"] * near[:, None] * hot
     return out
+
+
+def with_rows(
+    out_BC: Tensor,
+    image_BE: Tensor,
+    text_CE: Tensor,
+    values: Mapping[str, Tensor],
+    names: Sequence[str],
+    options: Mapping[str, Any],
+) -> Tensor:
+    """Logits of classes that have rows of their own, class by class; see the learners' formulas."""
+    columns = []
+    for c, name in enumerate(names):
+        trained, zero = options["trained_classes"], out_BC[:, c]
+        row = trained.index(name) if name in trained else None
+        if "precision" in values:
+            mean, precision = new_mean(text_CE[c], values["cloud"], options), values["precision"]
+            weight, bias = mean @ precision, -(mean @ precision @ mean) / 2
+            if row is not None:
+                weight, bias = values["weight"][row], values["bias"][row]
+            columns.append(zero + values["alpha"] * (image_BE @ weight + bias))
+        elif row is None:
+            columns.append(zero)
+        elif "alpha" in values:
+            blended = values["weight"][row] + values["alpha"][row] * text_CE[c]
+            columns.append(image_BE @ blended + values["bias"][row])
+        else:
+            scale = out_BC[:, c] / (image_BE @ text_CE[c])
+            columns.append(scale * (image_BE @ values["weight"][row]) + values["bias"][row])
+    return torch.stack(columns, 1)
+
+
+def new_mean(text_E: Tensor, cloud: Tensor, options: Mapping[str, Any]) -> Tensor:
+    """GDA's mean of a new class: the nearest images and copies of its text."""
+    near = sorted(cloud, key=lambda image: -float(image @ text_E))[: options["neighbours"]]
+    return torch.stack([*near, *[text_E] * options["copies"]]).mean(0)
 
 
 def zero_shot(clip: Clip, names: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -200,8 +241,13 @@ def text_features(clip: Clip, rows: Sequence[Row], prompts: Mapping[int, Tensor]
     return norm(tower.ln_final, ends) @ tower.projection.weight.T
 
 
-def image_features(clip: Clip, pixels: Tensor | None, prompts: Mapping[int, Tensor]) -> Tensor:
-    """``(B, E)``; prompts ``(B|1, L, D)`` stand behind the patches."""
+def image_features(
+    clip: Clip,
+    pixels: Tensor | None,
+    prompts: Mapping[int, Tensor],
+    projection: Tensor | None = None,
+) -> Tensor:
+    """``(B, E)``; prompts ``(B|1, L, D)`` stand behind the patches. ``projection`` may be given."""
     assert pixels is not None
     tower, patch = clip.vision, clip.config.vision.patch_size
     grid = tower.stem(pixels)
@@ -216,7 +262,8 @@ def image_features(clip: Clip, pixels: Tensor | None, prompts: Mapping[int, Tens
         if layer == 0:
             x = norm(tower.ln_pre, x)
         x = block(layer_block, clip.config.vision.activation, x, 0.0)
-    return norm(tower.ln_post, x[:, 0]) @ tower.projection.weight.T
+    own = tower.projection.weight if projection is None else projection
+    return norm(tower.ln_post, x[:, 0]) @ own.T
 
 
 def block(module: nn.Module, activation: str, x: Tensor, mask: Tensor | float) -> Tensor:

@@ -305,7 +305,7 @@ def test_only_the_picture_with_the_answer_is_named(
     place: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Classifier.from_pretrained(place / "coop", device="cpu")
-    whole, batches = model._probabilities, []
+    whole, batches = model._logits, []
 
     def spoiled(batch: ImageBatch, *rest: object) -> torch.Tensor:
         found = whole(batch, *rest).clone()  # type: ignore[arg-type]
@@ -314,8 +314,8 @@ def test_only_the_picture_with_the_answer_is_named(
             found[:, 1, 2] = float("nan")
         return found
 
-    monkeypatch.setattr(model, "_probabilities", spoiled)
+    monkeypatch.setattr(model, "_logits", spoiled)
     with pytest.raises(CheckpointError, match=re.escape(str(images[4]))):
         model.predict(images, batch_size=3)
-    monkeypatch.setattr(model, "_probabilities", whole)
+    monkeypatch.setattr(model, "_logits", whole)
     assert model.predict(images).isfinite().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffuprompt.jobs import prepared as preparing
 from diffuprompt.jobs.evaluate import evaluate_run
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job
+from diffuprompt.learners.gda_learner import Gda
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.record import read_record
 
@@ -28,6 +30,10 @@ SHALLOW = {
     "coop": (),
     "cocoop": (),
     "tip-adapter-f": (),
+    "linear-probe": (),
+    "lp++": ("learner.views=2",),
+    "gda": ("learner.views=2",),
+    "prolip": ("views=2",),
     "clip-adapter": (),
     "prograd": (),
     "llu": ("learner.views=1",),
@@ -60,7 +66,8 @@ def test_train_evaluate_predict(learner: str, world: Path, tmp_path: Path) -> No
     run = train_job(asked)
     record = read_record(evaluate_run(run))
     assert record.job.learner == learner
-    if not learner.startswith(("tip", "2sfs")):  # as large as the training set, or its classes
+    found = hasattr(METHODS[learner].options, "trained_classes") or learner.startswith("tip")
+    if not found:  # sizes that training finds
         assert record.trainable_parameters == open_job(asked).learner().num_trainable()
     subsets = {s.subset for s in record.scores}
     assert subsets == {"base", "new"}
@@ -77,6 +84,28 @@ def test_train_evaluate_predict(learner: str, world: Path, tmp_path: Path) -> No
         logits = loaded.logits(images.batch(index, needs=loaded.needs), images.classes)
     files = [world / "colours" / item.path for item in images.items]
     torch.testing.assert_close(logits.softmax(1), classifier.predict(files), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_fitted_is_fitted_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = job(world, tmp_path, "gda")
+    run = train_job(asked)
+    again = load_artifact(run / "artifact").learner.weight
+    shutil.rmtree(run)
+    monkeypatch.setattr(Gda, "fit", None)
+    record = read_record(evaluate_run(train_job(asked)))
+    assert torch.equal(load_artifact(run / "artifact").learner.weight, again)
+    assert record.seconds["learner"] > 0
+    assert record.trainable_parameters == 0
+
+
+@pytest.mark.parametrize("learner", ["linear-probe", "prolip"])
+def test_learners_without_prompts_take_no_generator(
+    learner: str, world: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"{learner}.*no prompts"):
+        open_job(job(world, tmp_path, learner, generator="diffusion"))
 
 
 @pytest.mark.parametrize("learner", ["vpt", "maple", "coprompt"])

@@ -160,7 +160,7 @@ def test_what_cannot_be_added_is_refused():
         register(mine("maple"))
     with pytest.raises(ConfigError, match="at least one preset"):
         register(mine(presets=()))
-    for wrong in ("Mine", "my_own", "a+b", "", "-a"):
+    for wrong in ("Mine", "my_own", "a+b", "+", "", "-a"):
         with pytest.raises(ConfigError, match="small letters, digits and hyphens"):
             mine(wrong)
     with pytest.raises(ConfigError, match=r"its presets are of \['coop'\]"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.contract.towers import NAMES
 from tests.learners.base16 import base16
 
 from diffuprompt.engine.optim import Optimiser
@@ -38,6 +39,10 @@ COUNTS: list[tuple[str, dict[str, Any], int]] = [
     ("clip-adapter", {}, 2 * 512 * 128),
     ("tip-adapter", {"size": 1600}, 0),
     ("tip-adapter-f", {"size": 1600}, 1600 * 512),
+    ("linear-probe", {"trained_classes": list(NAMES)}, 6 * 513),
+    ("lp++", {"trained_classes": list(NAMES)}, 6 * 514),
+    ("gda", {"trained_classes": list(NAMES), "size": 96}, 0),
+    ("prolip", {}, 393_216),
     ("clip-lora", {}, 184_320),
     ("clip-lora", {"num_ctx": 4}, 184_320 + 2_048),
     ("llu", {}, 525_312),

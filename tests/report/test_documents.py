@@ -143,7 +143,7 @@ def test_page_is_one_well_formed_file_without_outside_resources(report: Report) 
     parser = Strict()
     parser.feed(page)
     assert parser.open == []
-    assert [tag for tag, _ in parser.seen].count("svg") == 2
+    assert [tag for tag, _ in parser.seen].count("svg") == 3
     assert not {tag for tag, _ in parser.seen} & {"script", "link", "iframe"}
     for _, attrs in parser.seen:
         for name in ("src", "href", "xlink:href"):
@@ -188,6 +188,8 @@ def test_files_are_written_in_the_formats_asked_for(report: Report, tmp_path: Pa
     assert sorted(path.name for path in written) == [
         "accuracy.csv", "confidence.csv", "cost.csv", "differences.csv", "report.md",
         "scenes-scenes-clip-base-to-new-16-shots-diffusion-plugged-into-each-learner.csv",
+        "scenes-scenes-clip-base-to-new-16-shots-h-against-seconds-of-training.csv",
+        "time-scenes-scenes-clip-base-to-new-16-shots.svg",
     ]  # fmt: skip
     assert len((tmp_path / "out" / "accuracy.csv").read_text().splitlines()) == 11
     for path in written:
@@ -197,7 +199,7 @@ def test_files_are_written_in_the_formats_asked_for(report: Report, tmp_path: Pa
             assert {len(row) for row in rows} == {len(header)}
     (tex,) = publish(report, tmp_path / "out", formats=["tex"])
     text = tex.read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 5
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 6
 
 
 def test_an_unknown_format_names_the_near_miss() -> None:

@@ -16,6 +16,7 @@ from diffuprompt.report.stats import (
     joint_bootstrap,
     paired_bootstrap,
     paired_differences,
+    paired_error,
     wilson,
 )
 
@@ -166,3 +167,13 @@ def test_joint_bootstrap_matches_its_exact_distribution() -> None:
     assert got.estimate == pytest.approx(100 / 3)
     # the distribution sits on thirds of 100, far from both quantiles: no tolerance needed
     np.testing.assert_allclose([got.low, got.high], np.quantile(exact, [0.1, 0.9]))
+
+
+def test_the_error_of_a_paired_difference_is_the_spread_of_resampled_ones() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random(300) < 0.8, rng.random(300) < 0.7
+    drawn = rng.integers(300, size=(20_000, 300))
+    spread = (a[drawn].mean(1) - b[drawn].mean(1)).std()
+    assert paired_error(a.tolist(), b.tolist()) == pytest.approx(spread, rel=0.02)
+    assert paired_error([True], [False]) == float("inf")
+    assert paired_error([True, False], [True, False]) == 0

@@ -84,6 +84,23 @@ def test_cached_equals_computed_again(
         cached.train(ITEMS, 1)  # the stand-in does fail where something is computed
 
 
+def test_states_before_the_projection_have_files_of_their_own(
+    clip: Clip, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = store(clip, pictures)
+    features = made.test(ITEMS)
+    pooled = made.before_projection.test(ITEMS)
+    assert pooled.shape == (len(ITEMS), clip.config.vision.width)
+    assert torch.equal(clip.vision.projection(pooled), features)  # the same batch, the same bits
+    view = made.before_projection.train(ITEMS, 0)
+    assert len(files(pictures)) == 3
+    assert torch.equal(made.test(ITEMS), features)
+    computed_nothing(monkeypatch)
+    again = store(clip, pictures).before_projection
+    assert torch.equal(again.test(ITEMS), pooled)
+    assert torch.equal(again.train(ITEMS, 0), view)
+
+
 def test_seeds_and_views_differ_and_the_test_view_does_not(clip: Clip, pictures: Path) -> None:
     one, two = store(clip, pictures), store(clip, pictures, seed=2)
     views = [one.train(ITEMS, 0), one.train(ITEMS, 1), two.train(ITEMS, 0), one.test(ITEMS)]

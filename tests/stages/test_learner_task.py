@@ -12,6 +12,7 @@ from torch import Tensor
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.data.manifest import Item
+from diffuprompt.engine.loop import train
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import DataError
 from diffuprompt.learners.base import Learner
@@ -185,3 +186,21 @@ def test_rows_are_the_features_with_or_without_all_in_memory(images: Watched) ->
     assert "features" not in images.__dict__
     assert torch.equal(fresh, images.features[index])
     assert torch.equal(images.rows(index), fresh)
+
+
+def test_a_projection_trains_on_states_that_were_made_ahead(
+    images: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = build_learner("prolip", images.store.clip, {})
+    learner.start(images)
+    before = learner.projection.detach().clone()
+    task = LearnerTask(learner, images, TrainConfig(epochs=3, batch=4, lr=0.1, views=2), seed=0)
+    task.warm()
+    monkeypatch.setattr(FeatureStore, "_encode", None)  # what is computed from here on fails
+    with task:
+        train(task, task.optimiser(), epochs=3, steps_per_epoch=task.steps_per_epoch)
+    assert not torch.equal(learner.projection, before)
+    assert {view for _, view in images.asked} == {0, 1}
+    batch = images.batch(torch.arange(3), 1, needs=learner.needs)
+    assert batch.features is None
+    assert batch.pooled is not None

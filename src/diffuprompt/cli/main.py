@@ -28,7 +28,9 @@ from diffuprompt.printable import printable
 
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Learn prompts from a few labelled images; resumes if interrupted."),
+    "choose": ("choose", "Find out which method suits your pictures, within some minutes."),
     "evaluate": ("evaluate", "Score finished runs on their test images and write record.json."),
+    "calibrate": ("calibrate", "Fit a run's temperature and its threshold for none of these."),
     "study base-to-new": ("study_base_to_new", "Train and score many learners and seeds."),
     "study cross-dataset": ("study_cross_dataset", "Train on one data set, test on many."),
     "study domain": ("study_domain", "Train on some domains, test on others; leave one out."),

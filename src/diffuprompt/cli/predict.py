@@ -133,21 +133,21 @@ def predict(
     from diffuprompt.cli.console import console_progress
 
     model = load(args, folder, classes)
-    progress, doubts = console_progress(), [dict[str, float]() for _ in paths]
-    if args.samples == 1:
-        probabilities = model.predict(paths, args.batch_size, progress=progress)
-    else:
-        drawn = model.predict(paths, args.batch_size, samples=args.samples, progress=progress)
-        probabilities = drawn.probabilities
-        columns = [getattr(drawn, name).tolist() for name in DOUBTS]
+    drawn = {} if args.samples == 1 else {"samples": args.samples}
+    answers = model.recognise(paths, args.batch_size, **drawn, progress=console_progress())
+    doubts = [dict[str, float]() for _ in paths]
+    if answers.drawn is not None:
+        columns = [getattr(answers.drawn, name).tolist() for name in DOUBTS]
         doubts = [dict(zip(DOUBTS, row, strict=True)) for row in zip(*columns, strict=True)]
-    top = probabilities.topk(min(args.top, len(model.classes)))
+    none = answers.none_of_these
+    strange = [None] * len(paths) if none is None else none.tolist()
+    top = answers.probabilities.topk(min(args.top, len(model.classes)))
     found = []
-    for values, labels, doubt in zip(
-        top.values.tolist(), top.indices.tolist(), doubts, strict=True
+    for values, labels, doubt, unknown in zip(
+        top.values.tolist(), top.indices.tolist(), doubts, strange, strict=True
     ):
-        names = [model.classes[label] for label in labels]
-        found.append(Prediction(best=tuple(zip(names, values, strict=True)), doubt=doubt))
+        best = tuple(zip([model.classes[label] for label in labels], values, strict=True))
+        found.append(Prediction(best=best, doubt=doubt, none_of_these=unknown))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BAR_CELLS = 20
+NONE = "none_of_these"
 DOUBTS = ("disagreement", "std", "mutual_information")  # fields of hub.predictive.Predictive
 
 
@@ -15,10 +16,12 @@ class Prediction:
     """One image's most probable classes, best first, and how far draws of prompts disagree.
 
     ``doubt`` is empty without --samples, else the measures of `diffuprompt.hub.predictive`.
+    ``none_of_these`` says whether it shows none of the names; None: nobody fitted a threshold.
     """
 
     best: tuple[tuple[str, float], ...]
     doubt: Mapping[str, float] = field(default_factory=dict)
+    none_of_these: bool | None = None
 
 
 def as_rows(
@@ -28,6 +31,7 @@ def as_rows(
     return [
         {
             "image": str(path),
+            **({} if prediction.none_of_these is None else {NONE: prediction.none_of_these}),
             "predictions": [{"class": name, "probability": p} for name, p in prediction.best],
             **({"samples": samples, **prediction.doubt} if prediction.doubt else {}),
         }
@@ -43,6 +47,8 @@ def as_text(
     blocks = []
     for path, prediction in zip(paths, found, strict=True):
         lines = [str(path)]
+        if prediction.none_of_these:
+            lines.append("  none of these; the nearest are")
         for name, probability in prediction.best:
             bar = "  " + "█" * round(BAR_CELLS * probability) if bars else ""
             lines.append(f"  {name:<{width}}  {100 * probability:6.2f}%{bar}".rstrip())

@@ -31,6 +31,7 @@ diffuprompt train --data ~/Pictures/birds --learner cocoop --shots 4 --set lr=0.
 diffuprompt train --data imagenet --protocol cross-dataset --learner maple
 diffuprompt train --data caltech101 --protocol cross-dataset --test-data scenes ~/Pictures/birds
 diffuprompt train --data ~/PACS --layout domains --train-domains photo cartoon
+diffuprompt train --data ~/Pictures/birds --unknown ~/Pictures/other
 diffuprompt train --config experiment.toml --seed 2
 """
 
@@ -107,6 +108,9 @@ class Args:
     evaluate: bool = True
     """Whether few-shot training on your own pictures ends with the accuracy on held-out ones, and
     cross-dataset and domain with that on every test set."""
+    unknown: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Pictures that show none of the classes: the artifact's threshold for "none of these" is
+    fitted on them too. Without it few-shot training on your own pictures takes held-out ones."""
     dry_run: Switch[bool] = False
     """Print the resolved configuration and stop."""
 
@@ -123,7 +127,7 @@ def job(args: Args) -> JobConfig:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
     values = dataclasses.asdict(args)
     overrides = values.pop("set")
-    for name in ("config", "dry_run", "evaluate"):
+    for name in ("config", "dry_run", "evaluate", "unknown"):
         del values[name]
     return JobConfig(**values, overrides=overrides)
 
@@ -140,6 +144,10 @@ def run(args: Args) -> int:
         return 0
     folder = train_job(config, progress)
     print(f"trained: {folder}", flush=True)
+    if args.unknown is not None or (args.evaluate and is_own_few_shot(config)):
+        from diffuprompt.cli.calibrate import fit
+
+        fit(folder, args.unknown, progress)
     steps = evaluations(folder, config)
     if args.evaluate and config.is_transfer:
         print(transfer(folder, config, progress))

@@ -77,7 +77,12 @@ class VisionTower(nn.Module):
             change.check(self.config, "image")
         precision = self.precision if prompts or change is not None else "fp32"
         with mixed(precision, self.positions.device):
-            return self._encode(grid_BCHW, prompts, change).to(self.positions.dtype)
+            encoded_BD = self._encode(grid_BCHW, prompts, change)
+            return self.projection(encoded_BD).to(self.positions.dtype)
+
+    def pooled(self, grid_BCHW: Tensor) -> Tensor:
+        """What the projection makes prompt-free features of: ``(B, D)``; see `from_grid`."""
+        return self._encode(grid_BCHW, {}, None)
 
     def _encode(
         self, grid_BCHW: Tensor, prompts: VisionPrompts, change: TowerChange | None
@@ -99,7 +104,7 @@ class VisionTower(nn.Module):
             else:
                 x = block.pooled(x, 0, differs)
         last = None if change is None else change.ln_last
-        return self.projection(normed(self.ln_post, x, last))
+        return normed(self.ln_post, x, last)
 
 
 def _check(prompts: VisionPrompts, config: VisionConfig, pictures: int) -> int:

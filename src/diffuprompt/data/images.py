@@ -34,11 +34,13 @@ class Needs:
         features: its prompt-free features.
         grid: what prompts in the image tower work on.
         second: prompt-free features of another random view.
+        pooled: what the image tower's projection makes those features of.
     """
 
     features: bool = True
     grid: bool = False
     second: bool = False
+    pooled: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         """Return the needs of both."""
@@ -46,6 +48,7 @@ class Needs:
             features=self.features or other.features,
             grid=self.grid or other.grid,
             second=self.second or other.second,
+            pooled=self.pooled or other.pooled,
         )
 
 
@@ -57,7 +60,8 @@ class ImageBatch:
     ``(B,)`` int64, or None when unknown; ``index`` ``(B,)`` int64, the positions in the list of
     items; ``features`` ``(B, E)``, or None before the image tower has run; ``grid``
     ``(B, G, H, W)``, what the tower's stem makes of the pixels (for a plain ViT, the pixels);
-    ``second`` ``(B, E)``, the prompt-free features of another random view.
+    ``second`` ``(B, E)``, the prompt-free features of another random view; ``pooled`` ``(B, D)``,
+    the image tower's prompt-free state before its projection.
     """
 
     pixels: Tensor | None
@@ -66,6 +70,7 @@ class ImageBatch:
     features: Tensor | None = None
     grid: Tensor | None = None
     second: Tensor | None = None
+    pooled: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(tensor) for name, tensor in self._tensors().items()}

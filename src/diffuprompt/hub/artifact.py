@@ -20,11 +20,13 @@ from diffuprompt.clip import Clip, TextPlan
 from diffuprompt.engine import read_tensors, write_json, write_tensors, write_text
 from diffuprompt.errors import CheckpointError, DiffupromptError
 from diffuprompt.generators import KINDS, FitConfig, PromptGenerator, build_generator
+from diffuprompt.hub.calibration import Calibration
 from diffuprompt.hub.card import card
 from diffuprompt.hub.description import (
     DESCRIPTION,
     Description,
     GeneratorPart,
+    as_json,
     check_seal,
     read_description,
     sealed,
@@ -72,8 +74,14 @@ def save_artifact(
     write_tensors(folder / TENSORS, tensors, {"format": "pt"})
     size = sum(t.numel() for t in tensors.values())
     write_text(folder / CARD, card(description.model_dump(), size))
-    write_json(folder / DESCRIPTION, description.model_dump(mode="json"))
+    write_json(folder / DESCRIPTION, as_json(description))
     return description
+
+
+def write_calibration(folder: Path, calibration: Calibration) -> None:
+    """Put a calibration into an artifact, in the place of one that is there."""
+    description = read_description(folder).model_copy(update={"calibration": calibration})
+    write_json(folder / DESCRIPTION, as_json(sealed(description)))
 
 
 def describe(

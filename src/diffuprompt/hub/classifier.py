@@ -6,7 +6,7 @@ Legend: M draw, N image, B image of a batch, C class.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -20,10 +20,27 @@ from diffuprompt.data import ImageBatch, load_image, name_problems, to_pixels
 from diffuprompt.engine import NULL, Progress, Tally, pick
 from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub.artifact import Artifact, describe, load_artifact
+from diffuprompt.hub.calibration import Calibration
 from diffuprompt.hub.predictive import Predictive, joined, predictive
 from diffuprompt.learners import UNTRAINED, Classes, build_learner
 
 Picture = str | Path | Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """What is in N pictures.
+
+    Attributes:
+        probabilities: ``(N, C)``, at the artifact's temperature where it has one.
+        none_of_these: ``(N,)``, whether a picture shows none of the names; None where the artifact
+            has no threshold for these names.
+        drawn: what several draws say, where they were asked for.
+    """
+
+    probabilities: Tensor
+    none_of_these: Tensor | None
+    drawn: Predictive | None
 
 
 class Classifier:
@@ -40,6 +57,8 @@ class Classifier:
         if classes is not None:
             artifact.learner.tokens(self._classes)  # names too long are told before any picture
         self._text: Tensor | None = None
+        mine = self._classes.names == artifact.description.classes
+        self._calibration = artifact.description.calibration if mine else None
 
     @classmethod
     def from_pretrained(
@@ -86,6 +105,11 @@ class Classifier:
     def backbone(self) -> str:
         """The name of its CLIP."""
         return self._artifact.description.backbone
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Temperature and threshold; None for other names than those it was fitted for."""
+        return self._calibration
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -143,20 +167,44 @@ class Classifier:
             CheckpointError: an answer is no finite number.
             ConfigError: ``samples`` of an artifact that has nothing to draw from.
         """
+        found, drawn = self._answers(pictures, batch_size, samples, progress)
+        return found.probabilities if drawn is None else drawn
+
+    def recognise(
+        self,
+        pictures: Sequence[Picture],
+        batch_size: int = 32,
+        *,
+        samples: int | None = None,
+        progress: Progress = NULL,
+    ) -> Recognised:
+        """Return probabilities, and which pictures show none of the names; else as `predict`."""
+        return self._answers(pictures, batch_size, samples, progress)[0]
+
+    def _answers(
+        self, pictures: Sequence[Picture], batch_size: int, samples: int | None, progress: Progress
+    ) -> tuple[Recognised, Predictive | None]:
         if not pictures:
             raise DataError("no pictures to classify; give at least one")
         if samples is not None:
             self._check(samples)
         draws = range(samples or 1)
-        parts: list[Tensor] = []
+        fitted = self._calibration
+        parts, strange = list[Tensor](), list[Tensor]()
         with progress.task("predicting", total=len(pictures) * len(draws)) as task:
             for batch in self._batches(pictures, batch_size):
-                found = self._probabilities(batch, draws, task)
+                logits = self._logits(batch, draws, task)
+                if fitted is not None:
+                    strange.append(fitted.is_none_of_these(logits).cpu())
+                    logits = logits / fitted.temperature
+                found = logits.softmax(2)
                 self._check_finite(found, pictures, start=sum(p.shape[1] for p in parts))
                 parts.append(found)
+        none = torch.cat(strange) if strange else None
         if samples is None:
-            return torch.cat([part[0] for part in parts]).cpu()
-        return joined([predictive(part) for part in parts])
+            return Recognised(torch.cat([part[0] for part in parts]).cpu(), none, None), None
+        drawn = joined([predictive(part) for part in parts])
+        return Recognised(drawn.probabilities, none, drawn), drawn
 
     def _check(self, samples: int) -> None:
         generator = self._artifact.generator
@@ -198,7 +246,7 @@ class Classifier:
             yield ImageBatch(pixels.to(device), None, torch.arange(len(chunk), device=device))
 
     @torch.inference_mode()
-    def _probabilities(self, images: ImageBatch, draws: range, task: Tally) -> Tensor:
+    def _logits(self, images: ImageBatch, draws: range, task: Tally) -> Tensor:
         """Return ``(M, B, C)``; what does not depend on the draw is computed once."""
         learner, generator = self._artifact.learner, self._artifact.generator
         images = replace(images, pixels=None, grid=learner.grid(images))
@@ -207,14 +255,14 @@ class Classifier:
         if generator is None:
             if self._text is None and not learner.own_prompts_need_image:
                 self._text = learner.static_text(self._classes)
-            rows = [learner.logits(images, self._classes, text=self._text).softmax(1)]
+            rows = [learner.logits(images, self._classes, text=self._text)]
             task.advance(len(rows[0]))
             return torch.stack(rows)
         features, rows = learner.features(images), []
         own = learner.spec.pack(learner.prompts(features))
         for draw in draws:
             prompts = learner.spec.unpack(generator.sample(features, own, draw=draw))
-            rows.append(learner.logits(images, self._classes, prompts).softmax(1))
+            rows.append(learner.logits(images, self._classes, prompts))
             task.advance(len(rows[0]))
         return torch.stack(rows)
 

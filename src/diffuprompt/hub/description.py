@@ -23,6 +23,7 @@ from diffuprompt.data import name_problems
 from diffuprompt.diffusion import NEEDS_FIT
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators import KINDS
+from diffuprompt.hub.calibration import Calibration
 from diffuprompt.reading import read_json
 from diffuprompt.runs import digest
 
@@ -77,6 +78,7 @@ class Description(_Model):
     generator: GeneratorPart | None
     tensors_hash: StrictStr
     training: dict[str, Any]
+    calibration: Calibration | None = None  # left out of the file where there is none
     checksum: StrictStr = ""  # of all the rest, see `sealed`; empty in artifacts of before it
 
     @field_validator("classes")
@@ -88,11 +90,17 @@ class Description(_Model):
         return classes
 
 
+def as_json(description: Description) -> dict[str, Any]:
+    """Return the content of ``artifact.json``; without a calibration as before there was one."""
+    data = description.model_dump(mode="json")
+    if description.calibration is None:
+        del data["calibration"]
+    return data
+
+
 def sealed(description: Description) -> Description:
     """Return a description with the checksum of what it says."""
-    return description.model_copy(
-        update={"checksum": _checksum(description.model_dump(mode="json"))}
-    )
+    return description.model_copy(update={"checksum": _checksum(as_json(description))})
 
 
 def check_seal(description: Description, path: Path) -> None:

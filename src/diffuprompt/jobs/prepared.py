@@ -206,13 +206,18 @@ def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -
     return ImageSet(selection.items, classes, store, GridStore(store))
 
 
-def store_beside(own: FeatureStore, root: Path, progress: Progress) -> FeatureStore:
-    """Return features of images in another folder, with the memory that ``own`` leaves."""
+def store_beside(
+    own: FeatureStore, root: Path, progress: Progress, *, augment: str = ""
+) -> FeatureStore:
+    """Return features of images in another folder, with the memory that ``own`` leaves.
+
+    ``augment`` is what a random view is, by default the same.
+    """
     return FeatureStore(
         own.clip,
         root,
         seed=own.seed,
-        augment=own.augment,
+        augment=augment or own.augment,
         workers=own.workers,
         budget=own.budget,
         cache=own.cache,

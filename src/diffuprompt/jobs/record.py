@@ -35,13 +35,19 @@ def make_record(
     learner, generator = artifact.learner, artifact.generator
     statistics = {k: v for of in values.values() for k, v in of.items() if k.startswith(MEASURED)}
     device = bench.clip.device
+    fitted = artifact.description.calibration
     peak = max([peak_memory_mib(device), *(of.get(PEAK, 0.0) for of in values.values())])
     return Record(
         job=run.record_job,
         scores=tuple(scores),
         trainable_parameters=_size(learner) + (_size(generator) if generator else 0),
         seconds={**_seconds(values, resolved.generator), "evaluate": seconds},
-        statistics={**statistics, **_speed(scores), PEAK: peak},
+        statistics={
+            **statistics,
+            **_speed(scores),
+            **(fitted.measured if fitted else {}),
+            PEAK: peak,
+        },
         hashes={
             **prepared.hashes,
             **{f"content_{name}": value for name, value in prepared.inputs.items()},

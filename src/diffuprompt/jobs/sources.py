@@ -48,10 +48,17 @@ class Target:
 
 
 class Sources:
-    """What jobs are made from; what one has opened is there for the next."""
+    """What jobs are made from; what one has opened is there for the next.
 
-    def __init__(self, *, rehash: bool = False) -> None:
+    Args:
+        rehash: read every file again, whatever is remembered.
+        training_only: leave out every test image, whether or not it is there: for what must not
+            know them.
+    """
+
+    def __init__(self, *, rehash: bool = False, training_only: bool = False) -> None:
         self.contents = Contents(rehash=rehash)
+        self._training_only = training_only
         self._opened: dict[object, tuple[Manifest, tuple[Target, ...]]] = {}
         self._targets: dict[object, Target] = {}
         self._headers: dict[tuple[str, bool], Header] = {}
@@ -145,7 +152,9 @@ class Sources:
                 )
             for doubt in doubtful_names(opened):
                 log.warning("%s", doubt)
-            opened.check(needs=("train", "test"))
+            if self._training_only:
+                opened = replace(opened, splits={**opened.splits, "test": ()})
+            opened.check(needs=("train",) if self._training_only else ("train", "test"))
             domains = [Target(manifest=each.check(needs=())) for each in others]
             self._opened[key] = (opened, tuple(domains))
         return self._opened[key]

@@ -6,6 +6,7 @@ A stage that anybody has finished is only loaded, and an interrupted one goes on
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffuprompt.engine import NULL, Progress, environment, write_json
@@ -16,7 +17,7 @@ from diffuprompt.jobs.job import JobConfig, Resolved
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.learners import Learner
-from diffuprompt.runs import StageFolder
+from diffuprompt.runs import StageFolder, Store
 from diffuprompt.stages import (
     Bench,
     Targets,
@@ -100,19 +101,41 @@ def _is_done(folder: RunFolder) -> bool:
     return folder.is_trained
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """What the stages of a job made, and where they keep it, by name."""
+
+    learner: Learner
+    generator: PromptGenerator | None
+    folders: dict[str, StageFolder]
+
+
+def train_stages(prepared: Prepared, bench: Bench, store: Store) -> Trained:
+    """Make the stages of a job one after the other, and nothing else: no run, no artifact."""
+    learner = untrained(bench, prepared.chain.learner)
+    return _made(prepared, bench, new_generator(prepared.resolved, bench, learner), store)
+
+
+def _made(
+    prepared: Prepared, bench: Bench, generator: PromptGenerator | None, store: Store
+) -> Trained:
+    chain = prepared.chain
+    learner = trained(bench, store, chain.learner)
+    folders = {chain.learner.name: store.folder(chain.learner)}
+    if generator is not None:
+        folders |= _train_generator(chain, bench, learner, generator, store)
+    return Trained(learner=learner, generator=generator, folders=folders)
+
+
 def _train(
     prepared: Prepared, bench: Bench, generator: PromptGenerator | None, folder: RunFolder
 ) -> None:
     write_json(folder.path / "environment.json", environment(bench.clip.device))
-    chain, store = prepared.chain, folder.store
-    learner = trained(bench, store, chain.learner)
-    folders = {chain.learner.name: store.folder(chain.learner)}
-    if generator is not None:
-        folders |= _train_generator(chain, bench, learner, generator, folder)
-    folder.write_stages(folders)
+    made = _made(prepared, bench, generator, folder.store)
+    folder.write_stages(made.folders)
     save_artifact(
         folder.artifact,
-        learner,
+        made.learner,
         bench.train.classes.names,
         generator,
         prepared.resolved.to_json(),
@@ -124,13 +147,12 @@ def _train_generator(
     bench: Bench,
     learner: Learner,
     generator: PromptGenerator,
-    folder: RunFolder,
+    store: Store,
 ) -> dict[str, StageFolder]:
     """V*, the generator (with the learner, where both are trained together), and its sampler."""
     assert chain.overfit is not None
     assert chain.generator is not None
     assert chain.sampler is not None
-    store = folder.store
     found = targets(bench, store, chain.overfit, learner)
     made = train_generator(bench, store, chain.generator, learner, generator, found)
 

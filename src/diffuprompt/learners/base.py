@@ -188,6 +188,18 @@ class Learner(nn.Module, ABC):
     def start(self, images: TrainingImages) -> None:
         """Look at the training images once before training; most learners need not."""
 
+    @property
+    def fit_views(self) -> int:
+        """How many random views `fit` looks at, the first ones; 0: there is nothing to fit."""
+        return 0
+
+    def fit(self, images: TrainingImages) -> None:
+        """Find what is learned without the training loop, once, in closed form or by own steps.
+
+        `start` has been called: the shapes of what is learned are known. What is fitted is not
+        trained by the loop as well.
+        """
+
     def loss(
         self, images: ImageBatch, classes: Classes, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ class Method:
     """A learner by name.
 
     Attributes:
-        name: in commands, files and records; small letters, digits and hyphens.
+        name: in commands, files and records; small letters, digits and hyphens, "+" at the end.
         title: in tables and figures, as its authors spell it.
         about: one sentence.
         options: its own values of the options of its learner.
@@ -139,9 +139,10 @@ class Method:
     legacy: LegacyKeys = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\+*", self.name):
             raise ConfigError(
-                f"method: expected a name of small letters, digits and hyphens, got {self.name!r}"
+                "method: expected a name of small letters, digits and hyphens, with or without "
+                f"plus signs at its end, got {self.name!r}"
             )
         others = [preset.learner for preset in self.presets if preset.learner != self.name]
         if others:

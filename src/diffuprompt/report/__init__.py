@@ -36,7 +36,13 @@ from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.render import FIGURES, shell_block
 from diffuprompt.report.rows import Row
-from diffuprompt.report.stats import Interval, joint_bootstrap, wilson
+from diffuprompt.report.stats import (
+    Interval,
+    joint_bootstrap,
+    paired_bootstrap,
+    paired_error,
+    wilson,
+)
 from diffuprompt.report.tables import Cell, Number, Table, markdown_escape, plain, to_markdown
 from diffuprompt.report.views import TITLE, build_report, verdict
 
@@ -88,6 +94,8 @@ __all__ = [
     "metric_name",
     "number",
     "other_sets_table",
+    "paired_bootstrap",
+    "paired_error",
     "parse_formats",
     "plain",
     "publish",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffuprompt.report.figures import WIDTH, label, style, to_svg
-from diffuprompt.report.files import slug
+from diffuprompt.report.files import figure_name
 from diffuprompt.report.stats import Floats
 
-LONGEST = 120  # characters of a name
 HEIGHT = 3.6  # inches
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9aa0a8")
 DASHES = ("-", "--", ":", "-.")
@@ -31,12 +29,7 @@ class CurveFigure:
 
     def __post_init__(self) -> None:
         """Make the name one that a file can have."""
-        short = slug(self.name)
-        # what differs may stand behind the cut, or be in another alphabet
-        if len(short) > LONGEST or not self.name.replace("·", "").isascii():
-            mark = hashlib.sha256(self.name.encode()).hexdigest()[:8]
-            short = f"{short[: LONGEST - 9]}-{mark}"
-        object.__setattr__(self, "name", short)
+        object.__setattr__(self, "name", figure_name(self.name))
 
     @property
     def numbers(self) -> dict[str, Any]:

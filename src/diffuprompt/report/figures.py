@@ -44,7 +44,7 @@ def style(name: str) -> Iterator[None]:
     except ImportError as error:
         raise ConfigError(
             "figures need matplotlib: pip install 'diffuprompt[report]', "
-            "or ask only for md, csv and tex"
+            "or ask only for csv and tex, and for md where no figure stands in it"
         ) from error
     settings: Any = {  # Any: matplotlib types its keys as one huge Literal
         "text.parse_math": False,  # a dollar in a name is a dollar

@@ -71,6 +71,17 @@ def paired_differences(a: Mapping[str, Bools], b: Mapping[str, Bools]) -> dict[s
     return {k: left[k] - right[k] for k in left}
 
 
+def paired_error(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """Return the standard error of the mean difference of hits on the same N items, as a share.
+
+    With one item it is unknown, and infinite.
+    """
+    if len(a) < 2:
+        return float("inf")
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return float(difference.std(ddof=1) / sqrt(len(difference)))
+
+
 Hits = Mapping[str, Bools]
 
 

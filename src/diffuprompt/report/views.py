@@ -23,6 +23,7 @@ from diffuprompt.report.robustness import robustness_parts
 from diffuprompt.report.rows import Row
 from diffuprompt.report.tables import Cell, Number, Table, plain
 from diffuprompt.report.target_differences import target_differences, target_part, target_sentence
+from diffuprompt.report.time_figure import time_part
 
 TITLE = "diffuprompt results"
 
@@ -130,7 +131,12 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     theirs = [e.verdicts for e in extras if e.verdicts is not None]
     told = any(e.covers_other_sets for e in extras)
     differences = () if told else target_differences(section)
-    shared = (*robustness_parts(section), target_part(differences), *density_parts(section))
+    shared = (
+        time_part(section),
+        *robustness_parts(section),
+        target_part(differences),
+        *density_parts(section),
+    )
     own = Extras(parts=tuple(part for part in shared if part is not None))
     findings = (*leader(section), *open_world(comparisons), *target_sentence(differences))
     return SectionView(

@@ -1,5 +1,16 @@
 from .bench import Bench as Bench
 from .budget import Budget as Budget
+from .calibration import (
+    auroc as auroc,
+    best_threshold as best_threshold,
+    crossed as crossed,
+    error_of as error_of,
+    fitted_temperature as fitted_temperature,
+    fpr_at_tpr as fpr_at_tpr,
+    is_closer as is_closer,
+    logits_of as logits_of,
+    threshold_of as threshold_of,
+)
 from .candidates import Judge as Judge, density as density, distance as distance
 from .features import FeatureStore as FeatureStore
 from .generator import (
@@ -23,6 +34,7 @@ from .grounding.score import (
 )
 from .grounding.sets import expressions_stage as expressions_stage, made_set as made_set
 from .grounding.vae import trained_vae as trained_vae, vae_stage as vae_stage
+from .image_part import ImagePart as ImagePart, part_of as part_of
 from .image_set import ImageSet as ImageSet
 from .inputs import (
     Sentences as Sentences,
@@ -31,7 +43,12 @@ from .inputs import (
     sentences_key as sentences_key,
     training_key as training_key,
 )
-from .learner import learner_stage as learner_stage, trained as trained, untrained as untrained
+from .learner import (
+    learner_stage as learner_stage,
+    trained as trained,
+    untrained as untrained,
+    warm_for as warm_for,
+)
 from .makers import (
     control_prompts as control_prompts,
     generated_prompts as generated_prompts,

@@ -7,8 +7,10 @@ Legend: B image of a batch, N image, E embedding.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -75,6 +77,14 @@ class FeatureStore:
         self._hashes: dict[str, str] = {}
         self._keys: dict[tuple[tuple[Item, ...], int | None], str] = {}
         self._recent: dict[str, Tensor] = {}
+        self._pooled = False  # whether the projection is left out
+
+    @cached_property
+    def before_projection(self) -> FeatureStore:
+        """The same views as the image tower's projection finds them, ``(N, D)``, in other files."""
+        other = copy.copy(self)
+        other._pooled, other._keys, other._recent = True, {}, {}
+        return other
 
     def test(self, items: Sequence[Item]) -> Tensor:
         """Return ``(N, E)`` of the deterministic test view, not normalised."""
@@ -153,6 +163,7 @@ class FeatureStore:
                     *(random, self.hashes(shard)),
                     # random views are drawn by the path
                     None if view is None else [item.path for item in shard],
+                    *(["pooled"] if self._pooled else []),
                 ]
             )
         return self._keys[shard, view]
@@ -194,9 +205,13 @@ class FeatureStore:
         for batch in iterate(items, self.root, maker, self.batch_size, self.workers):
             assert batch.pixels is not None
             with torch.inference_mode():
-                features = self.clip.vision(sent(batch.pixels, self.clip.device)).float().cpu()
+                features = self._tower(sent(batch.pixels, self.clip.device)).float().cpu()
             self.check_finite(features, [items[int(i)] for i in batch.index])
             yield features
+
+    def _tower(self, pixels_BCHW: Tensor) -> Tensor:
+        vision = self.clip.vision
+        return vision.pooled(vision.stem(pixels_BCHW)) if self._pooled else vision(pixels_BCHW)
 
     def check_finite(self, made: Tensor, items: Sequence[Item]) -> None:
         """Raise `CheckpointError` naming the picture and the backbone that made NaN or infinity.

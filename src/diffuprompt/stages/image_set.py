@@ -47,6 +47,11 @@ class ImageSet:
         """Features ``(N, E)`` of the test view, all in memory: for training images."""
         return self.store.test(self.items)
 
+    @cached_property
+    def before_projection(self) -> ImageSet:
+        """The same images with the image tower's states before its projection for features."""
+        return ImageSet(self.items, self.classes, self.store.before_projection)
+
     def rows(self, index: Tensor) -> Tensor:
         """Features ``(B, E)`` of the test view at positions ``(B,)``, with a batch's memory."""
         if "features" in self.__dict__:
@@ -71,21 +76,30 @@ class ImageSet:
             second: the other view, where one is needed.
             keep: whether the view will be asked for in other epochs.
         """
-        features = grid = other = None
+        features = grid = other = pooled = None
         at = sent(index, self.labels.device)
         if needs.features:
             features = self.rows(index) if view is None else self.view(view, keep=keep)[at]
+        if needs.pooled:
+            before = self.before_projection
+            pooled = before.rows(index) if view is None else before.view(view, keep=keep)[at]
         if needs.second and second is not None:
             other = self.view(second, keep=keep)[at]
         if needs.grid:
-            assert self.grids is not None, "this image set was made without grids"
-            grid = self.grids.get(self.items, index.tolist(), view, keep=keep)
-        return ImageBatch(None, self.labels[at], at, features, grid, other)
+            grid = self.grid(index, view, keep=keep)
+        return ImageBatch(None, self.labels[at], at, features, grid, other, pooled)
+
+    def grid(self, index: Tensor, view: int | None, *, keep: bool) -> Tensor:
+        """Grids ``(B, G, H, W)`` of one view at positions ``(B,)``."""
+        assert self.grids is not None, "this image set was made without grids"
+        return self.grids.get(self.items, index.tolist(), view, keep=keep)
 
     def warm(self, needs: Needs) -> None:
         """Compute or read what does not depend on prompts, of the test view, ahead of time."""
         if needs.features:
             self.store.warm(self.items)
+        if needs.pooled:
+            self.before_projection.store.warm(self.items)
         if needs.grid and self.grids is not None:
             self.grids.fill(self.items, None)
 

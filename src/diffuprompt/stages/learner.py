@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def trained(bench: Bench, store: Store, stage: Stage) -> Learner:
     learner.start(bench.train)
 
     def make(folder: StageFolder) -> Values:
-        values = _train(bench, stage, learner, folder)
+        values = _fit(bench, learner) or _train(bench, stage, learner, folder)
         folder.write(TENSORS, dict(learner.state_dict()))
         return values
 
@@ -66,12 +67,23 @@ def trained(bench: Bench, store: Store, stage: Stage) -> Learner:
     return learner.requires_grad_(False).eval()
 
 
+def _fit(bench: Bench, learner: Learner) -> Values:
+    """Let the learner find what takes no steps of the training loop; nothing for most learners."""
+    if not learner.fit_views:
+        return {}
+    bench.train.warm_views(learner.fit_views)
+    begun = time.monotonic()
+    learner.fit(bench.train)
+    spent = time.monotonic() - begun
+    return {"seconds": spent, "peak_memory_mib": peak_memory_mib(bench.clip.device)}
+
+
 def _train(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) -> Values:
     config = TrainConfig(**stage.config["train"])
     if not config.epochs or not learner.num_trainable():
         return {}
     task = LearnerTask(learner, bench.train, config, stage.config["seed"])
-    bench.train.warm_views(task.num_feature_views)
+    task.warm()
     with task:
         result = train(
             task,
@@ -85,3 +97,12 @@ def _train(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) ->
             label=f"training {learner.name}",
         )
     return {**result, "peak_memory_mib": peak_memory_mib(bench.clip.device)}
+
+
+def warm_for(bench: Bench, stage: Stage) -> None:
+    """Compute or read ahead of time what of the images the stage reads and others may read too."""
+    learner, config = untrained(bench, stage), TrainConfig(**stage.config["train"])
+    bench.train.warm(learner.needs)
+    bench.train.warm_views(max(learner.start_views, learner.fit_views))
+    if config.epochs:
+        LearnerTask(learner, bench.train, config, stage.config["seed"]).warm()

@@ -47,9 +47,17 @@ class LearnerTask:
     def num_feature_views(self) -> int:
         """How many random views' features all epochs read; 0 where each has views of its own."""
         needs, last = self.learner.training_needs, self.config.epochs - 1
-        if not needs.features and not needs.second:
+        if not needs.features and not needs.second and not needs.pooled:
             return 0
         return min(self.config.views, last + 2 if needs.second else last + 1)
+
+    def warm(self) -> None:
+        """Compute or read those views ahead of time."""
+        needs = self.learner.training_needs
+        if needs.features or needs.second:
+            self.images.warm_views(self.num_feature_views)
+        if needs.pooled:
+            self.images.before_projection.warm_views(self.num_feature_views)
 
     def optimiser(self) -> Optimiser:
         """Return what the recipe asks for."""

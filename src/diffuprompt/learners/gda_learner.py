@@ -1,0 +1,109 @@
+"""Gaussian discriminant analysis of image features beside zero-shot logits (arXiv 2402.04087).
+
+Legend: N training images (views count), C class, K classes of training, E embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from diffuprompt.clip import Clip, TextPlan, normalize
+from diffuprompt.learners.base import TrainingImages
+from diffuprompt.learners.class_rows import ClassRows, Head, rows_of
+from diffuprompt.learners.classes import Classes
+from diffuprompt.learners.gaussians import chosen_alpha, discriminant, folds_of, gaussians
+from diffuprompt.learners.methods.gda import GdaOptions
+
+
+class Gda(ClassRows):
+    """``scale * cosine + alpha * (f @ w_k + b_k)``; for ``w`` and ``b`` see `gaussians`.
+
+    A new class gets a mean as well: of the ``neighbours`` training images nearest to its text
+    feature and ``copies`` of that feature (the authors' base-to-new script). Everything is found in
+    double precision on the CPU.
+
+    What is ours: alpha is chosen on training pictures that are left out in turn (`chosen_alpha`),
+    the authors' on validation pictures; a recipe may give it instead. Images are random views.
+    """
+
+    options: GdaOptions
+    weight: Tensor
+    bias: Tensor
+    precision: Tensor
+    cloud: Tensor
+    alpha: Tensor
+
+    def __init__(
+        self,
+        clip: Clip,
+        options: GdaOptions,
+        *,
+        plan: TextPlan | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
+        super().__init__(clip, options, plan=plan)
+        count, width = len(options.trained_classes), clip.config.embed_dim
+        self._allocate(count, width, options.size)
+
+    def _allocate(self, count: int, width: int, size: int) -> None:
+        shapes = {"weight": (count, width), "bias": (count,), "precision": (width, width)}
+        for name, shape in {**shapes, "cloud": (size, width), "alpha": ()}.items():
+            self.register_buffer(name, torch.zeros(shape, device=self.clip.device))
+
+    def start(self, images: TrainingImages) -> None:
+        """Make room for the rows, the precision and the features."""
+        super().start(images)
+        count = len(self.options.trained_classes)
+        self.options = replace(self.options, size=len(images.labels) * self.options.views)
+        self._allocate(count, self.clip.config.embed_dim, self.options.size)
+
+    @property
+    def fit_views(self) -> int:
+        """As many as count as images."""
+        return self.options.views
+
+    @torch.no_grad()
+    def fit(self, images: TrainingImages) -> None:
+        """Find means, precision and, where it is not given, alpha."""
+        views = [normalize(images.view(view).cpu().double()) for view in range(self.fit_views)]
+        feature_NE, label_M = torch.cat(views), images.labels.cpu()
+        label_N, kind = label_M.repeat(len(views)), self.options.covariance
+        found = gaussians(feature_NE, label_N, len(images.classes), kind)
+        weight, bias = found.rows
+        alpha = self.options.alpha
+        if alpha is None:
+            text = self.static_text(images.classes)
+            assert text is not None
+            zero_NK = float(self.clip.scale) * feature_NE @ normalize(text[0].cpu().double()).T
+            fold_N = folds_of(label_M).repeat(len(views))
+            alpha = chosen_alpha(feature_NE, label_N, zero_NK, fold_N, kind)
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
+        self.precision.copy_(found.precision_EE)
+        self.cloud.copy_(feature_NE)
+        self.alpha.fill_(alpha)
+
+    def head(self, classes: Classes, text: Tensor | None) -> Head:
+        """Return rows of trained classes, and of new ones by what is near to their texts."""
+        assert text is not None
+        at_C = self.places(classes)
+        weight_CE, bias_C = rows_of(self.weight, at_C), rows_of(self.bias, at_C)
+        new_C = at_C < 0
+        if bool(new_C.any()):
+            weight_CE[new_C], bias_C[new_C] = discriminant(
+                self._means(text[0][new_C]), self.precision
+            )
+        scale_C = self.clip.scale.expand(len(classes))
+        return Head(scale_C, self.alpha * weight_CE, self.alpha * bias_C)
+
+    def _means(self, text_CE: Tensor) -> Tensor:
+        """Return the means ``(C, E)`` that stand for new classes with these texts."""
+        text_CE = normalize(text_CE.to(self.cloud.dtype))
+        count = min(self.options.neighbours, len(self.cloud))
+        nearest_CM = (text_CE @ self.cloud.T).topk(count, dim=1).indices
+        near_CE = self.cloud[nearest_CM].sum(1)
+        return (near_CE + self.options.copies * text_CE) / (count + self.options.copies)
