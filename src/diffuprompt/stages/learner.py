@@ -71,7 +71,7 @@ def _train(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) ->
     if not config.epochs or not learner.num_trainable():
         return {}
     task = LearnerTask(learner, bench.train, config, stage.config["seed"])
-    bench.train.warm_views(task.num_feature_views)
+    bench.train.warm_views(task.num_feature_views, task.first_view)
     with task:
         result = train(
             task,

@@ -40,8 +40,17 @@ class LearnerTask:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches of an epoch; a set smaller than a batch is one step (as in Dassl)."""
-        return max(1, len(self.images) // self.config.batch)
+        """Batches of an epoch: whole ones, and what is left where the recipe keeps it.
+
+        A set smaller than a batch is one step (as in Dassl).
+        """
+        whole, left = divmod(len(self.images), self.config.batch)
+        return max(1, whole + (left > 0 and self.config.last_batch == "keep"))
+
+    @property
+    def first_view(self) -> int:
+        """The number of the first random view: the learner may have looked at some already."""
+        return self.learner.start_views if self.config.unseen_views else 0
 
     @property
     def num_feature_views(self) -> int:
@@ -59,6 +68,7 @@ class LearnerTask:
             lr=config.lr,
             weight_decay=config.weight_decay,
             schedule=config.schedule,
+            eps=config.adam_eps,
         )
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -112,8 +122,10 @@ class LearnerTask:
 
     def _views(self, epoch: int) -> tuple[int, int]:
         """Return an epoch's view and its second view; fresh second views count down from -1."""
-        count = self.config.views
-        return (epoch % count, (epoch + 1) % count) if count else (epoch, -1 - epoch)
+        count, first = self.config.views, self.first_view
+        if not count:
+            return first + epoch, -1 - epoch
+        return first + epoch % count, first + (epoch + 1) % count
 
     def after_step(self, epoch: int, step: int) -> None:
         """Learners follow up epochs, not steps."""
