@@ -164,10 +164,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_what_does_not_fit_the_towers_names_field_and_range(
     learner: str, options: dict, message: str
 ) -> None:
-    method = METHODS[learner]
     with pytest.raises(ConfigError, match=message):
-        values: Any = type(method.options)(**{**vars(method.options), **options})
-        raise ConfigError("; ".join(values.misfits(base16().config, base16().tokenizer)))
+        build_learner(learner, base16(), options)
 
 
 def test_a_learner_on_towers_that_it_does_not_fit_is_not_built() -> None:

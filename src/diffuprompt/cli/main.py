@@ -41,7 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ground study": ("ground_study", "Diff-Prompt, rivals and controls on made worlds."),
     "ground predict": ("ground_predict", "Find in a picture what expressions mean, and draw it."),
     "ground demo": ("ground_demo", "Score and draw the bundled grounder on scenes, in seconds."),
-    "import": ("import_legacy", "Turn a Dassl checkpoint (model.pth.tar-N) into an artifact."),
+    "import": ("import_legacy", "Turn a checkpoint of a method's own code into an artifact."),
     "report": ("report", "Make tables, figures and one HTML page from records."),
     "data doctor": ("data_doctor", "Say what is there of each published data set, and what to do."),
     "data add": ("data_add", "Give a data set of your own a name, for --data everywhere."),

@@ -136,12 +136,11 @@ class PromptOptions(Options):
         """Deeper than a tower, or more tokens than the context or the first words hold."""
         problems = too_long(self.num_ctx, config)
         problems += too_few_words(self.num_ctx - self.zeros, self.ctx_init, tokenizer)
-        if self.zeros and (words := len(tokenizer.encode(self.ctx_init or ""))) != (
-            wanted := self.num_ctx - self.zeros
-        ):
+        words, wanted = len(tokenizer.encode(self.ctx_init or "")), self.num_ctx - self.zeros
+        if self.zeros and words > wanted:
             problems.append(
-                f"learner.zeros: {self.zeros} of {self.num_ctx} tokens leave {wanted}, and ctx_init "
-                f"{self.ctx_init!r} has {words} tokens; expected as many"
+                f"learner.zeros: {self.zeros} of {self.num_ctx} tokens leave {wanted}, got the "
+                f"{words} of ctx_init {self.ctx_init!r}; expected as many"
             )
         asked = (
             ("depth", self.depth if self.num_ctx else 0, "text", config.text.layers),
