@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "study plug-in": ("study_plug_in", "Plug generators into learners: rivals, controls, sweeps."),
     "study shift": ("study_shift", "Diffusion where test pictures differ from training ones."),
     "predict": ("predict", "Name what is in images, with the trained classes or with your own."),
+    "draw": ("draw", "Show prompts: nearest words, where a logit is from, what they draw."),
     "ground train": ("ground_train", "Learn to find what an expression means in a picture."),
     "ground evaluate": ("ground_evaluate", "Score grounding runs: R@1, R@5, R@10 and UB."),
     "ground study": ("ground_study", "Diff-Prompt, rivals and controls on made worlds."),

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
-from diffuprompt.clip.text_plain import encode_plain, encode_truncated
+from diffuprompt.clip.text_plain import encode_plain, encode_truncated, plain_states
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.engine import Precision, mixed
 from diffuprompt.errors import PromptShapeError
@@ -105,6 +105,15 @@ class TextTower(nn.Module):
                 columns.append(features.to(self.positions.dtype))
             rows.append(torch.cat(columns, dim=1))
         return torch.cat(rows)
+
+    def states(self, tokens: PromptedTokens, prompts: TextPrompts | None = None) -> Tensor:
+        """Return the states of all positions behind the final norm, ``(B|1, C, S, D)``.
+
+        This is what Stable Diffusion reads of a text; arguments and errors as of `forward`.
+        """
+        prompts = prompts or {}
+        batch = self._check(tokens, prompts)
+        return self.ln_final(plain_states(self, tokens, prompts, batch))
 
     def project(self, pooled: Tensor) -> Tensor:
         """Final norm and projection: ``(..., D)`` to ``(..., E)``."""

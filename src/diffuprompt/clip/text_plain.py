@@ -19,14 +19,22 @@ def encode_plain(
     tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
 ) -> Tensor:
     """Return features ``(B, C, E)`` from all S positions of all classes."""
+    x = plain_states(tower, tokens, prompts, batch)
+    pooled = x[:, tokens.rows[:, 0], tokens.eot]
+    return tower.project(pooled)
+
+
+def plain_states(
+    tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+) -> Tensor:
+    """Return what leaves the last block at all positions, ``(B, C, S, D)``, before the norm."""
     x = place(tower.token_embedding(tokens.ids), tokens, prompts.get(0), batch)
     x = x + tower.positions[: x.shape[2]]
     for layer, block in enumerate(tower.blocks):
         if layer:
             x = place(x, tokens, prompts.get(layer), batch)
         x = block(x.flatten(0, 1), causal=True).unflatten(0, (-1, len(tokens)))
-    pooled = x[:, tokens.rows[:, 0], tokens.eot]
-    return tower.project(pooled)
+    return x
 
 
 def encode_truncated(
