@@ -8,4 +8,8 @@ from .painter import (
 )
 from .sheet import draw_views as draw_views, map_of as map_of, png as png, text_of as text_of
 from .text_states import check_drawable as check_drawable
-from .views import PictureView as PictureView, view_pictures as view_pictures
+from .views import (
+    GENERATED as GENERATED,
+    PictureView as PictureView,
+    view_pictures as view_pictures,
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionControlNetPipeline
 
 MODEL, CONTROL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "lllyasviel/sd-controlnet-canny"
+OPTIONAL = ("text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
 TEXTS = 96  # that a map is fitted on, beside the classes
 TEMPLATES = ("a photo of a {}.", "{}", "a drawing of the {}, in colour.")
 
@@ -150,6 +152,8 @@ def load_pipeline(
 ) -> StableDiffusionControlNetPipeline:
     """Load a pipeline of folders or of hub ids, in float32.
 
+    A folder need not hold what is not needed: text encoder, tokenizer, safety checker.
+
     Raises:
         ConfigError: diffusers is not installed.
         CheckpointError: there is no such model, or it is of another kind.
@@ -162,7 +166,9 @@ def load_pipeline(
         ) from cause
     try:
         control = ControlNetModel.from_pretrained(controlnet)
-        found: Any = StableDiffusionControlNetPipeline.from_pretrained(model, controlnet=control)
+        found: Any = StableDiffusionControlNetPipeline.from_pretrained(
+            model, controlnet=control, **_absent(Path(model))
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as cause:
         line = (str(cause).splitlines() or [type(cause).__name__])[0][:300]
         raise CheckpointError(
@@ -171,6 +177,14 @@ def load_pipeline(
         ) from cause
     pipeline: StableDiffusionControlNetPipeline = found.to(device)
     return pipeline
+
+
+def _absent(folder: Path) -> dict[str, Any]:
+    """Return what a folder lacks and can do without, as arguments; nothing of a hub id."""
+    if not folder.is_dir():
+        return {}
+    absent: dict[str, Any] = {name: None for name in OPTIONAL if not (folder / name).is_dir()}
+    return absent | ({"requires_safety_checker": False} if "safety_checker" in absent else {})
 
 
 def _texts(clip: Clip, names: Sequence[str]) -> list[str]:

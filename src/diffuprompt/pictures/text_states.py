@@ -45,7 +45,7 @@ def prompt_states(
     """
     index = torch.tensor(labels)
     towers = learner.render(prompts)
-    tokens = _filled(learner.clip, learner.tokens(classes).select(index))
+    tokens = filled(learner.clip, learner.tokens(classes).select(index))
     here = index.to(learner.clip.device)
     text = {k: p if p.shape[1] == 1 else p[:, here] for k, p in towers.text.items()}
     return learner.clip.text.states(tokens, text)[0]
@@ -55,7 +55,7 @@ def sentence_states(clip: Clip, texts: Sequence[str]) -> Tensor:
     """Return the states ``(N, S, D)`` of plain sentences."""
     length = clip.config.text.context_length
     tokens = sentence_tokens(clip.tokenizer, texts, length).to(clip.device)
-    return clip.text.states(_filled(clip, tokens))[0]
+    return clip.text.states(filled(clip, tokens))[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +100,7 @@ def same_states(ours_NSD: Tensor, theirs_NST: Tensor) -> bool:
     return float((ours_NSD - theirs).norm() / theirs.norm()) < SAME
 
 
-def _filled(clip: Clip, tokens: PromptedTokens) -> PromptedTokens:
+def filled(clip: Clip, tokens: PromptedTokens) -> PromptedTokens:
     """Return tokens with end-of-text in all places behind it."""
     here = tokens.host or tokens
     behind = torch.arange(here.ids.shape[1]) > here.eot[:, None]
