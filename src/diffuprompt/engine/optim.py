@@ -102,8 +102,9 @@ class Optimiser:
                 groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
             )
         adam = optim.Adam if self.kind == "adam" else optim.AdamW
-        rest = {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
-        return adam(groups, lr=self.lr, **rest)
+        return adam(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay
+        )
 
     def lr_at(self, epoch: int, step: int, epochs: int, steps_per_epoch: int) -> float:
         """Return the learning rate of one step; ``epoch`` and ``step`` count from 0."""
