@@ -2,8 +2,8 @@
 
     python examples/look_at_prompts.py [--out DIR]
 
-CoOp with a diffusion model over its prompts is trained briefly, then two pictures are looked at under
-the learner's own prompts, those generated for the picture, and those of the other picture.
+CoOp with a diffusion model over its prompts is trained a little, then two pictures are looked at
+under the learner's own prompts, those generated for the picture, and those of the other picture.
 `diffuprompt draw RUN --image FILE` does the same. Everything is written into DIR, by default a
 temporary folder that is deleted at the end.
 """
