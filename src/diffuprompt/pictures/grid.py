@@ -27,6 +27,7 @@ from diffuprompt.learners import Classes
 from diffuprompt.pictures.edges import edge_map
 from diffuprompt.pictures.painter import Painter
 from diffuprompt.pictures.text_states import check_drawable, prompt_states, sentence_states
+from diffuprompt.prompts import Prompts
 
 SAMPLES = 3
 HAND, LEARNED = "hand-written", "learned"
@@ -115,15 +116,11 @@ def draw_grid(
     own = learner.prompts(feature_1E)
     if learner.spec.slots:
         rows[LEARNED] = prompt_states(learner, chosen, labels, own)
-    generator = artifact.generator
-    drawn = range(SAMPLES if generator is not None and generator.num_noise else 0)
-    for draw in drawn:
-        assert generator is not None
-        flat = generator.sample(feature_1E, learner.spec.pack(own), draw=draw)
-        prompts = learner.spec.unpack(flat)
-        rows[f"sample {draw + 1}"] = prompt_states(learner, chosen, labels, prompts)
+    samples = _samples(artifact, feature_1E, own)
+    for number, prompts in enumerate(samples, 1):
+        rows[f"sample {number}"] = prompt_states(learner, chosen, labels, prompts)
     edges, seed = edge_map(picture, painter.config.side), painter.config.seed
-    total = 2 * len(rows) + max(len(drawn) - 1, 0)
+    total = 2 * len(rows) + max(len(samples) - 1, 0)
     with progress.task("drawing prompts", total=total) as task:
         cells = {}
         for name, states in rows.items():
@@ -132,18 +129,18 @@ def draw_grid(
                 pair.append(painter.draw(each, edges))
                 task.advance()
             cells[name] = (pair[0], pair[1])
-        of_seeds = [cells[LEARNED][0]] if drawn else []
-        for number in drawn[1:]:
+        of_seeds = [cells[LEARNED][0]] if samples else []
+        for number in range(1, len(samples)):
             of_seeds.append(painter.draw(rows[LEARNED][0], edges, seed=seed + number))
             task.advance()
     sentence = classes_text(artifact, true)
     figures = _figures(artifact, feature_1E, sentence, {k: pair[0] for k, pair in cells.items()})
-    samples = [pair[0] for name, pair in cells.items() if name.startswith("sample ")]
+    of_samples = [pair[0] for name, pair in cells.items() if name.startswith("sample ")]
     return PromptGrid(
         sheet=_sheet(cells, (true, wrong), picture, edges, painter.fidelity),
         cells=cells,
         figures=figures,
-        sample_distance=_distance(artifact, samples),
+        sample_distance=_distance(artifact, of_samples),
         seed_distance=_distance(artifact, of_seeds),
         fidelity=painter.fidelity,
         error=painter.error,
@@ -154,6 +151,17 @@ def classes_text(artifact: Artifact, name: str) -> Tensor:
     """Return the text feature ``(1, E)`` of a class by the hand-written prompt."""
     clip = artifact.clip
     return clip.text(Classes([name]).sentences(clip, SINGLE))[0]
+
+
+def _samples(artifact: Artifact, feature_1E: Tensor, own: Prompts) -> list[Prompts]:
+    """Return the generator's draws for one picture; one where it draws no noise, none without."""
+    learner, generator = artifact.learner, artifact.generator
+    if generator is None:
+        return []
+    flat_1F = learner.spec.pack(own)
+    draws = range(SAMPLES if generator.num_noise else 1)
+    made = (generator.sample(feature_1E, flat_1F, draw=draw) for draw in draws)
+    return [learner.spec.unpack(flat) for flat in made]
 
 
 def _sentence(name: str) -> str:
@@ -199,11 +207,11 @@ def _sheet(
     font, rows = ImageFont.load_default(SIZE), 1 + len(cells)
     page = Image.new("RGB", (3 * GAP + 2 * TILE, GAP + rows * (TILE + 2 * LINE)), PAPER)
     pen = ImageDraw.Draw(page)
-    tiles = {"": (("the picture", picture), (f"its edges; prompts: {fidelity}", edges))}
+    tiles = [[("the picture", picture), (f"its edges; prompts: {fidelity}", edges)]]
     for row, pair in cells.items():
-        tiles[row] = tuple((f"{row}: {name}", cell) for name, cell in zip(names, pair, strict=True))
-    for y, pair in enumerate(tiles.values()):
-        for x, (label, image) in enumerate(pair):
+        tiles.append([(f"{row}: {name}", cell) for name, cell in zip(names, pair, strict=True)])
+    for y, line in enumerate(tiles):
+        for x, (label, image) in enumerate(line):
             left, top = GAP + x * (TILE + GAP), GAP + y * (TILE + 2 * LINE)
             small = image.convert("RGB")
             small.thumbnail((TILE, TILE))

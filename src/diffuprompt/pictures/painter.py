@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,9 +19,6 @@ from diffuprompt.engine import torch_stream
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.pictures.text_states import StateMap, fit_map, same_states, sentence_states
 from diffuprompt.pictures.words import whole_words
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionControlNetPipeline
 
 MODEL, CONTROL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "lllyasviel/sd-controlnet-canny"
 OPTIONAL = ("text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
@@ -60,7 +57,7 @@ class Painter:
 
     def __init__(
         self,
-        pipeline: StableDiffusionControlNetPipeline,
+        pipeline: Any,
         clip: Clip,
         names: Sequence[str],
         config: PainterConfig,
@@ -68,7 +65,7 @@ class Painter:
         """Compare the towers, and fit a map where they differ.
 
         Args:
-            pipeline: of Stable Diffusion's kind.
+            pipeline: diffusers' StableDiffusionControlNetPipeline.
             clip: whose states are drawn.
             names: of classes, whose sentences a map is fitted on, beside others.
             config: how pictures are drawn.
@@ -147,10 +144,8 @@ class Painter:
         return states
 
 
-def load_pipeline(
-    model: str = MODEL, controlnet: str = CONTROL, device: str = "cpu"
-) -> StableDiffusionControlNetPipeline:
-    """Load a pipeline of folders or of hub ids, in float32.
+def load_pipeline(model: str = MODEL, controlnet: str = CONTROL, device: str = "cpu") -> Any:
+    """Load a StableDiffusionControlNetPipeline of folders or of hub ids, in float32.
 
     A folder need not hold what is not needed: text encoder, tokenizer, safety checker.
 
@@ -175,8 +170,7 @@ def load_pipeline(
             f"--model {model}, --controlnet {controlnet}: cannot be loaded ({line}); expected "
             "folders or hub ids of Stable Diffusion 1.x and of a ControlNet for edges"
         ) from cause
-    pipeline: StableDiffusionControlNetPipeline = found.to(device)
-    return pipeline
+    return found.to(device)
 
 
 def _absent(folder: Path) -> dict[str, Any]:

@@ -100,14 +100,14 @@ def view_pictures(
         for number, pixels in enumerate(pixels_B3HW):
             at = slice(number, number + 1)
             own = {kind: prompts.select(at) for kind, prompts in sets.items()}
-            name = names[number] if names is not None else None
-            views = _views(artifact.learner, pixels, chosen, own, name, most)
+            asked = names[number] if names is not None else None
+            name, found = _views(artifact.learner, pixels, chosen, own, asked, most)
             alone = len(pictures) == 1
             out.append(
                 PictureView(
                     picture=shown(pixels, preprocess),
-                    name=views[0],
-                    prompts=views[1],
+                    name=name,
+                    prompts=found,
                     shuffled_from="its own blocks" if alone else "the next picture",
                 )
             )
