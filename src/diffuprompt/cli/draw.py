@@ -75,6 +75,7 @@ def run(args: Args) -> int:
     """Show and draw; options and images are checked before the model is loaded."""
     from diffuprompt.cli.console import console_progress
     from diffuprompt.data import load_image, read_names
+    from diffuprompt.engine import write_bytes
     from diffuprompt.pictures import check_drawable, draw_views, png, text_of, view_pictures
 
     if not args.image:
@@ -99,9 +100,8 @@ def run(args: Args) -> int:
         most=args.words,
         progress=console_progress(),
     )
-    args.out.mkdir(parents=True, exist_ok=True)
     titles = [path.name for path in paths]
-    (args.out / "views.png").write_bytes(png(draw_views(views, titles)))
+    write_bytes(args.out / "views.png", png(draw_views(views, titles)))
     print("\n\n".join(text_of(view, title) for view, title in zip(views, titles, strict=True)))
     print(f"drawn: {args.out / 'views.png'}", file=sys.stderr)
     if args.pictures:
@@ -153,7 +153,7 @@ def draw_pictures(
 ) -> None:
     """Draw a grid of each picture, write it with its numbers, and print these."""
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.engine import write_json
+    from diffuprompt.engine import write_bytes, write_json
     from diffuprompt.pictures import (
         CONTROL,
         MODEL,
@@ -180,7 +180,7 @@ def draw_pictures(
             progress=console_progress(),
         )
         target = args.out / f"{path.stem}-prompts.png"
-        target.write_bytes(png(grid.sheet))
+        write_bytes(target, png(grid.sheet))
         write_json(target.with_suffix(".json"), grid.to_json())
         print(f"\n{path.name}: {view.name}, and {other}; prompts are {grid.fidelity}")
         print(json.dumps(grid.to_json(), indent=2))

@@ -144,6 +144,13 @@ class Learner(nn.Module, ABC):
         """Text features ``(B|1, C, E)``, not normalised."""
         return self.clip.text(self.tokens(classes), prompts.text, self.plan)
 
+    def text_states(self, tokens: PromptedTokens, prompts: TowerPrompts) -> Tensor:
+        """States of all positions of texts ``(B|1, C, S, D)``: what a text-to-image model reads.
+
+        The plain path, with the prompts that `text_features` would take.
+        """
+        return self.clip.text.states(tokens, prompts.text)
+
     def image_features(self, images: ImageBatch, prompts: TowerPrompts) -> Tensor:
         """Image features ``(B, E)`` under vision prompts, not normalised."""
         if not prompts.vision:

@@ -19,7 +19,7 @@ from torch import Tensor
 from diffuprompt.clip import Clip, PromptedTokens, sentence_tokens
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners import Classes, Learner
-from diffuprompt.prompts import Prompts
+from diffuprompt.prompts import Prompts, TowerPrompts
 
 SAME = 1e-2  # relative difference of states up to which two towers are one: half precision
 RIDGE = 1e-3  # of the mean square of a coordinate
@@ -48,7 +48,7 @@ def prompt_states(
     tokens = filled(learner.clip, learner.tokens(classes).select(index))
     here = index.to(learner.clip.device)
     text = {k: p if p.shape[1] == 1 else p[:, here] for k, p in towers.text.items()}
-    return learner.clip.text.states(tokens, text)[0]
+    return learner.text_states(tokens, TowerPrompts(text))[0]
 
 
 def sentence_states(clip: Clip, texts: Sequence[str]) -> Tensor:
