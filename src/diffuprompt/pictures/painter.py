@@ -22,6 +22,7 @@ from diffuprompt.pictures.words import whole_words
 
 MODEL, CONTROL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "lllyasviel/sd-controlnet-canny"
 OPTIONAL = ("text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
+COMPARED = ("", "a photo of a cat.", "two red cups, left of the lamp")
 TEXTS = 96  # that a map is fitted on, beside the classes
 TEMPLATES = ("a photo of a {}.", "{}", "a drawing of the {}, in colour.")
 
@@ -85,7 +86,7 @@ class Painter:
                     "is no text encoder to fit a map to; name a whole model, or train on ViT-L/14"
                 )
             self.fidelity = "unchecked"
-        elif same_states(sentence_states(clip, names[:4]), self._theirs(names[:4])):
+        elif same_states(sentence_states(clip, COMPARED), self._theirs(COMPARED)):
             self.fidelity = "exact"
         else:
             texts = _texts(clip, names)
@@ -184,5 +185,6 @@ def _absent(folder: Path) -> dict[str, Any]:
 def _texts(clip: Clip, names: Sequence[str]) -> list[str]:
     words = list(whole_words(clip.tokenizer).values())
     order = torch.randperm(len(words), generator=torch_stream(0, "texts of a map"))
-    every = [*names[:TEXTS], *(words[i] for i in order[:TEXTS].tolist())]
+    plain = [name.replace("_", " ") for name in names[:TEXTS]]
+    every = [*plain, *(words[i] for i in order[:TEXTS].tolist())]
     return [TEMPLATES[n % len(TEMPLATES)].format(name) for n, name in enumerate(every)]
