@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diffuprompt.checkpoints.load import load_clip
 from diffuprompt.clip.text import TextPlan
-from diffuprompt.clip.tokens import PromptedTokens
+from diffuprompt.clip.tokens import PromptedTokens, sentence_tokens
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.base import PromptGenerator
 from diffuprompt.hub.artifact import Artifact, describe, save_artifact
@@ -36,7 +36,7 @@ from diffuprompt.pictures.text_states import (
     sentence_states,
 )
 
-diffusers = pytest.importorskip("diffusers")
+diffusers, transformers = map(pytest.importorskip, ("diffusers", "transformers"))
 CLIP = tower("plain-vit", torch.float32)
 WIDTH = CLIP.config.text.width
 SMALL = PainterConfig(steps=2, side=64, control_end=1.0)
@@ -124,6 +124,18 @@ def test_behind_the_end_of_text_stands_end_of_text() -> None:
     )
     found = filled(CLIP, tokens)
     assert found.ids.tolist() == [[1, 5, eot, eot, eot], [1, eot, eot, eot, eot]]
+
+
+def test_states_are_the_last_hidden_states_of_transformers(world: Path) -> None:
+    clip = load_clip(world / "clip")
+    theirs = transformers.CLIPTextModel.from_pretrained(world / "clip").eval()
+    texts = ["", "a photo of a cat.", "red"]
+    tokens = sentence_tokens(clip.tokenizer, texts, clip.config.text.context_length)
+    with torch.no_grad():
+        expected = theirs(input_ids=filled(clip, tokens).ids).last_hidden_state
+        ours = sentence_states(clip, texts)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)  # of 3, float32, two layers
+    assert same_states(ours, expected)
 
 
 def test_a_map_between_towers_that_differ_by_a_map_is_found() -> None:
