@@ -148,7 +148,8 @@ class Painter:
 def load_pipeline(model: str = MODEL, controlnet: str = CONTROL, device: str = "cpu") -> Any:
     """Load a StableDiffusionControlNetPipeline of folders or of hub ids, in float32.
 
-    A folder need not hold what is not needed: text encoder, tokenizer, safety checker.
+    Weights are read from safetensors alone: no pickle. A folder need not hold what is not needed:
+    text encoder, tokenizer, safety checker.
 
     Raises:
         ConfigError: diffusers is not installed.
@@ -161,9 +162,9 @@ def load_pipeline(model: str = MODEL, controlnet: str = CONTROL, device: str = "
             f"--pictures needs diffusers ({cause}): pip install 'diffuprompt[draw]'"
         ) from cause
     try:
-        control = ControlNetModel.from_pretrained(controlnet)
+        control = ControlNetModel.from_pretrained(controlnet, use_safetensors=True)
         found: Any = StableDiffusionControlNetPipeline.from_pretrained(
-            model, controlnet=control, **_absent(Path(model))
+            model, controlnet=control, use_safetensors=True, **_absent(Path(model))
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as cause:
         line = (str(cause).splitlines() or [type(cause).__name__])[0][:300]
