@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from diffuprompt.clip import SINGLE, normalize
@@ -213,8 +213,7 @@ def _sheet(
     for y, line in enumerate(tiles):
         for x, (label, image) in enumerate(line):
             left, top = GAP + x * (TILE + GAP), GAP + y * (TILE + 2 * LINE)
-            small = image.convert("RGB")
-            small.thumbnail((TILE, TILE))
-            page.paste(small, (left, top + LINE))
+            square = ImageOps.fit(image.convert("RGB"), (TILE, TILE))  # as the edges are cut out
+            page.paste(square, (left, top + LINE))
             pen.text((left, top), label, INK, font)
     return page
