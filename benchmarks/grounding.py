@@ -9,7 +9,7 @@ seconds are medians over rounds, and so are ratios, each taken within a round.
 - prefix: attention of the first blocks of Swin-T and BERT-base with 8 prompts as extra keys and
   values, against concatenating them to the tokens and dropping their outputs;
 - step: one training step of prompts (forward and backward), against the frozen forward;
-- draw: latents by 25 steps of DDIM, against the frozen forward;
+- draw: guided latents by 8 steps of DPM-Solver++, against the frozen forward;
 - suppress: boxes of 16 expressions, against the same one box at a time, and against the forward.
 
 Full-size step times are a section of `benchmarks.device`.
@@ -43,7 +43,7 @@ from diffuprompt.grounding import (
     open_detector,
 )
 
-BATCH, LENGTH, NFE, SIDE = 16, 8, 25, 64
+BATCH, LENGTH, NFE, SIDE = 16, 8, 8, 64
 WINDOWS, WORDS = 64 * 4, 32  # of four pictures of 56 x 56 cells; of captions
 BOXES, IOU, MOST = 336, 0.6, 100  # all anchors of a picture of 64 pixels
 CAPTION = "the red cup left of the lamp"

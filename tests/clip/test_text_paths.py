@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
+from diffuprompt.clip.changes import BlockChange, Dropout, LowRank, Norm, TowerChange
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.packing import Packing
 from diffuprompt.clip.text import TextPlan, TextTower
@@ -52,13 +53,42 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 
 def features_and_gradients(
-    model: TextTower, tokens: PromptedTokens, prompts: dict[int, Tensor], plan: TextPlan
+    model: TextTower,
+    tokens: PromptedTokens,
+    prompts: dict[int, Tensor],
+    plan: TextPlan,
+    change: TowerChange | None = None,
 ) -> list[Tensor]:
+    """Features, then gradients by the prompts and by all tensors of the change."""
     leaves = {k: p.clone().requires_grad_() for k, p in prompts.items()}
-    out = model(tokens, leaves, plan)
+    out = model(tokens, leaves, plan, change)
     weights = torch.cos(torch.arange(out[0].numel(), dtype=out.dtype)).view_as(out[0])
-    grads = torch.autograd.grad((out * weights).sum(), list(leaves.values())) if leaves else ()
+    by = [*leaves.values(), *(change.tensors() if change is not None else ())]
+    grads = torch.autograd.grad((out * weights).sum(), by) if by else ()
     return [out.detach(), *grads]
+
+
+def some_change(
+    seed: int, dtype: torch.dtype = torch.float64, *, dropout: float = 0.0
+) -> TowerChange:
+    """Low-rank pairs of all blocks and norms of some, which move features by a good part."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def leaf(*shape: int, mean: float = 0.0, std: float = 0.3) -> Tensor:
+        x = mean + std * torch.randn(shape, generator=generator, dtype=dtype)
+        return x.requires_grad_()
+
+    def pair(place: int) -> LowRank:
+        drop = Dropout(dropout, seed + place) if dropout else None
+        return LowRank(leaf(2, 16), leaf(16, 2), drop)
+
+    def norm() -> Norm:
+        return Norm(leaf(16, mean=1.0), leaf(16))
+
+    blocks = {0: BlockChange(q=pair(0), v=pair(1), ln_2=norm())}
+    blocks[1] = BlockChange(k=pair(2), ln_1=norm())
+    blocks[2] = BlockChange(q=pair(3), k=pair(4), v=pair(5), ln_1=norm(), ln_2=norm())
+    return TowerChange(blocks=blocks, ln_last=norm())
 
 
 @settings(max_examples=40, deadline=None)
@@ -71,8 +101,11 @@ def features_and_gradients(
     kind=st.sampled_from(["static", "sample", "mixed", "class"]),
     position=st.sampled_from(["end", "middle", "front"]),
     spread=st.sampled_from([1.0, 2.0, 100.0]),
+    changed=st.booleans(),
 )
-def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, position, spread):
+def test_fast_path_equals_plain(
+    seed, batch, classes, num_ctx, deep, kind, position, spread, changed
+):
     rng = random.Random(seed)
     tokens = class_tokens(
         WordTokenizer(), names(rng, classes), prefix=None, num_ctx=num_ctx, position=position
@@ -85,27 +118,86 @@ def test_fast_path_equals_plain(seed, batch, classes, num_ctx, deep, kind, posit
         return torch.randn(b, c, num_ctx, 16, generator=generator, dtype=torch.float64)
 
     prompts = {layer: prompt(layer) for layer in {0, *deep}}
-    model = tower()
-    plain = features_and_gradients(model, tokens, prompts, PLAIN)
+    model, change = tower(), some_change(seed) if changed else None
+    plain = features_and_gradients(model, tokens, prompts, PLAIN, change)
     vars(tokens)["packing"] = Packing.of(tokens.ids, tokens.eot, tokens.slots, spread=spread)
     for path in ("fast", "truncated"):
-        ours = features_and_gradients(model, tokens, prompts, TextPlan(path=path))
+        ours = features_and_gradients(model, tokens, prompts, TextPlan(path=path), change)
         for a, b in zip(ours, plain, strict=True):
             # fp64 rounding through three layers; a wrong mask or position is 1e-2 and more.
             assert relative(a, b) < 1e-11
 
 
-@pytest.mark.parametrize("classes", [1, 1000])
-def test_fast_path_equals_plain_in_fp32(classes):
+@pytest.mark.parametrize(("classes", "changed"), [(1, False), (1000, False), (100, True)])
+def test_fast_path_equals_plain_in_fp32(classes, changed):
     rng = random.Random(classes)
     tokens = class_tokens(WordTokenizer(), names(rng, classes), prefix=None, num_ctx=4)
     assert classes == 1 or tokens.packing.buckets[-1].length >= 40
     prompts = {layer: torch.randn(1, 1, 4, 16) * 0.5 for layer in (0, 1)}
     model = tower(torch.float32)
-    plain = features_and_gradients(model, tokens, prompts, PLAIN)
-    ours = features_and_gradients(model, tokens, prompts, TextPlan())
+    change = some_change(classes, torch.float32) if changed else None
+    plain = features_and_gradients(model, tokens, prompts, PLAIN, change)
+    ours = features_and_gradients(model, tokens, prompts, TextPlan(), change)
     for a, b in zip(ours, plain, strict=True):
         assert relative(a, b) < 1e-4  # the gate of the issue
+
+
+def test_a_change_is_other_weights_and_none_is_the_tower():
+    """Against a tower whose weights are those that the change describes."""
+    sentences = sentence_tokens(WordTokenizer(), ["abcd cat.", "ab owls."])
+    model, other, change = tower(), tower(), some_change(1)
+    before = model(sentences)
+    with torch.no_grad():
+        for layer, part in change.blocks.items():
+            block = other.blocks[layer]
+            rows = block.attn.qkv.weight.view(3, 16, 16)
+            for i, pair in enumerate((part.q, part.k, part.v)):
+                if pair is not None:
+                    rows[i] += pair.up @ pair.down
+            for norm, new in ((block.ln_1, part.ln_1), (block.ln_2, part.ln_2)):
+                if new is not None:
+                    norm.weight.copy_(new.weight)
+                    norm.bias.copy_(new.bias)
+        other.ln_final.weight.copy_(change.ln_last.weight)
+        other.ln_final.bias.copy_(change.ln_last.bias)
+    assert relative(model(sentences, change=change).detach(), other(sentences)) < 1e-12
+    assert relative(before, other(sentences)) > 0.1
+    assert torch.equal(model(sentences, change=TowerChange()), before)
+    assert torch.equal(model(sentences), before), "the tower itself is as it was"
+
+
+def test_dropout_of_a_change_follows_its_seed_and_is_the_same_when_computed_again():
+    tokens = class_tokens(WordTokenizer(), ["abc", "a", "abcdef"], prefix=None, num_ctx=2)
+    prompts, model = {0: torch.randn(2, 1, 2, 16, dtype=torch.float64)}, tower()
+    change = some_change(1, dropout=0.25)
+    once = features_and_gradients(model, tokens, prompts, TextPlan(), change)
+    again = features_and_gradients(model, tokens, prompts, TextPlan(recompute=True), change)
+    for a, b in zip(again, once, strict=True):
+        assert relative(a, b) < 1e-12
+    assert relative(model(tokens, prompts, change=some_change(1)).detach(), once[0]) > 1e-3
+    x = torch.ones(400, 300, dtype=torch.float64)
+    kept = Dropout(0.25, 3)(x)
+    assert torch.equal(kept, Dropout(0.25, 3)(x))
+    assert not torch.equal(kept, Dropout(0.25, 4)(x))
+    assert set(kept.unique().tolist()) == {0.0, 1 / 0.75}
+    assert abs(float(kept.mean()) - 1) < 0.01  # six deviations of 120,000 draws
+
+
+def test_a_change_that_does_not_fit_says_where():
+    sentences, flat = sentence_tokens(WordTokenizer(), ["cat"]), torch.zeros(8)
+    wrong = TowerChange(
+        blocks={7: BlockChange(), 1: BlockChange(q=LowRank(torch.zeros(2, 8), torch.zeros(8, 2)))},
+        ln_first=Norm(flat, flat),
+    )
+    with pytest.raises(PromptShapeError) as caught:
+        tower()(sentences, change=wrong)
+    for part in (
+        "changes of the text tower: layer 7 is outside 0..2",
+        "layer 1, q: expected (R, 16) and (16, R), got (2, 8) and (8, 2)",
+        "ln_first: a text tower has no norm before its blocks",
+        "ln_first: expected (16,) twice, got (8,) and (8,)",
+    ):
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("memory_mib", [1, 2])
@@ -121,12 +213,13 @@ def test_chunking_changes_nothing(memory_mib, recompute, position):
     leaves = {k: p.clone().requires_grad_() for k, p in prompts.items()}
     images, classes, _ = model._chunks(tokens, leaves, small, 5)
     assert images < 5 or classes < 40, "the budget must force chunks for this test to mean anything"
-    whole = features_and_gradients(model, tokens, prompts, TextPlan(memory_mib=10**6))
-    parts = features_and_gradients(model, tokens, prompts, small)
+    change = some_change(2) if position == "end" else None
+    whole = features_and_gradients(model, tokens, prompts, TextPlan(memory_mib=10**6), change)
+    parts = features_and_gradients(model, tokens, prompts, small, change)
     for a, b in zip(parts, whole, strict=True):
         assert relative(a, b) < 1e-12
     with torch.no_grad():
-        assert relative(model(tokens, prompts, small), whole[0]) < 1e-12
+        assert relative(model(tokens, prompts, small, change), whole[0]) < 1e-12
 
 
 def test_batch_is_the_same_as_one_at_a_time():

@@ -40,13 +40,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clip-adapter": ("clip-adapter", {}),
     "tip-adapter": ("tip-adapter", {"views": 2}),
     "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
+    "llu": ("llu", {"gate": 0.9, "gamma": 1.0, "pull": 1.0, "views": 2}),
+    "clip-lora": ("clip-lora", {}),
+    "2sfs": ("2sfs", {}),
     "probe": ("probe", {}),
 }
 PROMPTED = tuple(
-    case for case, (name, _) in CASES.items() if name == "probe" or METHODS[name].options.generates
+    case
+    for case, (name, _) in CASES.items()
+    if name == "probe" or METHODS[name].options.generates
+    if case != "coop-some-words"  # the slot of "coop-words" with fewer tokens
 )
 # what renders given prompts instead of being replaced by them
-RENDERING = ("family.maps", "adapters")
+RENDERING = ("family.maps", "adapters", "maps")
 WORDED = ("coop-words", "coop-some-words", "cocoop")  # start as "a photo of a {}."
 
 
@@ -67,6 +73,8 @@ def build(case: str, clip: Clip, *, moved: bool) -> Learner:
     name, options = CASES[case]
     learner = build_learner(name, clip, options, generator=torch_stream(0, "init", case))
     learner.start(Shots(clip))
+    if name == "2sfs":
+        learner.after_epoch(0, 1)  # as after training: rows for the classes of the shots
     generator = torch_stream(1, "moved", case)
     with torch.no_grad():
         for p in learner.parameters() if moved else ():

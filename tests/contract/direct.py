@@ -7,6 +7,7 @@ Legend: N sequences, S sequence, D width, B image, C class, M prompt tokens.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,25 +25,86 @@ Row = list[int]  # token ids; -1 - i stands for prompt vector i
 
 
 def logits(
-    learner: Learner, images: ImageBatch, names: Sequence[str], prompts: Mapping[str, Tensor]
+    learner: Learner,
+    images: ImageBatch,
+    names: Sequence[str],
+    prompts: Mapping[str, Tensor],
+    values: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """``(B, C)`` of the learner under given source prompts."""
-    clip, slots = learner.clip, learner.spec.slots
-    values = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
+    """``(B, C)`` of the learner under given source prompts, and learnables if they are given."""
+    slots = learner.spec.slots
+    if values is None:
+        values = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
+    clip = merged(learner.clip, values, learner.config())
     text = {s.layer: prompts[s.name] for s in slots if s.tower == "text"}
     vision = {s.layer: prompts[s.name] for s in slots if s.tower == "vision"}
     vision = vision or coupled(values, {layer: p[:, 0] for layer, p in text.items()})
     options = learner.config()
     image_BE = adapted(image_features(clip, images.pixels, vision), values, "image", options)
     if "templates" in options and not text:
-        text_BCE = zero_shot(learner, names, options["templates"])[None]
+        text_BCE = zero_shot(clip, names, options["templates"])[None]
     elif "keys" in values:
-        text_BCE = zero_shot(learner, names, ["a photo of a {}."])[None]
+        text_BCE = zero_shot(clip, names, ["a photo of a {}."])[None]
     else:
         text_BCE = text_features(clip, class_rows(learner, names), text)
         text_BCE = adapted(text_BCE, values, "text", options)
+    if "rows" in values:
+        text_BCE = with_rows(text_BCE, values["rows"], names, options["trained_classes"])
+    if "image_centres" in values:
+        image_BE = local(image_BE, values, "image", options)
+        text_BCE = local(text_BCE, values, "text", options)
     out = clip.logit_scale.exp() * (unit(image_BE)[:, None] * unit(text_BCE)).sum(-1)
     return out + cached(unit(image_BE), values, names, options) if "keys" in values else out
+
+
+def merged(clip: Clip, values: Mapping[str, Tensor], options: Mapping[str, Any]) -> Clip:
+    """The towers with low-rank products added to their weights, or with other norms."""
+    if "pairs.text.up" not in values and "norms.text.weight" not in values:
+        return clip
+    clip = copy.deepcopy(clip)
+    for name, tower in (("text", clip.text), ("vision", clip.vision)):
+        norms = [] if name == "text" else [tower.ln_pre]
+        for layer, layer_block in enumerate(tower.blocks):
+            norms += [layer_block.ln_1, layer_block.ln_2]
+            if f"pairs.{name}.up" in values:
+                up, down = values[f"pairs.{name}.up"][layer], values[f"pairs.{name}.down"][layer]
+                factor = options["alpha"] / math.sqrt(options["rank"])
+                added = torch.cat([factor * up[i] @ down[i] for i in range(3)])
+                replace(layer_block.attn.qkv, "weight", layer_block.attn.qkv.weight + added)
+        norms.append(tower.ln_final if name == "text" else tower.ln_post)
+        if f"norms.{name}.weight" in values:
+            for i, layer_norm in enumerate(norms):
+                replace(layer_norm, "weight", values[f"norms.{name}.weight"][i])
+                replace(layer_norm, "bias", values[f"norms.{name}.bias"][i])
+    return clip
+
+
+def replace(module: nn.Module, name: str, value: Tensor) -> None:
+    """Put a tensor, with its graph, in the place of a parameter."""
+    delattr(module, name)
+    setattr(module, name, value)
+
+
+def with_rows(
+    text_BCE: Tensor, rows: Tensor, names: Sequence[str], trained: Sequence[str]
+) -> Tensor:
+    """2SFS's classifier in the place of trained names' features."""
+    each = [rows[trained.index(n)] if n in trained else text_BCE[0, i] for i, n in enumerate(names)]
+    return torch.stack(each)[None]
+
+
+def local(
+    x: Tensor, values: Mapping[str, Tensor], space: str, options: Mapping[str, Any]
+) -> Tensor:
+    """LLU's update, feature by feature; its share carries no gradient."""
+    weight, bias = values[f"maps.{space}.weight"], values[f"maps.{space}.bias"]
+    centres = values[f"{space}_centres"]
+    out = []
+    for z in unit(x).flatten(0, -2):
+        delta = min(max(1 - max(float((z @ centre).detach()) for centre in centres), 0), 1)
+        share = options["gate"] * math.exp(-options["gamma"] * delta)
+        out.append(unit(share * unit(weight @ z + bias) + (1 - share) * z))
+    return torch.stack(out).view_as(x)
 
 
 def coupled(values: Mapping[str, Tensor], text: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -79,12 +141,12 @@ def cached(
     return out
 
 
-def zero_shot(learner: Learner, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+def zero_shot(clip: Clip, names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """``(C, E)``: the normalised mean of the templates' normalised features."""
     each = []
     for template in templates:
         texts = [template.replace("{}", name.replace("_", " ")) for name in names]
-        each.append(unit(text_features(learner.clip, sentence_rows(learner.clip, texts), {})[0]))
+        each.append(unit(text_features(clip, sentence_rows(clip, texts), {})[0]))
     return unit(torch.stack(each).mean(0))
 
 

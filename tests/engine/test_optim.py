@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from diffuprompt.engine.optim import Optimiser, dassl_lr
+from diffuprompt.engine.optim import Optimiser, dassl_lr, first_stage
 from diffuprompt.errors import ConfigError
 
 # Printed sequences of the common recipe, with half a unit of their last printed digit as tolerance.
@@ -57,6 +57,19 @@ def test_cosine_warms_up_linearly_then_falls_towards_zero():
     assert rates[12] == pytest.approx(0.5)  # half of the 16 steps after warm-up
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 15 / 16)))
+
+
+def test_two_stages_are_a_cosine_each_and_end_at_the_floor():
+    assert [first_stage(epochs) for epochs in (1, 2, 5, 192, 320)] == [1, 1, 3, 115, 192]
+    whole = Optimiser(kind="adamw", lr=2e-4, schedule="cosine-floor")
+    rates = [whole.lr_at(*divmod(at, 4), 3, 4) for at in range(12)]
+    assert (rates[0], rates[6]) == pytest.approx((2e-4, (2e-4 + 1e-6) / 2))
+    both = Optimiser(kind="adamw", lr=2e-4, schedule="two-stage")
+    staged = [both.lr_at(*divmod(at, 4), 5, 4) for at in range(20)]
+    assert staged[:12] == pytest.approx(rates)
+    assert staged[12] == pytest.approx(2e-4)
+    assert staged[16] == pytest.approx((2e-4 + 1e-6) / 2)
+    assert min(rates) > 1e-6
 
 
 def test_constant_only_warms_up():

@@ -85,6 +85,29 @@ def test_what_is_wrong_is_said_all_at_once(sets: tuple[str, ...], said: list[str
         assert words in str(error.value)
 
 
+def test_a_row_is_named_by_what_it_depends_on(tmp_path: Path) -> None:
+    def name(method: str, *overrides: str) -> str:
+        return run_of(tiny_job(tmp_path, method, *overrides)).name
+
+    of_generator = ("generator_fit.steps=4", "encoder.depth=2")
+    changes = {
+        "coop": ("generator_fit.steps=4", "encoder.depth=2", "vae_fit.steps=4", "generator.nfe=1"),
+        "oracle": ("generator_fit.steps=4", "vae_fit.steps=4", "sampling.samples=3"),
+        "noise": ("generator_fit.steps=4", "generator.nfe=1"),
+        "independent": ("vae_fit.steps=4", "generator.nfe=1", "generator.width=32"),
+        "regression": ("generator.nfe=1", "generator.guidance=2"),
+    }
+    for method, free in changes.items():
+        assert {name(method, one) for one in free} == {name(method)}, method
+        assert name(method, "fit.steps=7") != name(method)
+    for method in ("diff-prompt", "regression", "map-box", "mean-of-samples"):
+        assert name(method) not in {name(method, one) for one in of_generator}, method
+    assert name("diff-prompt", "generator.nfe=1") != name("diff-prompt")
+    assert name("noise", "vae_fit.steps=4") != name("noise")
+    assert name("independent", "encoder.depth=2") != name("independent")
+    assert name("mean-of-samples", "sampling.samples=3") != name("mean-of-samples")
+
+
 def test_what_a_row_cannot_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="no method has settings"):
         settings("map-box", "default", "method.depth=1")

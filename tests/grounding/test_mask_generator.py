@@ -30,7 +30,8 @@ from diffuprompt.grounding.masks.trajectory import follow, noise_levels
 
 UNGUIDED: dict[str, Any] = {"blind": 0.0, "guidance": 1.0}
 REFERENCE: dict[str, Any] = {
-    "grid": "leading", "prediction": "eps", "keep": "states", "kept": 12, **UNGUIDED,
+    "grid": "leading", "prediction": "eps", "keep": "states", "kept": 12,
+    "sampler": "ddim", "nfe": 25, **UNGUIDED,
 }  # fmt: skip
 
 

@@ -336,3 +336,12 @@ def test_learners_start_from_the_seed(world: Path) -> None:
 
     assert torch.equal(start(1), start(1))
     assert not torch.equal(start(1), start(2))
+
+
+def test_a_recipe_that_counts_steps_has_the_epochs_that_make_them_of_these_images(
+    world: Path,
+) -> None:
+    six = prepare(asked(world, learner="clip-lora", preset="few-shot", shots=2))
+    assert six.resolved.train.epochs == 500 * 2  # three classes: less than a batch
+    own = prepare(asked(world, learner="clip-lora", preset="few-shot", overrides=("epochs=3",)))
+    assert own.resolved.train.epochs == 3

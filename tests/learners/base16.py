@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from tests.contract.towers import tokenizer
 
@@ -10,8 +12,9 @@ from diffuprompt.clip.model import Clip
 from diffuprompt.data.transforms import Preprocess
 
 
+@cache
 def base16() -> Clip:
-    """ViT-B/16 on the meta device."""
+    """ViT-B/16 on the meta device, made once: nothing can change its weights."""
     tokens = tokenizer()
     text = TextConfig(
         width=512, layers=12, heads=8, mlp_width=2048, vocab_size=49408, context_length=77,

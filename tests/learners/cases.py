@@ -33,6 +33,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "clip-adapter": ("clip-adapter", {}),
     "tip-adapter": ("tip-adapter", {"views": 2}),
     "tip-adapter-f": ("tip-adapter-f", {"views": 2}),
+    "llu": ("llu", {"gamma": 1.0, "views": 2}),
+    "clip-lora": ("clip-lora", {}),
+    "clip-lora-context": ("clip-lora", {"num_ctx": 3, "ctx_init": None}),
+    "2sfs": ("2sfs", {}),
 }
 
 
@@ -53,6 +57,8 @@ def build(case: str, clip: Clip, *, moved: bool = True) -> Learner:
     name, options = CASES[case]
     learner = build_learner(name, clip, options, generator=torch_stream(0, "init", case))
     learner.start(Images(clip))
+    if name == "2sfs":
+        learner.after_epoch(0, 1)  # as after training: rows for the classes of the images
     generator = torch_stream(1, "moved", case)
     with torch.no_grad():
         for p in learner.parameters() if moved else ():

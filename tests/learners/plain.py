@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from tests.contract import direct
 from torch import Tensor
 
 from diffuprompt.clip.model import Clip
+from diffuprompt.data.images import ImageBatch
 from diffuprompt.learners.base import Learner
 
 Values = Mapping[str, Tensor]
@@ -51,5 +53,11 @@ def logits(learner: Learner, values: Values, pixels: Tensor, names: Sequence[str
         image = direct.unit(direct.image_features(learner.clip, pixels, {}))
         out = zero_shot(learner.clip, pixels, names)
         return out + direct.cached(image, values, names, learner.config())
+    if learner.name in ("llu", "clip-lora", "2sfs"):  # what they do to towers and features
+        own = {name: p.detach() for name, p in learner.prompts(pixels).items()}
+        if "ctx" in values:
+            own = {"text.0": values["ctx"][None, None]}
+        images = ImageBatch(pixels, None, torch.arange(len(pixels)))
+        return direct.logits(learner, images, names, own, values)
     image, text = features(learner, values, pixels, names)
     return learner.clip.logit_scale.exp() * image @ text.T

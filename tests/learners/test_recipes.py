@@ -42,6 +42,11 @@ COUNTS: list[tuple[str, dict[str, Any], int]] = [
     ("clip-adapter", {}, 2 * 512 * 128),
     ("tip-adapter", {"size": 1600}, 0),
     ("tip-adapter-f", {"size": 1600}, 1600 * 512),
+    ("clip-lora", {}, 184_320),
+    ("clip-lora", {"num_ctx": 4}, 184_320 + 2_048),
+    ("llu", {}, 525_312),
+    ("2sfs", {}, 65_536),
+    ("2sfs", {"trained_classes": ["cat", "dog"]}, 65_536 + 2 * 512),
 ]
 
 
@@ -148,6 +153,20 @@ def test_few_shot_recipes_of_coop_train_less_on_less(shots: int, epochs: int) ->
     assert epochs_for_shots(find_preset("promptsrc", "few-shot"), shots) == 50
 
 
+@pytest.mark.parametrize(
+    ("learner", "shots", "images", "epochs"),
+    [
+        ("clip-lora", 16, 50 * 16, 320),  # 8,000 steps of 25 an epoch
+        ("clip-lora", 1, 100, 167),  # 500 steps of 3
+        ("clip-lora", 16, 0, 320),  # before the images are known
+        ("2sfs", 16, 50 * 16, 192),
+        ("2sfs", 2, 20, 600),  # fewer images than a batch: one step an epoch
+    ],
+)
+def test_recipes_that_count_steps(learner: str, shots: int, images: int, epochs: int) -> None:
+    assert epochs_for_shots(find_preset(learner, "few-shot"), shots, images) == epochs
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("vpt", {"vision_depth": 13}, r"learner.vision_depth: expected at most 12.*got 13"),
     ("maple", {"depth": 20}, r"learner.depth: expected at most 12, the layers of this text tower"),
@@ -157,6 +176,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("prograd", {"zeros": 3, "ctx_init": "a photo"}, r"learner.num_ctx: expected at most 2, the"),
     ("prograd", {"zeros": 14, "ctx_init": "a photo of a"}, r"learner.zeros: 14 .* got the 4"),
     ("prograd", {"zeros": 12}, r"learner.zeros: got 12 with num_ctx=16 and ctx_init=None"),
+    ("clip-lora", {"rank": 600}, r"learner.rank: expected at most 512, the width of the narrower"),
 ]
 
 

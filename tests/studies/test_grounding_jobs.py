@@ -70,7 +70,7 @@ def test_ablations_are_overrides_of_one_seed_and_defaults_are_the_main_row(
 ) -> None:
     varied = {job.setting: job for job in jobs if job.setting}
     known = [one.setting for one in (*ABLATIONS, *TRANSFERS)]
-    as_it_is = {"depth=6", "length=8", "nfe=25", "order=all"}
+    as_it_is = {"depth=6", "length=8", "nfe=8", "order=all"}
     assert set(varied) == set(known) - as_it_is
     assert {job.seed for job in varied.values()} == {1}
     assert varied["depth=2"].overrides == ("method.depth=2",)
@@ -81,8 +81,8 @@ def test_ablations_are_overrides_of_one_seed_and_defaults_are_the_main_row(
     assert (transfer.data, transfer.masks_from) == ("crowds", "scenes")
     assert transfer.overrides == ("fit.batch=8",), "stages 1 and 2 are those of scenes"
     assert varied["classes=base"].overrides[-1] == "expressions.domain=base"
-    fewer = grounding_jobs(shared=SharedFields(overrides=("generator.nfe=5",)))
-    assert {"nfe=25"} == {job.setting for job in fewer} - set(varied) - {""}
+    fewer = grounding_jobs(shared=SharedFields(overrides=("generator.nfe=25",)))
+    assert {"nfe=8"} == {job.setting for job in fewer} - set(varied) - {""}
 
 
 def test_the_defaults_of_prompts_are_what_they_are_on_the_bundled_detector() -> None:
@@ -92,11 +92,11 @@ def test_the_defaults_of_prompts_are_what_they_are_on_the_bundled_detector() -> 
 
 
 def test_a_record_counts_as_the_ablation_that_it_is() -> None:
-    depth, nfe = (next(a for a in ABLATIONS if a.setting == s) for s in ("depth=6", "nfe=5"))
+    depth, nfe = (next(a for a in ABLATIONS if a.setting == s) for s in ("depth=6", "nfe=4"))
     assert depth.is_in({"method": {}})
     assert not depth.is_in({"method": {"depth": 4}})
     assert not nfe.is_in({"generator": {"nfe": 25}})
-    assert nfe.is_in({"generator": {"nfe": 5}})
+    assert nfe.is_in({"generator": {"nfe": 4}})
     assert not nfe.is_in({"method": "unknown"})
     assert not TRANSFERS[0].is_in({"method": {}})
 
@@ -163,7 +163,7 @@ def test_ablations_train_no_other_generator(name: str, keys: Any) -> None:
     tried = {a.settings[k] for a in ABLATIONS if a.setting.startswith(name) for k in a.settings}
     assert tried
     for varied in ABLATIONS:
-        if varied.setting.startswith(f"{name}=") and varied.setting != "nfe=25":
+        if varied.setting.startswith(f"{name}=") and varied.setting != "nfe=8":
             own = keys(varied=varied)
             assert own[:shared] == main[:shared]
             assert not set(own[shared:]) & set(main[shared:])

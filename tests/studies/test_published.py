@@ -43,6 +43,8 @@ def test_every_contradiction_in_the_tables_is_named_and_nothing_else_is() -> Non
     found = set()
     for (protocol, shots, learner, generator), sets in rows.items():
         average = sets.pop(AVERAGE)
+        if not sets:  # Table 7 prints averages only
+            continue
         if protocol != BASE_TO_NEW:
             assert sets.pop("imagenet")  # the source is no target
         for part in average:

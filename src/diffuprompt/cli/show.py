@@ -76,7 +76,10 @@ def recipe(preset: Preset) -> str:
         "[set]",
     ]
     for key, value in asdict(preset.train).items():
-        if key == "epochs" and preset.fewer_epochs:
+        if key == "epochs" and preset.steps_per_shot:
+            steps = f"{preset.steps_per_shot} steps per shot"
+            lines.append(f'# "train.epochs" = {value}  # {steps}: left to the preset')
+        elif key == "epochs" and preset.fewer_epochs:
             cases = [f"{fewer} below {shots} shots" for shots, fewer in sorted(preset.fewer_epochs)]
             lines.append(f'# "train.epochs" = {value}  # {", ".join(cases)}: left to the preset')
         else:

@@ -1,3 +1,10 @@
+from .changes import (
+    BlockChange as BlockChange,
+    Dropout as Dropout,
+    LowRank as LowRank,
+    Norm as Norm,
+    TowerChange as TowerChange,
+)
 from .config import (
     Activation as Activation,
     ClipConfig as ClipConfig,
@@ -18,3 +25,4 @@ from .tokens import (
     class_tokens as class_tokens,
     sentence_tokens as sentence_tokens,
 )
+from .vision import VisionTower as VisionTower

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffuprompt.clip.changes import BlockChange, added, normed
 from diffuprompt.clip.config import Activation, TowerConfig
 
 
@@ -49,28 +50,36 @@ class Attention(nn.Module):
         """``(B, H, S, K)`` to ``(B, S, D)``."""
         return x_BHSK.transpose(-3, -2).flatten(-2)
 
-    def project(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x_BSD: Tensor, change: BlockChange | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, each ``(B, S, D)``."""
         q, k, v = self.qkv(x_BSD).chunk(3, dim=-1)
-        return q, k, v
+        if change is None:
+            return q, k, v
+        return added(q, x_BSD, change.q), added(k, x_BSD, change.k), added(v, x_BSD, change.v)
 
-    def forward(self, x_BSD: Tensor, *, causal: bool) -> Tensor:
+    def forward(self, x_BSD: Tensor, *, causal: bool, change: BlockChange | None = None) -> Tensor:
         """Attend over the sequence; ``(B, S, D)`` to ``(B, S, D)``."""
-        q, k, v = (self.split_heads(t) for t in self.project(x_BSD))
+        q, k, v = (self.split_heads(t) for t in self.project(x_BSD, change))
         return self.out(
             self.merge_heads(functional.scaled_dot_product_attention(q, k, v, is_causal=causal))
         )
 
-    def project_query(self, query_BQD: Tensor, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project_query(
+        self, query_BQD: Tensor, x_BSD: Tensor, change: BlockChange | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `project`, with queries for a few positions only."""
         weight, bias, width = self.qkv.weight, self.qkv.bias, query_BQD.shape[-1]
         q = functional.linear(query_BQD, weight[:width], bias[:width])
         k, v = functional.linear(x_BSD, weight[width:], bias[width:]).chunk(2, dim=-1)
-        return q, k, v
+        if change is None:
+            return q, k, v
+        return added(q, query_BQD, change.q), added(k, x_BSD, change.k), added(v, x_BSD, change.v)
 
 
 class Block(nn.Module):
-    """``x += attention(ln_1(x)); x += mlp(ln_2(x))``."""
+    """``x += attention(ln_1(x)); x += mlp(ln_2(x))``; ``change`` says what differs for one call."""
 
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
@@ -82,27 +91,32 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(config.mlp_width, width)
         self.act = ACTIVATIONS[config.activation]
 
-    def mlp(self, x: Tensor) -> Tensor:
+    def norm(self, x: Tensor, change: BlockChange | None = None) -> Tensor:
+        """What attention reads; any leading shape."""
+        return normed(self.ln_1, x, None if change is None else change.ln_1)
+
+    def mlp(self, x: Tensor, change: BlockChange | None = None) -> Tensor:
         """Residual branch of the MLP, its norm included; any leading shape."""
-        return self.fc2(self.act(self.fc1(self.ln_2(x))))
+        read = normed(self.ln_2, x, None if change is None else change.ln_2)
+        return self.fc2(self.act(self.fc1(read)))
 
-    def forward(self, x_BSD: Tensor, *, causal: bool) -> Tensor:
+    def forward(self, x_BSD: Tensor, *, causal: bool, change: BlockChange | None = None) -> Tensor:
         """``(B, S, D)`` to ``(B, S, D)``."""
-        x = x_BSD + self.attn(self.ln_1(x_BSD), causal=causal)
-        return x + self.mlp(x)
+        x = x_BSD + self.attn(self.norm(x_BSD, change), causal=causal, change=change)
+        return x + self.mlp(x, change)
 
-    def pooled(self, x_BSD: Tensor, position: int) -> Tensor:
+    def pooled(self, x_BSD: Tensor, position: int, change: BlockChange | None = None) -> Tensor:
         """Output at one position only, ``(B, D)``, which attends to the whole sequence.
 
         In a last layer nothing reads the other positions; their keys and values are all it needs.
         """
-        normed = self.ln_1(x_BSD)
+        read = self.norm(x_BSD, change)
         at = slice(position, position + 1)
-        projected = self.attn.project_query(normed[:, at], normed)
+        projected = self.attn.project_query(read[:, at], read, change)
         q, k, v = (self.attn.split_heads(t) for t in projected)
         mixed = self.attn.merge_heads(functional.scaled_dot_product_attention(q, k, v))
         x = x_BSD[:, at] + self.attn.out(mixed)
-        return (x + self.mlp(x))[:, 0]
+        return (x + self.mlp(x, change))[:, 0]
 
 
 class Blocks(nn.ModuleList):

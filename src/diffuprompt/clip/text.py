@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from diffuprompt.clip.changes import TowerChange, normed
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
@@ -46,7 +47,8 @@ class TextPlan:
 class TextTower(nn.Module):
     """CLIP's text tower (Radford et al. 2021) with prompt vectors as arguments.
 
-    ``precision`` is that of passes with prompts; features are returned in the weights' type.
+    ``precision`` is that of passes with prompts or changes; features are returned in the weights'
+    type.
     """
 
     precision: Precision = "fp32"
@@ -70,6 +72,7 @@ class TextTower(nn.Module):
         tokens: PromptedTokens,
         prompts: TextPrompts | None = None,
         plan: TextPlan | None = None,
+        change: TowerChange | None = None,
     ) -> Tensor:
         """Return text features ``(B|1, C, E)``, not normalised.
 
@@ -78,13 +81,17 @@ class TextTower(nn.Module):
             prompts: layer -> ``(B|1, C|1, M, D)``; layer 0 replaces the embeddings (a position is
                 added), deeper layers replace the states at the same places.
             plan: which path, how much memory.
+            change: what differs in the tower for this call.
 
         Raises:
-            PromptShapeError: prompts do not fit the tower or the texts.
+            PromptShapeError: prompts or changes do not fit the tower or the texts.
         """
         plan, prompts = plan or TextPlan(), prompts or {}
         batch = self._check(tokens, prompts)
-        images, classes, recompute = self._chunks(tokens, prompts, plan, batch)
+        if change is not None:
+            change.check(self.config, "text")
+        images, classes, recompute = self._chunks(tokens, prompts, plan, batch, change)
+        precision = self.precision if prompts or change is not None else "fp32"
         rows = []
         for start in range(0, batch, images):
             at = slice(start, start + images)
@@ -95,8 +102,8 @@ class TextTower(nn.Module):
             ):
                 cut = slice(first, first + classes)
                 own_part = {k: p if p.shape[1] == 1 else p[:, cut] for k, p in own.items()}
-                args = (part, own_part, plan.path, min(images, batch - start))
-                with mixed(self.precision if prompts else "fp32", self.positions.device):
+                args = (part, own_part, plan.path, min(images, batch - start), change)
+                with mixed(precision, self.positions.device):
                     features = (
                         checkpoint(self._encode, *args, use_reentrant=False)
                         if recompute
@@ -106,36 +113,55 @@ class TextTower(nn.Module):
             rows.append(torch.cat(columns, dim=1))
         return torch.cat(rows)
 
-    def states(self, tokens: PromptedTokens, prompts: TextPrompts | None = None) -> Tensor:
+    def states(
+        self,
+        tokens: PromptedTokens,
+        prompts: TextPrompts | None = None,
+        change: TowerChange | None = None,
+    ) -> Tensor:
         """Return the states of all positions behind the final norm, ``(B|1, C, S, D)``.
 
         This is what Stable Diffusion reads of a text; arguments and errors as of `forward`.
         """
         prompts = prompts or {}
         batch = self._check(tokens, prompts)
-        return self.ln_final(plain_states(self, tokens, prompts, batch))
+        if change is not None:
+            change.check(self.config, "text")
+        other = None if change is None else change.ln_last
+        return normed(self.ln_final, plain_states(self, tokens, prompts, batch, change), other)
 
-    def project(self, pooled: Tensor) -> Tensor:
+    def project(self, pooled: Tensor, change: TowerChange | None = None) -> Tensor:
         """Final norm and projection: ``(..., D)`` to ``(..., E)``."""
-        return self.projection(self.ln_final(pooled))
+        other = None if change is None else change.ln_last
+        return self.projection(normed(self.ln_final, pooled, other))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Frozen token embeddings ``(..., D)`` of ids ``(...,)``: initial values of prompts."""
         return self.token_embedding(ids)
 
     def _encode(
-        self, tokens: PromptedTokens, prompts: TextPrompts, path: str, batch: int
+        self,
+        tokens: PromptedTokens,
+        prompts: TextPrompts,
+        path: str,
+        batch: int,
+        change: TowerChange | None,
     ) -> Tensor:
         if path == "plain":
-            return encode_plain(self, tokens, prompts, batch)
+            return encode_plain(self, tokens, prompts, batch, change)
         if path == "truncated":
-            return encode_truncated(self, tokens, prompts, batch)
+            return encode_truncated(self, tokens, prompts, batch, change)
         if tokens.packing is not None and all(p.shape[1] == 1 for p in prompts.values()):
-            return encode_shared(self, tokens.packing, prompts)
-        return encode_grouped(self, tokens, prompts, batch)
+            return encode_shared(self, tokens.packing, prompts, change)
+        return encode_grouped(self, tokens, prompts, batch, change)
 
     def _chunks(
-        self, tokens: PromptedTokens, prompts: TextPrompts, plan: TextPlan, batch: int
+        self,
+        tokens: PromptedTokens,
+        prompts: TextPrompts,
+        plan: TextPlan,
+        batch: int,
+        change: TowerChange | None = None,
     ) -> tuple[int, int, bool]:
         """Return images and classes a chunk, and whether chunks are recomputed in the backward."""
         if plan.path != "fast":
@@ -148,7 +174,11 @@ class TextTower(nn.Module):
         size = next(iter(prompts.values())).element_size() if prompts else 4
         working, kept = 14 * self.config.width * size, self.blocks.kept_bytes(size)
         budget = plan.memory_mib * 2**20
-        graph = torch.is_grad_enabled() and any(p.requires_grad for p in prompts.values())
+        learned = any(p.requires_grad for p in prompts.values())
+        if change is not None:
+            kept += change.kept_vectors * self.config.width * size * len(self.blocks)
+            learned = learned or change.requires_grad
+        graph = torch.is_grad_enabled() and learned
         whole = batch * len(tokens) * per_class
         recompute = graph and (plan.recompute or whole * kept > budget)
         if graph and not recompute:

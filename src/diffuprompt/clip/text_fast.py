@@ -5,7 +5,8 @@ and values of the prefix ``[SOT, v1..vM, common words]`` are computed once per i
 all classes, (3) suffixes are packed, without padding on a CPU (see `packing`), (4) in the last
 layer only the pooled position is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead
 of ``S * C``. Prompts of deeper layers only replace states of the prefix, so all of this stays exact
-with them, and for gradients.
+with them, and for gradients. A change of the tower's weights (see `changes`) is the same for every
+token, and as exact; only dropout in it sees the shared prefix once, with one mask for all classes.
 
 Legend: B image, C class, L prompt token, D width, E embedding, P prefix, T all suffix tokens,
 H heads, K head width, G classes of one length, N their length.
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffuprompt.clip.changes import BlockChange, TowerChange, at_layer
 from diffuprompt.clip.layers import Attention, Block
 from diffuprompt.clip.packing import Packing
 from diffuprompt.clip.text_plain import place
@@ -27,7 +29,12 @@ from diffuprompt.clip.text_weights import TextWeights
 from diffuprompt.clip.tokens import PromptedTokens
 
 
-def encode_shared(tower: TextWeights, packing: Packing, prompts: Mapping[int, Tensor]) -> Tensor:
+def encode_shared(
+    tower: TextWeights,
+    packing: Packing,
+    prompts: Mapping[int, Tensor],
+    change: TowerChange | None = None,
+) -> Tensor:
     """Return features ``(B|1, C, E)``; ``prompts`` are ``(B|1, 1, L, D)`` at positions 1..M."""
     size = len(packing.prefix_ids)
     prefix = tower.token_embedding(packing.prefix_ids)[None]
@@ -35,18 +42,23 @@ def encode_shared(tower: TextWeights, packing: Packing, prompts: Mapping[int, Te
     prefix = _replace(prefix, prompts.get(0), packing.num_ctx) + tower.positions[:size]
     x = torch.cat([prefix, suffix.expand(prefix.shape[0], -1, -1)], dim=1)
     for layer, block in enumerate(tower.blocks):
+        own = at_layer(change, layer)
         if layer:
             x = _replace(x, prompts.get(layer), packing.num_ctx)
         if layer < len(tower.blocks) - 1:
-            x = x + _attend(block.attn, block.ln_1(x), packing, size)
-            x = x + block.mlp(x)
+            x = x + _attend(block.attn, block.norm(x, own), packing, size, own)
+            x = x + block.mlp(x, own)
         else:
-            x = _last(block, x, packing, size)
-    return tower.project(x)[:, packing.restore]
+            x = _last(block, x, packing, size, own)
+    return tower.project(x, change)[:, packing.restore]
 
 
 def encode_grouped(
-    tower: TextWeights, tokens: PromptedTokens, prompts: Mapping[int, Tensor], batch: int
+    tower: TextWeights,
+    tokens: PromptedTokens,
+    prompts: Mapping[int, Tensor],
+    batch: int,
+    change: TowerChange | None = None,
 ) -> Tensor:
     """Return features ``(B, C, E)`` for prompts that cannot be shared: no padding, no sharing.
 
@@ -61,11 +73,13 @@ def encode_grouped(
         for layer, block in enumerate(tower.blocks):
             if layer:
                 x = place(x, group, own.get(layer), batch)
-            flat = x.flatten(0, 1)
-            last = layer == len(tower.blocks) - 1
-            flat = block.pooled(flat, end) if last else block(flat, causal=True)
+            flat, differs = x.flatten(0, 1), at_layer(change, layer)
+            if layer < len(tower.blocks) - 1:
+                flat = block(flat, causal=True, change=differs)
+            else:
+                flat = block.pooled(flat, end, differs)
             x = flat.unflatten(0, (batch, len(group)))
-        out.append(tower.project(x))
+        out.append(tower.project(x, change))
     return torch.cat(out, dim=1)[:, tokens.ungrouped]
 
 
@@ -79,9 +93,11 @@ def _replace(x_BSD: Tensor, prompt_B1LD: Tensor | None, num_ctx: int) -> Tensor:
     return torch.cat([p.expand(batch, -1, -1) for p in parts], dim=1)
 
 
-def _attend(attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
+def _attend(
+    attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int, change: BlockChange | None
+) -> Tensor:
     """Causal attention, packed: the prefix to itself, suffixes to it and to themselves."""
-    q, k, v = (attn.split_heads(t) for t in attn.project(x_BSD))
+    q, k, v = (attn.split_heads(t) for t in attn.project(x_BSD, change))
     k_prefix, v_prefix = k[:, :, :prefix], v[:, :, :prefix]
     out = [
         functional.scaled_dot_product_attention(
@@ -104,10 +120,12 @@ def _attend(attn: Attention, x_BSD: Tensor, packing: Packing, prefix: int) -> Te
     return attn.out(attn.merge_heads(torch.cat(out, dim=2)))
 
 
-def _last(block: Block, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
+def _last(
+    block: Block, x_BSD: Tensor, packing: Packing, prefix: int, change: BlockChange | None
+) -> Tensor:
     """The last block at the end-of-text positions only: ``(B, P + T, D)`` to ``(B, C, D)``."""
-    attn, normed, ends = block.attn, block.ln_1(x_BSD), packing.ends + prefix
-    q, k, v = (attn.split_heads(t) for t in attn.project_query(normed[:, ends], normed))
+    attn, read, ends = block.attn, block.norm(x_BSD, change), packing.ends + prefix
+    q, k, v = (attn.split_heads(t) for t in attn.project_query(read[:, ends], read, change))
     q = q * q.shape[-1] ** -0.5
     k_prefix, v_prefix = k[:, :, :prefix], v[:, :, :prefix]
     k, v = k[:, :, prefix:], v[:, :, prefix:]
@@ -125,7 +143,7 @@ def _last(block: Block, x_BSD: Tensor, packing: Packing, prefix: int) -> Tensor:
         own = (both[..., None, prefix:] @ vb)[..., 0, :]
         out.append(both[..., :prefix] @ v_prefix + own)
     x = x_BSD[:, ends] + attn.out(attn.merge_heads(torch.cat(out, dim=2)))
-    return x + block.mlp(x)
+    return x + block.mlp(x, change)
 
 
 @lru_cache(maxsize=256)  # every layer and call needs the same few

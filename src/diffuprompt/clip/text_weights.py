@@ -9,6 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from diffuprompt.clip.changes import TowerChange
 from diffuprompt.clip.layers import Blocks
 
 
@@ -27,5 +28,5 @@ class TextWeights(Protocol):
     def blocks(self) -> Blocks:
         """The transformer."""
 
-    def project(self, pooled: Tensor) -> Tensor:
+    def project(self, pooled: Tensor, change: TowerChange | None = None) -> Tensor:
         """Final norm and projection: ``(..., D)`` to ``(..., E)``."""

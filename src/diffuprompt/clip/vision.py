@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from diffuprompt.clip.changes import TowerChange, at_layer, normed
 from diffuprompt.clip.config import VisionConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.engine import Precision, mixed
@@ -24,7 +25,7 @@ class VisionTower(nn.Module):
     Prompts are appended after the patches, without position, before the first norm; prompts of
     deeper layers replace the states of the same tokens (MaPLe, Khattak et al. 2023). Attention is
     full, so where in the sequence they stand does not matter. ``precision`` is that of passes with
-    prompts; features are returned in the weights' type.
+    prompts or changes; features are returned in the weights' type.
     """
 
     precision: Precision = "fp32"
@@ -46,38 +47,59 @@ class VisionTower(nn.Module):
         init_transformer(self.blocks, width, config.layers)
         nn.init.normal_(self.projection.weight, std=width**-0.5)
 
-    def forward(self, pixels_BCHW: Tensor, prompts: VisionPrompts | None = None) -> Tensor:
+    def forward(
+        self,
+        pixels_BCHW: Tensor,
+        prompts: VisionPrompts | None = None,
+        change: TowerChange | None = None,
+    ) -> Tensor:
         """Return image features ``(B, E)``, not normalised.
 
         Args:
             pixels_BCHW: preprocessed pictures.
             prompts: layer -> ``(B|1, L, D)``. One picture with B prompts gives B features.
+            change: what differs in the tower, above the stem, for this call.
 
         Raises:
-            PromptShapeError: prompts do not fit the tower or the number of pictures.
+            PromptShapeError: prompts or changes do not fit the tower or the number of pictures.
         """
-        return self.from_grid(self.stem(pixels_BCHW), prompts)
+        return self.from_grid(self.stem(pixels_BCHW), prompts, change)
 
-    def from_grid(self, grid_BCHW: Tensor, prompts: VisionPrompts | None = None) -> Tensor:
+    def from_grid(
+        self,
+        grid_BCHW: Tensor,
+        prompts: VisionPrompts | None = None,
+        change: TowerChange | None = None,
+    ) -> Tensor:
         """The tower above the stem; ``grid`` is what the stem returns. Same result as `forward`."""
         prompts = prompts or {}
-        with mixed(self.precision if prompts else "fp32", self.positions.device):
-            return self._encode(grid_BCHW, prompts).to(self.positions.dtype)
+        if change is not None:
+            change.check(self.config, "image")
+        precision = self.precision if prompts or change is not None else "fp32"
+        with mixed(precision, self.positions.device):
+            return self._encode(grid_BCHW, prompts, change).to(self.positions.dtype)
 
-    def _encode(self, grid_BCHW: Tensor, prompts: VisionPrompts) -> Tensor:
+    def _encode(
+        self, grid_BCHW: Tensor, prompts: VisionPrompts, change: TowerChange | None
+    ) -> Tensor:
         x = self.patch_embedding(grid_BCHW).flatten(2).transpose(1, 2)
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + self.positions
         batch = _check(prompts, self.config, x.shape[0])
         x = x.expand(batch, -1, -1)
         if prompts:
             x = torch.cat([x, prompts[0].expand(batch, -1, -1).to(x.dtype)], dim=1)
-        x = self.ln_pre(x)
+        x = normed(self.ln_pre, x, None if change is None else change.ln_first)
         for layer, block in enumerate(self.blocks):
             if layer and layer in prompts:
                 tokens = prompts[layer].expand(batch, -1, -1).to(x.dtype)
                 x = torch.cat([x[:, : -tokens.shape[1]], tokens], dim=1)
-            x = block(x, causal=False) if layer < len(self.blocks) - 1 else block.pooled(x, 0)
-        return self.projection(self.ln_post(x))
+            differs = at_layer(change, layer)
+            if layer < len(self.blocks) - 1:
+                x = block(x, causal=False, change=differs)
+            else:
+                x = block.pooled(x, 0, differs)
+        last = None if change is None else change.ln_last
+        return self.projection(normed(self.ln_post, x, last))
 
 
 def _check(prompts: VisionPrompts, config: VisionConfig, pictures: int) -> int:

@@ -18,7 +18,7 @@ from .files import (
 )
 from .guard import Guard as Guard
 from .loop import Task as Task, train as train
-from .optim import Optimiser as Optimiser
+from .optim import Optimiser as Optimiser, first_stage as first_stage
 from .precision import Precision as Precision, mixed as mixed
 from .progress import (
     NULL as NULL,

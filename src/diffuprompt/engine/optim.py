@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn, optim
 
 from diffuprompt.errors import ConfigError
 
 Kind = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["dassl", "cosine", "constant"]
+Schedule = Literal["dassl", "cosine", "cosine-floor", "two-stage", "constant"]
+FLOOR = 1e-6  # where some cosines end
+FIRST_STAGE = 0.6  # share of the epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,10 @@ class Optimiser:
             (decoupled decay); both Adams use ``betas`` and ``eps``.
         lr: the peak rate.
         clip_norm: largest total gradient norm, None for no clipping.
-        schedule: "dassl" by epochs; "cosine" and "constant" by steps.
+        schedule: "dassl" by epochs; "cosine" and "constant" by steps; "cosine-floor" ends at 1e-6
+            instead of 0, and "two-stage" is one of these for each of two stages (`first_stage`).
         warmup_epochs: "dassl" only: first epochs that run at ``warmup_lr``.
-        warmup_steps: "cosine" and "constant": steps of linear warm-up towards ``lr``.
+        warmup_steps: of all but "dassl": steps of linear warm-up towards ``lr``.
     """
 
     kind: Kind = "sgd"
@@ -62,8 +65,8 @@ class Optimiser:
                 "expected a positive number or None",
             ),
             "schedule": (
-                self.schedule in ("dassl", "cosine", "constant"),
-                "expected dassl, cosine or constant",
+                self.schedule in get_args(Schedule),
+                f"expected one of {list(get_args(Schedule))}",
             ),
             "warmup_epochs": (self.warmup_epochs >= 0, "expected 0 or more"),
             "warmup_lr": (self.warmup_lr >= 0, "expected 0 or more"),
@@ -115,8 +118,20 @@ class Optimiser:
             return self.lr * (done + 1) / (self.warmup_steps + 1)
         if self.schedule == "constant":
             return self.lr
-        left = max(epochs * steps_per_epoch - self.warmup_steps, 1)
-        return _half_cosine(self.lr, (done - self.warmup_steps) / left)
+        start, stop = self.warmup_steps, epochs * steps_per_epoch
+        if self.schedule == "two-stage":
+            turn = first_stage(epochs) * steps_per_epoch
+            start, stop = (start, turn) if done < turn else (turn, stop)
+        share = (done - start) / max(stop - start, 1)
+        if self.schedule == "cosine":
+            return _half_cosine(self.lr, share)
+        floor = min(FLOOR, self.lr)
+        return floor + _half_cosine(self.lr - floor, share)
+
+
+def first_stage(epochs: int) -> int:
+    """Return how many of the epochs belong to the first of two stages: at least one."""
+    return max(round(FIRST_STAGE * epochs), 1)
 
 
 def dassl_lr(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -230,7 +230,13 @@ class Resolved:
 
 
 def resolve(
-    job: JobConfig, *, dataset: str, backbone: str, own_pictures: bool, logit_scale: float
+    job: JobConfig,
+    *,
+    dataset: str,
+    backbone: str,
+    own_pictures: bool,
+    logit_scale: float,
+    num_images: Callable[[str], int] = lambda protocol: 0,
 ) -> Resolved:
     """Fill in what the job leaves open: protocol, preset, and the preset's values.
 
@@ -240,6 +246,8 @@ def resolve(
         backbone: its name, the same on every machine; a path is not.
         own_pictures: whether the data are the user's own and no known benchmark.
         logit_scale: the backbone's; "auto" takes other recipes where it is small.
+        num_images: returns the number of training images under a protocol, which recipes that
+            count steps ask for; 0 where it is not known.
     """
     protocol = job.protocol
     if protocol == "auto":
@@ -252,7 +260,8 @@ def resolve(
     method, sections = find_method(job.learner), sections_of(preset, job.generator)
     known = "" if own_pictures else catalog_name(dataset)
     sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
-    sections["train"]["epochs"] = epochs_for_shots(preset, job.shots)
+    images = num_images(protocol) if preset.steps_per_shot else 0
+    sections["train"]["epochs"] = epochs_for_shots(preset, job.shots, images)
     _override(sections, job, preset)
     read = read_by(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(

@@ -38,8 +38,8 @@ class TrainConfig:
         augment: what a random view is: "crop" (crop of at least 0.08 of the area, flip),
             "large-crop" (at least 0.5, flip) or "randaugment" (squashed, two of sixteen changes).
         algorithm: "sgd" (momentum 0.9), "adam" or "adamw".
-        schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps) or
-            "constant".
+        schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps),
+            "cosine-floor" (to 1e-6), "two-stage" (one of these for each stage) or "constant".
         adam_eps: what both Adams add to the root of the second moment.
         last_batch: of an epoch, where fewer images are left than a batch: "drop" it, or "keep" it.
         unseen_views: whether epochs see views behind those that the learner was started on, as a
@@ -53,7 +53,7 @@ class TrainConfig:
     views: Annotated[int, Range(0, 10_000)] = 0
     augment: Literal["crop", "large-crop", "randaugment"] = "crop"
     algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
-    schedule: Literal["dassl", "cosine", "constant"] = "dassl"
+    schedule: Literal["dassl", "cosine", "cosine-floor", "two-stage", "constant"] = "dassl"
     adam_eps: Annotated[float, Range(0, 1, above=True)] = field(default=1e-8, metadata=LATER)
     last_batch: Literal["drop", "keep"] = field(default="drop", metadata=LATER)
     unseen_views: bool = field(default=False, metadata=LATER)
@@ -88,6 +88,8 @@ class Preset:
             otherwise; averages over the benchmark's data sets.
         benchmark: which one it is for, where the name says more than that or something else.
         fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
+        steps_per_shot: above 0, as many epochs as make that many steps for each shot of a class;
+            those of ``train`` make them with 50 classes of at most 16 shots.
     """
 
     learner: str
@@ -98,6 +100,7 @@ class Preset:
     published: Mapping[str, float] = field(default_factory=dict)
     benchmark: str = ""
     fewer_epochs: tuple[tuple[int, int], ...] = ()
+    steps_per_shot: int = 0
 
     @property
     def command(self) -> str:
@@ -150,7 +153,7 @@ class Method:
     legacy_cache: Literal["no", "columns", "rows"] = "no"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             raise ConfigError(
                 f"method: expected a name of small letters, digits and hyphens, got {self.name!r}"
             )

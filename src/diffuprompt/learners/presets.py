@@ -70,7 +70,14 @@ def automatic_preset(learner: str, benchmark: str, *, lite: bool) -> Preset:
     return own[wanted[0]] if wanted else find_method(learner).presets[0]
 
 
-def epochs_for_shots(preset: Preset, shots: int) -> int:
-    """Return the recipe's epochs for a number of shots; most do not depend on it."""
+def epochs_for_shots(preset: Preset, shots: int, images: int = 0) -> int:
+    """Return the recipe's epochs for a number of shots; most do not depend on it.
+
+    ``images`` is the number of training images, of which a recipe that counts steps makes whole
+    batches; 0 where it is not known.
+    """
+    if preset.steps_per_shot and images:
+        steps = max(images // preset.train.batch, 1)  # of an epoch
+        return max(round(preset.steps_per_shot * shots / steps), 1)
     fewer = [epochs for below, epochs in sorted(preset.fewer_epochs) if shots < below]
     return fewer[0] if fewer else preset.train.epochs

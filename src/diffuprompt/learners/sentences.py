@@ -10,16 +10,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffuprompt.clip import Clip, TextPlan, normalize
+from diffuprompt.clip import Clip, TextPlan, TowerChange, normalize
 from diffuprompt.learners.classes import Classes
 
 
 def sentence_features(
-    clip: Clip, classes: Classes, templates: Sequence[str], plan: TextPlan
+    clip: Clip,
+    classes: Classes,
+    templates: Sequence[str],
+    plan: TextPlan,
+    change: TowerChange | None = None,
 ) -> Tensor:
     """Return ``(1, C, E)``, not normalised.
 
     Of several templates, features are normalised and averaged (Radford et al. 2021, section 3.1.4).
+    ``change`` says what differs in the tower.
     """
-    each = [clip.text(classes.sentences(clip, template), None, plan) for template in templates]
+    sentences = [classes.sentences(clip, template) for template in templates]
+    each = [clip.text(tokens, None, plan, change) for tokens in sentences]
     return each[0] if len(each) == 1 else torch.stack([normalize(f) for f in each]).mean(0)

@@ -57,8 +57,8 @@ class GeneratorConfig:
     sampling_schedule: Literal["same", "cosine", "linear"] = "same"
     noise: Literal["time", "steps"] = "time"
     grid: Grid = "discrete"
-    sampler: str = "ddim"
-    nfe: int = 25
+    sampler: str = "dpmpp_2m"
+    nfe: int = 8
     keep: Keep = "estimates"
     kept: int = 4
     width: int = 128
@@ -129,6 +129,8 @@ class GeneratorConfig:
             prediction="eps",
             noise="steps",
             grid="leading",
+            sampler="ddim",
+            nfe=25,
             keep="states",
             kept=9,
             width=512,

@@ -37,7 +37,8 @@ class GroundingRun:
         job = self.job
         data = Path(job.data).name.split(".")[0]
         counts = {key: job.to_json()[key] for key in _RESULT if key != "test"}
-        digits = digest([counts, self.settings.to_json()])[:8]
+        counted = self.settings.counted(find_recipe(job.method))
+        digits = digest([counts, counted])[:8]
         return f"ground-{data}-{job.method}-seed{job.seed}-{digits}"
 
     @property

@@ -184,6 +184,10 @@ def _record(
         },
         hashes={"train": work.train.content, "detector": work.bench.content},
         environment=environment(work.device),
-        config={"preset": job.preset, "masks_from": job.masks_from, **run.settings.to_json()},
+        config={
+            "preset": job.preset,
+            "masks_from": job.masks_from,
+            **run.settings.counted(work.recipe),
+        },
         command=job.command(),
     )

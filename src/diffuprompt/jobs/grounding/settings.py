@@ -78,6 +78,21 @@ class Settings:
         """Return what `from_json` reads."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
+    def counted(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the part of `to_json` that a row's results depend on."""
+        found = {name: self.to_json()[name] for name in ("expressions", "fit", "method")}
+        if recipe.decodes or (recipe.generates and recipe.maps != "independent"):
+            found |= {"vae": _plain(self.vae), "vae_fit": _plain(self.vae_fit)}
+        if recipe.generates:
+            generator = self.generator
+            read = {"encoder": _plain(generator.encoder)}
+            read = read if recipe.maps == "independent" else generator.training()
+            drawn = generator.sampling() if recipe.samples else {}
+            found |= {"generator": {**read, **drawn}, "generator_fit": self.generator_fit.to_json()}
+        if recipe.maps == "mean":
+            found["sampling"] = _plain(self.sampling)
+        return found
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         """Inverse of `to_json`; raises KeyError, TypeError or `ConfigError` for other data."""

@@ -6,15 +6,18 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.learners.method import Method
 from diffuprompt.learners.methods import (
     clip_adapter,
+    clip_lora,
     cocoop,
     coop,
     coprompt,
     deep_language,
     ivlp,
+    llu,
     maple,
     prograd,
     promptsrc,
     tip_adapter,
+    two_stage,
     vpt,
     zero_shot,
 )
@@ -27,6 +30,9 @@ _ALL = (  # in the order in which tables show them
     clip_adapter.METHOD,
     tip_adapter.METHOD,
     tip_adapter.TUNED,
+    llu.METHOD,
+    clip_lora.METHOD,
+    two_stage.METHOD,
     vpt.METHOD,
     deep_language.METHOD,
     ivlp.METHOD,

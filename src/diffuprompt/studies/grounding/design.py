@@ -186,7 +186,7 @@ ABLATIONS = (
     _without("visual", "method.visual_specific", "method.visual_global"),
     _without("text", "method.text_specific", "method.text_global"),
     _without("global", "method.visual_global", "method.text_global"),
-    *_varied("Steps of the generator", "nfe", "generator.nfe", (1, 2, 5, 25)),
+    *_varied("Steps of the generator", "nfe", "generator.nfe", (1, 2, 4, 8, 25)),
     *(
         Ablation(
             setting=f"order={name}",

@@ -2,7 +2,8 @@
 
 All numbers are of CLIP ViT-B/16. ``base_to_new.csv`` and ``targets.csv`` hold the rows: "Table N"
 is a table of Prompt Diffusion (arXiv 2410.20164), whose rows without diffusion repeat the learners'
-own papers; "authors" are rows of the CLIP, CoOp and CoCoOp papers that it does not have.
+own papers (Table 7 prints averages only); "authors" are rows of the CLIP, CoOp and CoCoOp papers
+that it does not have.
 ``misprints.csv`` names the printed numbers that contradict others of the same table, what fits, and
 why. The data sets have the names of the catalog; "average" is the mean of those of a row, for
 `targets` without the source.
