@@ -96,7 +96,7 @@ def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image).astype(int)
 
 
-@pytest.mark.parametrize("case", ["zero-shot", "coop-middle", "coop-per-class", "maple", "ivlp"])
+@pytest.mark.parametrize("case", ["zero-shot", "coop-middle", "coop-per-class", "maple", "clip-lora"])
 def test_states_at_the_end_of_text_are_what_features_are_made_of(case: str) -> None:
     learner, classes = build(case, CLIP, moved=True), Classes(NAMES)
     labels, prompts = [3, 0], learner.prompts(torch.zeros(1, CLIP.config.embed_dim))
