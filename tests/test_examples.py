@@ -46,6 +46,13 @@ def test_train_and_predict(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "runs").glob("pictures-*/record.json"))) == 1
 
 
+def test_look_at_prompts(tmp_path: Path) -> None:
+    out = run("look_at_prompts.py", tmp_path, "--out", "out")
+    assert len(re.findall(r"^  (own|generated|shuffled)[^:]*: logit [+-]", out, re.MULTILINE)) == 6
+    assert len(re.findall(r"^    v1: \w+ \([+-]\d\.\d\d, \d+\.\d\d\)", out, re.MULTILINE)) == 6
+    assert (tmp_path / "out" / "views.png").is_file()
+
+
 def test_write_a_learner(tmp_path: Path) -> None:
     out = run("write_a_learner.py", tmp_path, "--out", "out")
     found = re.findall(r"penalty (0\.0|1\.0): accuracy ([\d.]+) %, nll ([\d.]+)", out)

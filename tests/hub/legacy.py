@@ -23,8 +23,10 @@ def learned(method: str, clip: Clip, *, tokens: int = 2, depth: int = 2) -> dict
         return 0.3 * torch.randn(*shape, generator=stream)
 
     deep = range(1, depth)
-    if method == "coop":
+    if method in ("coop", "prograd"):
         return {"ctx": draw(tokens, text)}
+    if method == "clip-adapter":  # the network alone
+        return {"fc.0.weight": draw(embed // 4, embed), "fc.2.weight": draw(embed, embed // 4)}
     if method == "coop-per-class":
         return {"ctx": draw(6, tokens, text)}
     if method == "cocoop":
@@ -61,7 +63,10 @@ def learned(method: str, clip: Clip, *, tokens: int = 2, depth: int = 2) -> dict
 
 def frozen(method: str, clip: Clip) -> dict[str, Tensor]:
     """Some of what else is in such a file."""
-    prefix = "" if method.startswith("co") and method != "coprompt" else "prompt_learner."
+    if method == "clip-adapter":
+        return {}
+    alone = method.startswith("co") and method != "coprompt"
+    prefix = "" if alone or method == "prograd" else "prompt_learner."
     out = {
         f"{prefix}token_prefix": torch.zeros(6, 1, 4),
         f"{prefix}token_suffix": torch.ones(6, 9, 4),

@@ -21,8 +21,11 @@ from diffuprompt.hub.artifact import load_artifact
 from diffuprompt.hub.legacy import import_legacy, read_legacy
 from diffuprompt.learners.classes import Classes
 
-METHODS = ("coop", "coop-per-class", "cocoop", "vpt", "ivlp", "maple", "promptsrc", "coprompt")
-TOKENS = {"coop": 5, "coop-per-class": 3, "cocoop": 4, "promptsrc": 4}
+METHODS = (
+    *("coop", "coop-per-class", "cocoop", "prograd", "vpt", "ivlp", "maple", "promptsrc"),
+    *("coprompt", "clip-adapter"),
+)
+TOKENS = {"coop": 5, "coop-per-class": 3, "cocoop": 4, "prograd": 5, "promptsrc": 4}
 # "a photo of a" with M learned tokens in front: what is left stays as words
 WORDS = ["a", "photo", "of", "a"]
 
@@ -38,7 +41,7 @@ def clip() -> Clip:
 
 def rows(clip: Clip, case: str, count: int) -> list[list[int]]:
     """Tokens of every class by the repositories' rule."""
-    fixed = [] if case.startswith(("coop", "cocoop")) else WORDS[count:]
+    fixed = [] if case.startswith(("coop", "cocoop", "prograd")) else WORDS[count:]
     out = []
     for name in NAMES:
         words = " ".join([*fixed, name.replace("_", " ") + "."])
@@ -73,6 +76,9 @@ def original(case: str, clip: Clip, state: dict[str, Tensor], pixels: Tensor) ->
         shift = hidden @ state["meta_net.linear2.weight"].T + state["meta_net.linear2.bias"]
         text[0] = (ctx + shift[:, None])[:, None]
     features = direct.text_features(clip, rows(clip, case, count), text)
+    if case == "clip-adapter":
+        hidden = (image @ state["fc.0.weight"].T).relu() @ state["fc.2.weight"].T
+        image = 0.2 * hidden.relu() + 0.8 * image
     if case == "coprompt":
 
         def adapter(x: Tensor, kind: str) -> Tensor:
@@ -174,8 +180,8 @@ def test_another_backbone_or_class_list_is_refused(clip: Clip, tmp_path: Path) -
 
 
 def test_methods_without_checkpoints_and_near_misses(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="tip-adapter has no checkpoints to import"):
-        read_legacy(tmp_path, "tip-adapter")
+    with pytest.raises(ConfigError, match="zero-shot has no checkpoints to import"):
+        read_legacy(tmp_path, "zero-shot")
     with pytest.raises(ConfigError, match="Did you mean 'maple'"):
         read_legacy(tmp_path, "mapel")
 

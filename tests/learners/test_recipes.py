@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.contract.towers import NAMES
+import torch
+from tests.contract.towers import NAMES, tower
 from tests.learners.base16 import base16
 
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.errors import ConfigError
+from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods import METHODS
 from diffuprompt.learners.presets import (
     Preset,
@@ -101,6 +104,30 @@ def test_values_that_differ_between_benchmarks() -> None:
     assert find_preset("coprompt", "base-to-new").train.augment == "randaugment"
 
 
+def test_recipes_as_released_where_the_paper_says_nothing() -> None:
+    for name in ("few-shot", "base-to-new"):
+        tuned, started = find_preset("tip-adapter-f", name).train, find_preset("prograd", name)
+        assert (tuned.adam_eps, tuned.last_batch, tuned.views) == (1e-4, "keep", 0)
+        assert tuned.unseen_views
+        assert started.options == {"zeros": 12, "ctx_init": "a photo of a"}
+    clip = tower("plain-vit", torch.float32)
+    learner = build_learner("prograd", clip, started.options)
+    (ctx,) = learner.parameters()
+    words = clip.text.embed(torch.tensor(clip.tokenizer.encode("a photo of a")))
+    assert torch.equal(ctx[:12], torch.zeros(12, clip.config.text.width))
+    assert torch.equal(ctx[12:], words)
+    tokens = learner.tokens(Classes(["cat"]))  # CoOp's layout: no word of the start stays
+    name = len(clip.tokenizer.encode("cat."))
+    assert (tokens.num_ctx, int(tokens.eot)) == (16, 1 + 16 + name)
+
+
+def test_what_came_later_is_in_keys_only_where_it_is_used() -> None:
+    lite = find_preset("tip-adapter-f", "lite").train
+    assert not {"adam_eps", "last_batch", "unseen_views"} & set(lite.stated())
+    assert replace(lite, adam_eps=1e-4).stated() == {**lite.stated(), "adam_eps": 1e-4}
+    assert find_preset("tip-adapter-f", "few-shot").train.stated()["unseen_views"] is True
+
+
 def test_overrides_of_single_data_sets_are_listed_and_never_chosen() -> None:
     tuned = {p.name: p for p in METHODS["coprompt"].presets if p.name.startswith("tuned-")}
     assert len(tuned) == 11
@@ -150,6 +177,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("coop", {"num_ctx": 74}, r"learner.num_ctx: expected at most 73 .* 77 tokens, got 74"),
     ("coop", {"num_ctx": 5, "ctx_init": "a photo of a"}, r"learner.num_ctx: .* most 4, the tokens"),
     ("promptsrc", {"num_ctx": 90, "ctx_init": None}, r"learner.num_ctx: expected at most 73"),
+    ("prograd", {"zeros": 3, "ctx_init": "a photo"}, r"learner.num_ctx: expected at most 2, the"),
+    ("prograd", {"zeros": 14, "ctx_init": "a photo of a"}, r"learner.zeros: 14 .* got the 4"),
+    ("prograd", {"zeros": 12}, r"learner.zeros: got 12 with num_ctx=16 and ctx_init=None"),
     ("clip-lora", {"rank": 600}, r"learner.rank: expected at most 512, the width of the narrower"),
 ]
 
@@ -158,10 +188,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_what_does_not_fit_the_towers_names_field_and_range(
     learner: str, options: dict, message: str
 ) -> None:
-    method = METHODS[learner]
-    values: Any = type(method.options)(**{**vars(method.options), **options})
     with pytest.raises(ConfigError, match=message):
-        raise ConfigError("; ".join(values.misfits(base16().config, base16().tokenizer)))
+        build_learner(learner, base16(), options)
 
 
 def test_a_learner_on_towers_that_it_does_not_fit_is_not_built() -> None:

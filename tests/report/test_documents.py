@@ -138,7 +138,9 @@ def test_a_page_of_a_study_is_linked_with_what_it_says_first(report: Report) -> 
 
 
 def test_page_is_one_well_formed_file_without_outside_resources(report: Report) -> None:
-    example = html.Example(png=b"\x89PNG", title="one", guesses=(("cat", 0.9), ("dog", 0.1)))
+    maps, words = {"own": b"\x89MAP"}, ("v1: a (+0.99, 0.23)",)
+    guesses = (("cat", 0.9), ("dog", 0.1))
+    example = html.Example(png=b"\x89PNG", title="one", guesses=guesses, maps=maps, words=words)
     page = html.render_page(report, examples=[example])
     parser = Strict()
     parser.feed(page)
@@ -151,6 +153,8 @@ def test_page_is_one_well_formed_file_without_outside_resources(report: Report) 
     assert not re.search(r"url\((?!#)", page)
     assert "@import" not in page
     assert "data:image/png;base64,iVBORw==" in page
+    assert 'alt="own prompts" src="data:image/png;base64,iU1BUA=="' in page
+    assert "<li>v1: a (+0.99, 0.23)</li>" in page
 
 
 def test_page_is_the_same_twice(report: Report) -> None:
@@ -177,7 +181,9 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     )
     (tmp_path / "x.json").write_text(record.model_dump_json())
     hostile = build_report(load_records([tmp_path]), title=HOSTILE)
-    example = html.Example(png=b"", title=HOSTILE, guesses=((HOSTILE, 1.0),))
+    example = html.Example(
+        png=b"", title=HOSTILE, guesses=((HOSTILE, 1.0),), maps={HOSTILE: b""}, words=(HOSTILE,)
+    )
     page = html.render_page(hostile, examples=[example])
     assert "<script" not in page
     assert "&lt;script&gt;" in page

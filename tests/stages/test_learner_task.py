@@ -41,7 +41,7 @@ def images(world: Path) -> Watched:
     return Watched(items, Classes(("red", "white")), store)
 
 
-def task(images: ImageSet, seed: int = 1, **config: int) -> LearnerTask:
+def task(images: ImageSet, seed: int = 1, **config: Any) -> LearnerTask:
     learner = build_learner(
         "coop", images.store.clip, {"num_ctx": 2}, generator=torch_stream(0, "init")
     )
@@ -96,6 +96,26 @@ def test_views_cycle_or_are_fresh(images: Watched) -> None:
     assert [view for _, view in asked(images, *epochs, batch=5)] == [0, 1, 2, 3, 4]
 
 
+def test_the_last_batch_is_kept_where_the_recipe_says_so(images: Watched) -> None:
+    work = task(images, batch=4, last_batch="keep")
+    assert work.steps_per_epoch == 3
+    every = [index for index, _ in asked(images, (0, 0), (0, 1), (0, 2), batch=4)]
+    assert list(map(len, every)) == [4, 4, 2]
+    assert sorted(i for index in every for i in index) == list(range(COUNT))
+
+
+def test_unseen_views_are_behind_those_that_the_learner_was_started_on(images: Watched) -> None:
+    learner = build_learner("tip-adapter-f", images.store.clip, {"views": 3})
+    learner.start(images)
+    for views, expected in ((0, [3, 4, 5]), (2, [3, 4, 3])):
+        config = TrainConfig(epochs=3, batch=5, lr=0.1, views=views, unseen_views=True)
+        work = LearnerTask(learner, images, config, 1)
+        images.__dict__["asked"] = []
+        for epoch in range(3):
+            work.loss(epoch, 0)
+        assert [view for _, view in images.__dict__["asked"]] == expected
+
+
 def test_the_loss_is_the_learners_on_that_view(images: Watched) -> None:
     work = task(images, batch=4, views=2)
     ((index, view),) = asked(images, (3, 1), batch=4, views=2)
@@ -120,6 +140,8 @@ def test_state_holds_the_learnables_only(images: Watched) -> None:
     assert work.optimiser().lr == 0.1
     assert work.optimiser().momentum == 0.9  # Dassl's recipe
     assert work.optimiser().schedule == "dassl"
+    tuned = task(images, batch=4, algorithm="adamw", adam_eps=1e-4).optimiser()
+    assert tuned.build(work.parameters()).defaults["eps"] == 1e-4
 
 
 def test_reading_ahead_changes_no_bit_and_reads_every_step_once(images: Watched) -> None:

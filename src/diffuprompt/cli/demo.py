@@ -31,7 +31,10 @@ def run(args: Args) -> int:
 
     runs, guesses = run_demo(args.out, console_progress())
     records = load_records([runs])
-    examples = [Example(png=g.png, title=g.truth, guesses=g.ranked) for g in guesses]
+    examples = [
+        Example(png=g.png, title=g.truth, guesses=g.ranked, maps=g.maps, words=g.words)
+        for g in guesses
+    ]
     title = "diffuprompt demo: prompts for a small synthetic world"
     report = build_report(records, studies=STUDIES, title=title)
     publish(report, args.out, formats=("md", "html"), examples=examples)

@@ -17,7 +17,7 @@ from diffuprompt.clip.changes import TowerChange, normed
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.layers import Blocks, init_transformer
 from diffuprompt.clip.text_fast import encode_grouped, encode_shared
-from diffuprompt.clip.text_plain import encode_plain, encode_truncated
+from diffuprompt.clip.text_plain import encode_plain, encode_truncated, plain_states
 from diffuprompt.clip.tokens import PromptedTokens
 from diffuprompt.engine import Precision, mixed
 from diffuprompt.errors import PromptShapeError
@@ -112,6 +112,23 @@ class TextTower(nn.Module):
                 columns.append(features.to(self.positions.dtype))
             rows.append(torch.cat(columns, dim=1))
         return torch.cat(rows)
+
+    def states(
+        self,
+        tokens: PromptedTokens,
+        prompts: TextPrompts | None = None,
+        change: TowerChange | None = None,
+    ) -> Tensor:
+        """Return the states of all positions behind the final norm, ``(B|1, C, S, D)``.
+
+        This is what Stable Diffusion reads of a text; arguments and errors as of `forward`.
+        """
+        prompts = prompts or {}
+        batch = self._check(tokens, prompts)
+        if change is not None:
+            change.check(self.config, "text")
+        other = None if change is None else change.ln_last
+        return normed(self.ln_final, plain_states(self, tokens, prompts, batch, change), other)
 
     def project(self, pooled: Tensor, change: TowerChange | None = None) -> Tensor:
         """Final norm and projection: ``(..., D)`` to ``(..., E)``."""

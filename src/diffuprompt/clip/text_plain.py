@@ -24,6 +24,19 @@ def encode_plain(
     change: TowerChange | None = None,
 ) -> Tensor:
     """Return features ``(B, C, E)`` from all S positions of all classes."""
+    x = plain_states(tower, tokens, prompts, batch, change)
+    pooled = x[:, tokens.rows[:, 0], tokens.eot]
+    return tower.project(pooled, change)
+
+
+def plain_states(
+    tower: TextWeights,
+    tokens: PromptedTokens,
+    prompts: Mapping[int, Tensor],
+    batch: int,
+    change: TowerChange | None = None,
+) -> Tensor:
+    """Return what leaves the last block at all positions, ``(B, C, S, D)``, before the norm."""
     x = place(tower.token_embedding(tokens.ids), tokens, prompts.get(0), batch)
     x = x + tower.positions[: x.shape[2]]
     for layer, block in enumerate(tower.blocks):
@@ -31,8 +44,7 @@ def encode_plain(
             x = place(x, tokens, prompts.get(layer), batch)
         flat = block(x.flatten(0, 1), causal=True, change=at_layer(change, layer))
         x = flat.unflatten(0, (-1, len(tokens)))
-    pooled = x[:, tokens.rows[:, 0], tokens.eot]
-    return tower.project(pooled, change)
+    return x
 
 
 def encode_truncated(

@@ -29,7 +29,7 @@ class Optimiser:
 
     Attributes:
         kind: "sgd" (with ``momentum``), "adam" (decay added to the gradient) or "adamw"
-            (decoupled decay); both Adams use ``betas``.
+            (decoupled decay); both Adams use ``betas`` and ``eps``.
         lr: the peak rate.
         clip_norm: largest total gradient norm, None for no clipping.
         schedule: "dassl" by epochs; "cosine" and "constant" by steps; "cosine-floor" ends at 1e-6
@@ -43,6 +43,7 @@ class Optimiser:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     clip_norm: float | None = None
     schedule: Schedule = "dassl"
     warmup_epochs: int = 1
@@ -58,6 +59,7 @@ class Optimiser:
             "momentum": (0 <= self.momentum < 1, unit),
             "weight_decay": (self.weight_decay >= 0, "expected 0 or more"),
             "betas": (all(0 <= beta < 1 for beta in self.betas), "expected numbers in [0, 1)"),
+            "eps": (0 < self.eps < math.inf, "expected a positive number"),
             "clip_norm": (
                 self.clip_norm is None or self.clip_norm > 0,
                 "expected a positive number or None",
@@ -103,7 +105,9 @@ class Optimiser:
                 groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
             )
         adam = optim.Adam if self.kind == "adam" else optim.AdamW
-        return adam(groups, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
+        return adam(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay
+        )
 
     def lr_at(self, epoch: int, step: int, epochs: int, steps_per_epoch: int) -> float:
         """Return the learning rate of one step; ``epoch`` and ``step`` count from 0."""

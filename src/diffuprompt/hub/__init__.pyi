@@ -12,8 +12,8 @@ from .calibration import (
 )
 from .classifier import Classifier as Classifier
 from .legacy import (
+    check_legacy as check_legacy,
     check_out as check_out,
     import_legacy as import_legacy,
-    read_legacy as read_legacy,
 )
 from .places import BackboneNeededError as BackboneNeededError

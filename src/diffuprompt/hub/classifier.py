@@ -102,6 +102,11 @@ class Classifier:
         return cls(found, source=f"{learner.name} with {found.description.backbone}")
 
     @property
+    def artifact(self) -> Artifact:
+        """The learner, the generator and the CLIP that answer."""
+        return self._artifact
+
+    @property
     def backbone(self) -> str:
         """The name of its CLIP."""
         return self._artifact.description.backbone

@@ -22,7 +22,8 @@ from diffuprompt.engine import check_finite
 from diffuprompt.errors import CheckpointError, ConfigError, near_miss
 from diffuprompt.hub.artifact import fill, save_artifact
 from diffuprompt.hub.description import Description
-from diffuprompt.learners import METHODS, Classes, LegacyKeys, build_learner, find_method
+from diffuprompt.hub.legacy_cache import learner_of_cache, read_cache
+from diffuprompt.learners import METHODS, Classes, LegacyKeys, Method, build_learner, find_method
 
 # Never passed over, unless in a frozen teacher; all else in a file is frozen.
 _LEARNED = re.compile(r"VPT|\bctx\b|compound_prompt|meta_net|adapter|prompt_learner\.proj")
@@ -38,6 +39,14 @@ class Legacy:
     epoch: int | None
 
 
+def check_legacy(path: Path, method: str, values: Path | None = None) -> None:
+    """Read a checkpoint as `import_legacy` does, which also needs a backbone; raises as it does."""
+    if _is_cache(method, values):
+        read_cache(path, method, values)
+    else:
+        read_legacy(path, method)
+
+
 def read_legacy(path: Path, method: str) -> Legacy:
     """Read the learned tensors of one checkpoint, in fp32.
 
@@ -45,15 +54,7 @@ def read_legacy(path: Path, method: str) -> Legacy:
         ConfigError: no such method.
         CheckpointError: the file is damaged, names code, or is of another method.
     """
-    known = [m.name for m in METHODS.values() if m.legacy]
-    if method not in METHODS:
-        hint = near_miss(method, known)
-        raise ConfigError(f"--learner: expected one of {', '.join(known)}, got {method!r}.{hint}")
-    keys = find_method(method).legacy
-    if not keys:
-        raise ConfigError(
-            f"--learner: {method} has no checkpoints to import, expected one of {', '.join(known)}"
-        )
+    keys = _known(method).legacy
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {what}; expected model.pth.tar-N")
@@ -97,16 +98,18 @@ def import_legacy(
     classes: Sequence[str],
     out: Path,
     options: Mapping[str, Any] | None = None,
+    values: Path | None = None,
 ) -> Description:
     """Write the artifact of a checkpoint; its logits are those of the original formula.
 
     Args:
-        path: ``model.pth.tar-N``.
+        path: ``model.pth.tar-N``, or the keys of a cache.
         method: whose it is, by name.
         clip: the backbone it was trained on.
         classes: the names it was trained with, in order.
         out: the artifact's folder.
         options: what the file does not say, for example ``ctx_init`` or ``position``.
+        values: the labels of a cache; see `read_cache`.
 
     Raises:
         ConfigError: as `read_legacy`, options that do not fit, class names that cannot be told
@@ -117,6 +120,10 @@ def import_legacy(
     problems = name_problems(classes) if classes else ["expected at least one name"]
     if problems:
         raise ConfigError("\n  ".join(["--classes: cannot be used", *problems]))
+    if _is_cache(method, values):
+        cache = read_cache(path, method, values)
+        cached = learner_of_cache(cache, path, method, clip, classes, options or {})
+        return save_artifact(out, cached, tuple(classes), None, {"imported": path.name})
     legacy = read_legacy(path, method)
     scale = float(clip.logit_scale)
     told_scale = legacy.logit_scale
@@ -146,6 +153,26 @@ def import_legacy(
         raise ConfigError(f"--classes: {path}: {cause}") from cause
     training = {"imported": path.name, "epoch": legacy.epoch}
     return save_artifact(out, learner, tuple(classes), None, training)
+
+
+def _known(method: str) -> Method:
+    """Return a method that has checkpoints; raises `ConfigError` for any other name."""
+    known = [m.name for m in METHODS.values() if m.legacy or m.legacy_cache != "no"]
+    if method not in METHODS:
+        hint = near_miss(method, known)
+        raise ConfigError(f"--learner: expected one of {', '.join(known)}, got {method!r}.{hint}")
+    if method not in known:
+        raise ConfigError(
+            f"--learner: {method} has no checkpoints to import, expected one of {', '.join(known)}"
+        )
+    return find_method(method)
+
+
+def _is_cache(method: str, values: Path | None) -> bool:
+    is_cache = _known(method).legacy_cache != "no"
+    if values is not None and not is_cache:
+        raise ConfigError(f"--values: the checkpoints of {method} are one file; leave it out")
+    return is_cache
 
 
 def check_out(out: Path) -> None:

@@ -58,7 +58,7 @@ def chain_of(resolved: Resolved, inputs: Mapping[str, str]) -> Chain:
     learner = learner_stage(
         name=resolved.learner,
         options=resolved.options,
-        train=asdict(resolved.train),
+        train=resolved.train.stated(),
         precision=resolved.precision,
         seed=resolved.seed,
         inputs=inputs,

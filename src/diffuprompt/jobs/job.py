@@ -185,6 +185,7 @@ class Resolved:
         """Return a JSON form; what the job's generator does not read is left out."""
         values = dataclasses.asdict(self)
         values |= {name: stated(getattr(self, name)) for name in GENERATION}
+        values["train"] = self.train.stated()
         out = read_by(self.generator, values)
         if self.precision == "fp32":  # as before there was a choice
             del out["precision"]

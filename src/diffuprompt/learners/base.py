@@ -144,6 +144,13 @@ class Learner(nn.Module, ABC):
         """Text features ``(B|1, C, E)``, not normalised."""
         return self.clip.text(self.tokens(classes), prompts.text, self.plan)
 
+    def text_states(self, tokens: PromptedTokens, prompts: TowerPrompts) -> Tensor:
+        """States of all positions of texts ``(B|1, C, S, D)``: what a text-to-image model reads.
+
+        The plain path, with the prompts that `text_features` would take.
+        """
+        return self.clip.text.states(tokens, prompts.text)
+
     def image_features(self, images: ImageBatch, prompts: TowerPrompts) -> Tensor:
         """Image features ``(B, E)`` under vision prompts, not normalised."""
         if not prompts.vision:
@@ -243,9 +250,20 @@ def labels_of(images: ImageBatch) -> Tensor:
 
 
 def initial_context(
-    clip: Clip, num_ctx: int, words: str | None, generator: torch.Generator | None
+    clip: Clip,
+    num_ctx: int,
+    words: str | None,
+    generator: torch.Generator | None,
+    *,
+    zeros: int = 0,
 ) -> Tensor:
-    """Return ``(M, D)``: word vectors of the first M tokens of ``words``, or N(0, 0.02)."""
+    """Return ``(M, D)``: word vectors of the first M tokens of ``words``, or N(0, 0.02).
+
+    ``zeros`` rows of zeros stand ahead of them, and are part of the M.
+    """
+    if zeros:
+        rest = initial_context(clip, num_ctx - zeros, words, generator)
+        return torch.cat([torch.zeros_like(rest[:1]).expand(zeros, -1), rest])
     if words is None:
         return torch.randn(num_ctx, clip.config.text.width, generator=generator) * 0.02
     if problems := too_few_words(num_ctx, words, clip.tokenizer):

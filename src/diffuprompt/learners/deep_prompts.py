@@ -126,7 +126,7 @@ def _text_tokens(
 ) -> list[nn.Parameter]:
     if not options.num_ctx:
         return []
-    first = initial_context(clip, options.num_ctx, options.ctx_init, generator)
+    first = initial_context(clip, options.num_ctx, options.ctx_init, generator, zeros=options.zeros)
     width, deeper = clip.config.text.width, options.depth - 1
     return [
         nn.Parameter(first),

@@ -9,6 +9,7 @@ from __future__ import annotations
 LegacyKeys = tuple[tuple[str, str], ...]
 
 CONTEXT: LegacyKeys = ((r"(?:prompt_learner\.)?ctx", "ctx"),)
+SHARED_CONTEXT: LegacyKeys = ((r"(?:prompt_learner\.)?ctx", "family.text.0"),)
 META_NET: LegacyKeys = (
     (r"(?:prompt_learner\.)?meta_net\.(linear[12]\.(?:weight|bias))", r"meta_net.\1"),
 )
@@ -28,6 +29,10 @@ COUPLED: LegacyKeys = (
         r"prompt_learner\.compound_prompt_projections\.(\d+)\.(weight|bias)",
         r"family.maps.<\1>.\2",
     ),
+)
+IMAGE_ADAPTER: LegacyKeys = (  # CLIP-Adapter's file holds its network alone
+    (r"(?:adapter\.)?fc\.0\.weight", "adapters.image.down.weight"),
+    (r"(?:adapter\.)?fc\.2\.weight", "adapters.image.up.weight"),
 )
 ADAPTERS: LegacyKeys = (
     (r"adapter_(image|text)\.fc\.0\.weight", r"adapters.\1.down.weight"),

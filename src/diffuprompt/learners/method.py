@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.legacy_keys import LegacyKeys
-from diffuprompt.learners.options import Options, refuse
+from diffuprompt.learners.options import LATER, Options, needed, refuse
 from diffuprompt.ranges import BATCH, EPOCHS, RATE, WEIGHT, Range, misfits
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class TrainConfig:
         algorithm: "sgd" (momentum 0.9), "adam" or "adamw".
         schedule: "dassl" (a warm-up epoch, then cosine by epochs), "cosine" (by steps),
             "cosine-floor" (to 1e-6), "two-stage" (one of these for each stage) or "constant".
+        adam_eps: what both Adams add to the root of the second moment.
+        last_batch: of an epoch, where fewer images are left than a batch: "drop" it, or "keep" it.
+        unseen_views: whether epochs see views behind those that the learner was started on, as a
+            cache is made of; else they count from the same first one.
     """
 
     epochs: Annotated[int, EPOCHS]
@@ -50,9 +54,16 @@ class TrainConfig:
     augment: Literal["crop", "large-crop", "randaugment"] = "crop"
     algorithm: Literal["sgd", "adam", "adamw"] = "sgd"
     schedule: Literal["dassl", "cosine", "cosine-floor", "two-stage", "constant"] = "dassl"
+    adam_eps: Annotated[float, Range(0, 1, above=True)] = field(default=1e-8, metadata=LATER)
+    last_batch: Literal["drop", "keep"] = field(default="drop", metadata=LATER)
+    unseen_views: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         refuse(misfits(self, "train"))
+
+    def stated(self) -> dict[str, Any]:
+        """Return the values that keys and runs name: what came later only where it is used."""
+        return needed(TrainConfig(epochs=0, batch=1, lr=1.0), asdict(self))
 
 
 PAPER = TrainConfig(epochs=50, batch=32, lr=3.5e-3)
@@ -125,6 +136,8 @@ class Method:
             empty for a method that its authors run with the same words everywhere.
         own_templates: data set -> its authors' templates, where they are not the data set's own.
         legacy: names of its learned tensors in its authors' checkpoints, where those can be read.
+        legacy_cache: of a method whose authors save a cache of N features in a file of its own, how
+            they lie there: "columns" ``(E, N)`` or "rows" ``(N, E)``; one-hot labels in another.
     """
 
     name: str
@@ -137,6 +150,7 @@ class Method:
     templates_in: str = ""
     own_templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     legacy: LegacyKeys = ()
+    legacy_cache: Literal["no", "columns", "rows"] = "no"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\+*", self.name):

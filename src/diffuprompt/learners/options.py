@@ -17,6 +17,8 @@ from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.ranges import TOKENS, WORDS, Range, misfits
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from diffuprompt.clip import Encoder
 
 SUFFIX = 3  # a class name of one token, the full stop, end-of-text
@@ -115,8 +117,8 @@ def settable(options: Options) -> dict[str, Any]:
     return {f.name: getattr(options, f.name) for f in fields if not f.metadata.get("learned")}
 
 
-def needed(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` without those of options that came later and are left at their default."""
+def needed(options: DataclassInstance, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` without those of fields that came later and are left as in ``options``."""
     later = {f.name for f in dataclasses.fields(options) if f.metadata.get("later")}
     return {k: v for k, v in values.items() if k not in later or v != getattr(options, k)}
 

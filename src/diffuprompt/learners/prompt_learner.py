@@ -96,7 +96,8 @@ class PromptLearner(Learner):
     def tokens(self, classes: Classes) -> PromptedTokens:
         """Return the names behind the context and what is left of the initial words."""
         options = self.options
-        return classes.tokens(self.clip, prefix=options.ctx_init, num_ctx=options.num_ctx)
+        prefix = None if options.zeros else options.ctx_init  # of these no word is left over
+        return classes.tokens(self.clip, prefix=prefix, num_ctx=options.num_ctx)
 
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Text features ``(B|1, C, E)``, adapted, not normalised."""

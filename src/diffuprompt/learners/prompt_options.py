@@ -36,6 +36,8 @@ class PromptOptions(Options):
         num_ctx: M, text tokens; 0 for none.
         ctx_init: words whose first M tokens the first layer starts from; what is left of them
             stays as fixed words. None: N(0, 0.02). Deeper layers always start from N(0, 0.02).
+        zeros: so many of the M tokens, the first ones, start at zero; ``ctx_init`` has the words
+            of all others (ProGrad's code: 12 zeros, then "a photo of a").
         depth: J, layers with text tokens; 1 is the input only.
         templates: without text tokens, the sentences of the text tower, averaged.
         vision_ctx, vision_depth: the same in the image tower; None: as the text tower's.
@@ -78,10 +80,17 @@ class PromptOptions(Options):
     gpa_mean: Annotated[float, Range(-WEIGHT.high, WEIGHT.high)] = 0.0
     gpa_std: Annotated[float, WEIGHT] = 0.0
     templates: list[str] = field(default_factory=lambda: [SINGLE], metadata=LATER)
+    zeros: Annotated[int, TOKENS] = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         problems = []
+        if self.zeros and (self.ctx_init is None or self.zeros >= self.num_ctx):
+            problems.append(
+                f"learner.zeros: got {self.zeros} with num_ctx={self.num_ctx} and ctx_init="
+                f"{self.ctx_init!r}; expected fewer than num_ctx, and ctx_init with the words of "
+                "the others"
+            )
         if self.prompts == "coupled":
             if not self.num_ctx:
                 problems.append("learner.num_ctx: coupled prompts need at least 1, got 0")
@@ -126,7 +135,13 @@ class PromptOptions(Options):
     def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """Deeper than a tower, or more tokens than the context or the first words hold."""
         problems = too_long(self.num_ctx, config)
-        problems += too_few_words(self.num_ctx, self.ctx_init, tokenizer)
+        problems += too_few_words(self.num_ctx - self.zeros, self.ctx_init, tokenizer)
+        words, wanted = len(tokenizer.encode(self.ctx_init or "")), self.num_ctx - self.zeros
+        if self.zeros and words > wanted:
+            problems.append(
+                f"learner.zeros: {self.zeros} of {self.num_ctx} tokens leave {wanted}, got the "
+                f"{words} of ctx_init {self.ctx_init!r}; expected as many"
+            )
         asked = (
             ("depth", self.depth if self.num_ctx else 0, "text", config.text.layers),
             ("vision_depth", self.vision[1], "image", config.vision.layers),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.clip import SINGLE, TowerChange
+from diffuprompt.clip import SINGLE, PromptedTokens, TowerChange
 from diffuprompt.data import ImageBatch, Needs
 from diffuprompt.learners.base import Learner, labels_of
 from diffuprompt.learners.classes import Classes
@@ -45,6 +45,10 @@ class TunedTowers(Learner):
     def text_features(self, classes: Classes, prompts: TowerPrompts) -> Tensor:
         """Text features ``(B|1, C, E)`` of the changed tower, not normalised."""
         return self.changed_text(classes, prompts, self.changes())
+
+    def text_states(self, tokens: PromptedTokens, prompts: TowerPrompts) -> Tensor:
+        """States of all positions of texts in the changed tower; see `Learner.text_states`."""
+        return self.clip.text.states(tokens, prompts.text, self.changes()["text"])
 
     def image_features(self, images: ImageBatch, prompts: TowerPrompts) -> Tensor:
         """Image features ``(B, E)`` of the changed tower, not normalised."""

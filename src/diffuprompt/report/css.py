@@ -64,6 +64,10 @@ ul.notes { padding-left: 1.1rem; max-width: 48rem; } ul.notes li { margin: .45re
   font-variant-numeric: tabular-nums; margin-bottom: .25rem; }
 .guess i { grid-column: 1 / -1; height: 3px; border-radius: 2px; background: var(--accent);
   min-width: 2px; }
+.maps { display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem; margin-top: .5rem;
+  font-size: .7rem; color: var(--soft); }
+ul.words { list-style: none; padding: 0; margin: .4rem 0 0; font-size: .72rem;
+  color: var(--soft); overflow-wrap: anywhere; }
 @media (max-width: 40rem) { main { padding: 1.6rem 1rem 3rem; } h1 { font-size: 1.6rem; }
   table { font-size: .84rem; } td:not(.n) { min-width: 7rem; }
   .scroll th:first-child, .scroll td:first-child { min-width: 7.5rem; max-width: 9.5rem;

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diffuprompt.printable import printable
 from diffuprompt.record import Record, Score
@@ -22,13 +22,27 @@ CLASSIFICATION = {  # what of a classification score is shown: metric -> heading
 }
 
 
+SEEN = (
+    "Below each picture: where its first guess comes from (red: hiding it lowers the logit, blue: "
+    "raises it) with the learner's own prompts, those generated for it, and those of another "
+    "picture; then the words nearest to its generated prompts, with their cosine and their "
+    "distance, 1 being what lies between two random words."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One picture for the gallery: PNG bytes, a title, and (class, probability) pairs."""
+    """One picture for the gallery: PNG bytes, a title, and (class, probability) pairs.
+
+    ``maps`` are PNGs of where the first guess comes from, by the kind of prompts; ``words`` are
+    lines on the prompts' nearest words.
+    """
 
     png: bytes
     title: str
     guesses: tuple[tuple[str, float], ...]
+    maps: Mapping[str, bytes] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
 
 def escape(text: str) -> str:
@@ -74,21 +88,33 @@ def gallery(examples: Sequence[Example]) -> str:
     if not examples:
         return ""
     cards = "\n".join(_card(example) for example in examples)
-    return f'<section><h2>Examples</h2><div class="gallery">{cards}</div></section>'
+    seen = any(example.maps or example.words for example in examples)
+    note = f'<p class="note">{escape(SEEN)}</p>' if seen else ""
+    return f'<section><h2>Examples</h2>{note}<div class="gallery">{cards}</div></section>'
 
 
 def _card(example: Example) -> str:
-    data = base64.b64encode(example.png).decode()
     guesses = "".join(
         f'<div class="guess"><span>{escape(name)}</span><span>{100 * p:.1f} %</span>'
         f'<i style="width:{min(100.0, max(0.0, 100 * p)):.1f}%"></i></div>'
         for name, p in example.guesses
     )
-    title = escape(example.title)
-    return (
-        f'<div class="card"><img alt="{title}" src="data:image/png;base64,{data}">'
-        f"<h4>{title}</h4>{guesses}</div>"
+    maps = "".join(
+        f"<span>{_image(png, f'{kind} prompts')}{escape(kind)}</span>"
+        for kind, png in example.maps.items()
     )
+    maps = f'<div class="maps">{maps}</div>' if maps else ""
+    words = "".join(f"<li>{escape(line)}</li>" for line in example.words)
+    words = f'<ul class="words">{words}</ul>' if words else ""
+    return (
+        f'<div class="card">{_image(example.png, example.title)}'
+        f"<h4>{escape(example.title)}</h4>{guesses}{maps}{words}</div>"
+    )
+
+
+def _image(png: bytes, title: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
 
 
 def job_details(record: Record) -> str:

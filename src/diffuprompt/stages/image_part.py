@@ -56,9 +56,9 @@ class ImagePart(ImageSet):
         """Compute or read what does not depend on prompts, of the whole."""
         self.whole.warm(needs)
 
-    def warm_views(self, count: int) -> None:
-        """Compute or read the first ``count`` random views of the whole ahead of time."""
-        self.whole.warm_views(count)
+    def warm_views(self, count: int, first: int = 0) -> None:
+        """Compute or read ``count`` random views of the whole from ``first`` on ahead of time."""
+        self.whole.warm_views(count, first)
 
     def view(self, view: int, *, keep: bool = True, task: Tally | None = None) -> Tensor:
         """Features ``(P, E)`` of one random view."""

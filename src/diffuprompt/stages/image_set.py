@@ -103,11 +103,12 @@ class ImageSet:
         if needs.grid and self.grids is not None:
             self.grids.fill(self.items, None)
 
-    def warm_views(self, count: int) -> None:
-        """Compute or read the first ``count`` random views ahead of time, all under one bar."""
-        missing = sum(self.store.missing(self.items, view) for view in range(count))
+    def warm_views(self, count: int, first: int = 0) -> None:
+        """Compute or read ``count`` random views from ``first`` on ahead of time, under one bar."""
+        views = range(first, first + count)
+        missing = sum(self.store.missing(self.items, view) for view in views)
         with self.store.bar(missing, f"image features, {count} views") as task:
-            for view in range(count):
+            for view in views:
                 self.view(view, task=task)
 
     def view(self, view: int, *, keep: bool = True, task: Tally | None = None) -> Tensor:

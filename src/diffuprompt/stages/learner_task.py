@@ -40,8 +40,17 @@ class LearnerTask:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches of an epoch; a set smaller than a batch is one step (as in Dassl)."""
-        return max(1, len(self.images) // self.config.batch)
+        """Batches of an epoch: whole ones, and what is left where the recipe keeps it.
+
+        A set smaller than a batch is one step (as in Dassl).
+        """
+        whole, left = divmod(len(self.images), self.config.batch)
+        return max(1, whole + (left > 0 and self.config.last_batch == "keep"))
+
+    @property
+    def first_view(self) -> int:
+        """The number of the first random view: the learner may have looked at some already."""
+        return self.learner.start_views if self.config.unseen_views else 0
 
     @property
     def num_feature_views(self) -> int:
@@ -55,9 +64,9 @@ class LearnerTask:
         """Compute or read those views ahead of time."""
         needs = self.learner.training_needs
         if needs.features or needs.second:
-            self.images.warm_views(self.num_feature_views)
+            self.images.warm_views(self.num_feature_views, self.first_view)
         if needs.pooled:
-            self.images.before_projection.warm_views(self.num_feature_views)
+            self.images.before_projection.warm_views(self.num_feature_views, self.first_view)
 
     def optimiser(self) -> Optimiser:
         """Return what the recipe asks for."""
@@ -67,6 +76,7 @@ class LearnerTask:
             lr=config.lr,
             weight_decay=config.weight_decay,
             schedule=config.schedule,
+            eps=config.adam_eps,
         )
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -120,8 +130,10 @@ class LearnerTask:
 
     def _views(self, epoch: int) -> tuple[int, int]:
         """Return an epoch's view and its second view; fresh second views count down from -1."""
-        count = self.config.views
-        return (epoch % count, (epoch + 1) % count) if count else (epoch, -1 - epoch)
+        count, first = self.config.views, self.first_view
+        if not count:
+            return first + epoch, -1 - epoch
+        return first + epoch % count, first + (epoch + 1) % count
 
     def after_step(self, epoch: int, step: int) -> None:
         """Learners follow up epochs, not steps."""

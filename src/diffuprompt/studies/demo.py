@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from diffuprompt.data import load_image, open_dataset
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.hub import Classifier
 from diffuprompt.jobs import JobConfig, evaluate_run, train_job
+from diffuprompt.pictures import GENERATED, PictureView, map_of, png, view_pictures
 
 METHODS = (("zero-shot", "none"), ("coop", "none"), ("cocoop", "none"), ("cocoop", "diffusion"))
 SEEDS = (1,)
@@ -19,11 +21,17 @@ TOP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """A picture as PNG, its true class, and the most probable names."""
+    """A picture as PNG, its true class, the most probable names, and what is seen of its prompts.
+
+    ``maps`` are PNGs by the kind of prompts: where the logit of the most probable name comes from.
+    ``words`` are lines, each a prompt vector's nearest words.
+    """
 
     png: bytes
     truth: str
     ranked: tuple[tuple[str, float], ...]
+    maps: dict[str, bytes]
+    words: tuple[str, ...]
 
 
 def run_demo(out: Path, progress: Progress = NULL) -> tuple[Path, tuple[Guess, ...]]:
@@ -46,14 +54,19 @@ def _guesses(run: Path) -> tuple[Guess, ...]:
     firsts = {item.label: item for item in reversed(manifest.splits["test"])}
     items = [firsts[label] for label in sorted(firsts)][::step][:PICTURES]
     images = [load_image(manifest.root / item.path) for item in items]
-    classifier = Classifier.from_pretrained(run).with_classes(manifest.classes)
-    best = classifier.predict(images).topk(TOP)
-    out = []
-    for item, image, values, labels in zip(
-        items, images, best.values.tolist(), best.indices.tolist(), strict=True
-    ):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        ranked = tuple((manifest.classes[i], p) for i, p in zip(labels, values, strict=True))
-        out.append(Guess(png=buffer.getvalue(), truth=manifest.classes[item.label], ranked=ranked))
-    return tuple(out)
+    classifier = Classifier.from_pretrained(run)
+    views = view_pictures(classifier.artifact, images, classes=manifest.classes, most=TOP)
+    rows = zip(items, images, views, strict=True)
+    return tuple(_guess(manifest.classes[item.label], image, view) for item, image, view in rows)
+
+
+def _guess(truth: str, image: Image.Image, view: PictureView) -> Guess:
+    """Return what the page shows of one picture, by the prompts that were generated for it."""
+    shown = view.prompts[GENERATED]
+    return Guess(
+        png=png(image),
+        truth=truth,
+        ranked=shown.guesses,
+        maps={kind: png(map_of(view, kind)) for kind in view.prompts},
+        words=tuple(shown.words.lines()),
+    )

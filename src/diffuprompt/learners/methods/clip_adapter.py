@@ -6,6 +6,7 @@ for Adam, without which this rate moves nothing.
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import IMAGE_ADAPTER
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
@@ -33,4 +34,5 @@ METHOD = Method(
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
+    legacy=IMAGE_ADAPTER,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffuprompt.learners.legacy_keys import SHARED_CONTEXT
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.prompt_options import PromptOptions
 
@@ -12,6 +13,8 @@ _TEACHER = {  # of the authors' code, where it differs from the data set's own (
     "dtd": ("a texture of {}.",),
     "food101": ("a type of food, a photo of {}.",),
 }
+
+_START = {"zeros": 12, "ctx_init": "a photo of a"}  # of 16 tokens; printed nowhere, released so
 
 METHOD = Method(
     name="prograd",
@@ -27,12 +30,14 @@ METHOD = Method(
             learner="prograd",
             name="base-to-new",
             train=TrainConfig(epochs=100, batch=32, lr=2e-3),
+            options=_START,
             source="github.com/BeierZhu/Prompt-align, RN50 and 4 shots (50 epochs on ImageNet)",
         ),
         Preset(
             learner="prograd",
             name="few-shot",
             train=TrainConfig(epochs=200, batch=32, lr=2e-3),
+            options=_START,
             source="github.com/BeierZhu/Prompt-align, RN50 (4, 2 shots: 100 epochs; 1: 50; "
             "lambda 0.8 on Flowers102, DTD and EuroSAT with 8 and 16 shots)",
             fewer_epochs=((2, 50), (8, 100)),
@@ -45,4 +50,5 @@ METHOD = Method(
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
+    legacy=SHARED_CONTEXT,
 )

@@ -61,7 +61,7 @@ class TipOptions(Options):
 
 _LEARNER = "diffuprompt.learners.tip_adapter_learner:TipAdapter"
 _CACHE = TrainConfig(epochs=0, batch=256, lr=1e-3, augment="large-crop")
-_TUNE = TrainConfig(
+_TUNE = TrainConfig(  # as released: fresh crops, and the smaller last batch counts too
     epochs=20,
     batch=256,
     lr=1e-3,
@@ -69,14 +69,19 @@ _TUNE = TrainConfig(
     augment="large-crop",
     algorithm="adamw",
     schedule="cosine",
+    adam_eps=1e-4,
+    last_batch="keep",
+    unseen_views=True,
 )
 _TEMPLATES = {"imagenet": ("imagenet-7",)}  # on the others one, the data set's own
 _SOURCE = "arXiv 2207.09519; alpha 1, beta 5.5"
+_RELEASED = "github.com/gaopengcuhk/Tip-Adapter, main.py; alpha 1, beta 5.5"
 
 METHOD = Method(
     name="tip-adapter",
     title="Tip-Adapter",
     learner=_LEARNER,
+    legacy_cache="columns",
     about="No training: logits of the most similar training images are added.",
     options=TipOptions(),
     templates_in="templates",
@@ -97,13 +102,14 @@ TUNED = Method(
     name="tip-adapter-f",
     title="Tip-Adapter-F",
     learner=_LEARNER,
+    legacy_cache="rows",
     about="Tip-Adapter whose cached features are then trained.",
     options=TipOptions(tune=True),
     templates_in="templates",
     own_templates=_TEMPLATES,
     presets=(
-        Preset(learner="tip-adapter-f", name="few-shot", train=_TUNE, source=_SOURCE),
-        Preset(learner="tip-adapter-f", name="base-to-new", train=_TUNE, source=_SOURCE),
+        Preset(learner="tip-adapter-f", name="few-shot", train=_TUNE, source=_RELEASED),
+        Preset(learner="tip-adapter-f", name="base-to-new", train=_TUNE, source=_RELEASED),
         Preset(
             learner="tip-adapter-f",
             name="lite",
