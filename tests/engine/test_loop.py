@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from diffuprompt.engine import loop
 from diffuprompt.engine.files import load_state, save_state
-from diffuprompt.engine.loop import train
+from diffuprompt.engine.loop import STATE_FILE, train
 from diffuprompt.engine.metrics import MetricsFile
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.engine.seeds import torch_stream
@@ -59,6 +60,18 @@ def test_a_finished_run_is_only_loaded(tmp_path):
     assert run(second, folder=tmp_path) == result
     assert second.seen == []
     assert second.bytes() == first.bytes()
+
+
+def test_a_training_of_before_eps_could_be_chosen_goes_on(tmp_path):
+    """Its plan does not name what was the only value."""
+    first, second = Regression(hook=interrupt_at(1, 0)), Regression()
+    with pytest.raises(Stopped):
+        run(first, ADAMW, tmp_path)
+    assert "eps" not in load_state(tmp_path / STATE_FILE)["plan"]["optimiser"]
+    with pytest.raises(CheckpointError, match="eps"):
+        run(second, replace(ADAMW, eps=1e-4), tmp_path)
+    run(second, ADAMW, tmp_path)
+    assert second.seen[0] == (1, 0)
 
 
 def test_training_fits_and_reports_the_last_epoch():

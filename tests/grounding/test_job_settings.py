@@ -108,6 +108,20 @@ def test_a_row_is_named_by_what_it_depends_on(tmp_path: Path) -> None:
     assert name("mean-of-samples", "sampling.samples=3") != name("mean-of-samples")
 
 
+def test_one_network_trains_as_long_as_is_asked_for() -> None:
+    def fit(method: str, *overrides: str) -> tuple[int, int, int]:
+        found = settings(method, "default", *overrides).generator_fit
+        return found.steps, found.epochs, found.encoder_steps
+
+    assert fit("diff-prompt") == (2000, 0, 4000)
+    assert fit("independent") == (4000, 0, 0)
+    assert fit("paper") == fit("diff-prompt", "generator.condition=pooled") == (6000, 0, 0)
+    for method in ("independent", "paper"):
+        assert fit(method, "generator_fit.steps=100") == (100, 0, 0)
+        epochs = ("generator_fit.steps=0", "generator_fit.epochs=5")
+        assert fit(method, *epochs) == (0, 5, 0)
+
+
 def test_what_a_row_cannot_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="no method has settings"):
         settings("map-box", "default", "method.depth=1")

@@ -17,7 +17,7 @@ from diffuprompt.errors import ConfigError, DataError
 from diffuprompt.grounding.conditioning import condition_of
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.expressions import Expression
-from diffuprompt.grounding.maps import MapMaker, MapsConfig
+from diffuprompt.grounding.maps import MapMaker, MapsConfig, decoded
 from diffuprompt.grounding.masks.generator import MaskGenerator
 from diffuprompt.grounding.masks.mask_vae import MaskVae
 from diffuprompt.runs import Store
@@ -100,6 +100,11 @@ def test_latents_are_what_masks_are_decoded_of(
     noise = made(maker_of(detector, vae, None, source="noise", latents=True, kept=40), [0])
     assert abs(float(noise.mean())) < 0.1
     assert float(noise.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_latents_from_the_host_are_decoded_where_the_vae_is() -> None:
+    elsewhere = vae_of().to("meta")
+    assert decoded(elsewhere, torch.zeros(1, 2, 4, 8, 8)).device.type == "meta"
 
 
 @pytest.mark.parametrize("source", sorted(set(SOURCES) - set(LATENTS)))

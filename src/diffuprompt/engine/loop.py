@@ -83,7 +83,7 @@ def train(
         "fingerprint": fingerprint,
         "epochs": epochs,
         "steps_per_epoch": steps_per_epoch,
-        "optimiser": {**asdict(optimiser), "betas": list(optimiser.betas)},  # as it is read back
+        "optimiser": _told(optimiser),
     }
     total = epochs * steps_per_epoch
     if folder is not None:
@@ -201,6 +201,14 @@ class _Run:
                 "delete it to start again"
             ) from cause
         self._since = time.monotonic()
+
+
+def _told(optimiser: Optimiser) -> dict[str, Any]:
+    """Return the settings as they are read back; plans of before ``eps`` do not name its default."""
+    told = {**asdict(optimiser), "betas": list(optimiser.betas)}
+    if optimiser.eps == Optimiser.eps:
+        del told["eps"]
+    return told
 
 
 def _same_plan(path: Path, old: Any, new: dict[str, Any]) -> None:

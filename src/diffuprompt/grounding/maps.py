@@ -153,7 +153,7 @@ class MapMaker:
 
 def decoded(vae: MaskVae, latents_BKChw: Tensor) -> Tensor:
     """Return masks ``(B, K, H, W)`` of normalised latents, not clamped."""
-    flat = vae.restored(latents_BKChw.flatten(0, 1))
+    flat = vae.restored(latents_BKChw.flatten(0, 1).to(vae.shift.device))
     return vae.decode(flat)[:, 0].unflatten(0, latents_BKChw.shape[:2])
 
 

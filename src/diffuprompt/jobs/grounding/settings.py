@@ -157,11 +157,13 @@ def settings_of(recipe: Recipe, preset: str, overrides: tuple[str, ...]) -> Sett
     others = {name: values for name, values in sections.items() if name != "generator"}
     found = {name: KINDS[name](**values) for name, values in others.items()}
     changed = GeneratorConfig(**sections["generator"], encoder=encoder)
-    generator_fit = found["generator_fit"]
-    if recipe.maps == "independent":
-        found["generator_fit"] = generator_fit.of_encoder()
-    elif changed.condition == "pooled":  # there is no encoder
-        found["generator_fit"] = generator_fit.of_one()
+    generator_fit, alone = found["generator_fit"], recipe.maps == "independent"
+    if alone or changed.condition == "pooled":  # one network to train
+        asked = {text.partition("=")[0] for text in rest}
+        if asked & {"generator_fit.steps", "generator_fit.epochs"}:
+            found["generator_fit"] = dataclasses.replace(generator_fit, encoder_steps=0)
+        else:
+            found["generator_fit"] = generator_fit.of_encoder() if alone else generator_fit.of_one()
     if recipe.maps == "map" and changed.condition == "pooled":
         raise ConfigError("generator.condition: 'pooled' has no map; take 'tokens' for this method")
     method = {**recipe.settings, **_method_settings(own)}

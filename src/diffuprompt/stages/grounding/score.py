@@ -162,7 +162,7 @@ def _cleanest(maps: Tensor, vae: MaskVae | None) -> Tensor:
     if maps.ndim == MAPS_NDIM:
         return maps[:, 0]
     assert vae is not None
-    return stored(decoded(vae, maps[:, :1].to(vae.shift.device)))[:, 0].cpu()
+    return stored(decoded(vae, maps[:, :1]))[:, 0].cpu()
 
 
 def mask_iou(maps_BHW: Tensor, truth_BHW: Tensor) -> Tensor:
