@@ -204,7 +204,7 @@ class _Run:
 
 
 def _told(optimiser: Optimiser) -> dict[str, Any]:
-    """Return the settings as they are read back; plans of before ``eps`` do not name its default."""
+    """Return the settings as they are read back; the default ``eps`` is left out, as before."""
     told = {**asdict(optimiser), "betas": list(optimiser.betas)}
     if optimiser.eps == Optimiser.eps:
         del told["eps"]
