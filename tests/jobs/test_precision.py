@@ -29,7 +29,7 @@ def test_hashes_of_fp32_are_those_of_before_there_was_a_choice(learner: str) -> 
     before = {
         **{k: getattr(found, k) for k in ("dataset", "protocol", "backbone", "learner")},
         **{k: getattr(found, k) for k in ("generator", "shots", "seed", "preset")},
-        "train": vars(found.train),
+        "train": found.train.stated(),
         "options": dict(found.options),
     }
     text = json.dumps(before, sort_keys=True)

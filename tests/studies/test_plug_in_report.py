@@ -203,6 +203,7 @@ def test_rivals_stand_beside_diffusion() -> None:
     assert headings(made) == [
         "Diffusion plugged into each learner",
         "Diffusion and its rivals (CoCoOp)",
+        "H against seconds of training",
     ]
     rows = made.sections[0].parts[1].table.rows
     assert [row[0] for row in rows] == ["own prompts", "diffusion", "mlp"]

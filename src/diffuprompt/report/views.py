@@ -132,19 +132,20 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
     told = any(e.covers_other_sets for e in extras)
     differences = () if told else target_differences(section)
     shared = (
-        time_part(section),
         *robustness_parts(section),
         target_part(differences),
         *density_parts(section),
     )
     own = Extras(parts=tuple(part for part in shared if part is not None))
+    timed = time_part(section)
+    last = Extras(parts=() if timed is None else (timed,))
     findings = (*leader(section), *open_world(comparisons), *target_sentence(differences))
     return SectionView(
         section=section,
         comparisons=comparisons,
         headline=headline_table(section),
         other_sets=other_sets_table(section),
-        extras=(own, *extras),
+        extras=(own, *extras, last),
         findings=findings,
         differences=differences_table(comparisons) if comparisons else None,
         confidence=confidence_table(section),
