@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +18,7 @@ from tests.world import CLASSES, command
 from torch import Tensor
 
 from diffuprompt.checkpoints.load import load_clip
+from diffuprompt.cli.draw import next_best
 from diffuprompt.clip.text import TextPlan
 from diffuprompt.clip.tokens import PromptedTokens, sentence_tokens
 from diffuprompt.errors import CheckpointError, ConfigError
@@ -25,7 +27,7 @@ from diffuprompt.hub.artifact import Artifact, describe, save_artifact
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.registry import build_learner
 from diffuprompt.pictures.edges import edge_map
-from diffuprompt.pictures.grid import draw_grid
+from diffuprompt.pictures.grid import PromptGrid, draw_grid
 from diffuprompt.pictures.painter import Painter, PainterConfig, load_pipeline
 from diffuprompt.pictures.text_states import (
     check_drawable,
@@ -35,8 +37,10 @@ from diffuprompt.pictures.text_states import (
     same_states,
     sentence_states,
 )
+from diffuprompt.pictures.views import PictureView
 
 diffusers, transformers = map(pytest.importorskip, ("diffusers", "transformers"))
+checkers = pytest.importorskip("diffusers.pipelines.stable_diffusion.safety_checker")
 CLIP = tower("plain-vit", torch.float32)
 WIDTH = CLIP.config.text.width
 SMALL = PainterConfig(steps=2, side=64, control_end=1.0)
@@ -209,15 +213,45 @@ def test_the_grid_has_the_papers_rows_and_honest_numbers(pipeline: Any) -> None:
     assert grid.seed_distance is not None
     assert 0 < grid.sample_distance < 2
     assert 0 < grid.seed_distance < 2
-    plain = draw_grid(artifact("tip-adapter"), painter, picture(), true="cat", wrong="x")
-    assert list(plain.cells) == rows[:1]
-    assert plain.sample_distance is plain.seed_distance is None
+
+
+def test_the_learned_row_is_there_where_the_text_tower_says_another_thing(pipeline: Any) -> None:
+    painter = Painter(pipeline, CLIP, NAMES, PainterConfig(steps=1, side=64))
+    own_words = build_learner("zero-shot", CLIP, {"templates": ["a dark {}!"]})
+
+    def drawn(known: Artifact) -> PromptGrid:
+        return draw_grid(known, painter, picture(), true="cat", wrong="x")
+
+    for case in ("clip-lora", "2sfs"):  # no slots, and a changed tower
+        assert list(drawn(artifact(case)).cells) == ["hand-written", "learned"]
+    for known in (
+        artifact("tip-adapter"),
+        Artifact(describe(own_words, NAMES), CLIP, own_words, None),  # differs, and is not learned
+    ):
+        plain = drawn(known)
+        assert list(plain.cells) == ["hand-written"]
+        assert plain.sample_distance is plain.seed_distance is None
+    llu = artifact("llu")  # a slot, whose own values are the hand-written words
+    made = drawn(Artifact(llu.description, CLIP, llu.learner, cast(PromptGenerator, Drawing())))
+    assert list(made.cells) == ["hand-written", "sample 1", "sample 2", "sample 3"]
+    assert made.seed_distance is not None
+    assert made.seed_distance > 0
 
 
 def test_prompts_of_the_image_tower_alone_are_refused() -> None:
     with pytest.raises(ConfigError, match="vpt: its prompts enter the image tower alone"):
         check_drawable(artifact("vpt").learner)
     check_drawable(artifact("ivlp").learner)
+
+
+def test_the_wrong_class_is_the_next_one_by_generated_prompts() -> None:
+    def view(name: str, **guesses: str) -> PictureView:
+        kinds = {k: SimpleNamespace(guesses=[(n, 0.3) for n in v]) for k, v in guesses.items()}
+        return PictureView(picture=picture(), name=name, prompts=cast(Any, kinds))
+
+    assert next_best(view("a", own="cab", generated="abc", shuffled="abc")) == "b"
+    assert next_best(view("b", own="cab", generated="abc", shuffled="abc")) == "a"
+    assert next_best(view("c", own="cab", shuffled="bac")) == "a"
 
 
 class Tokenizer:
@@ -270,17 +304,26 @@ def test_how_states_reach_the_model_is_said() -> None:
 def test_the_command_draws_with_models_of_folders(
     pipeline: Any, world: Path, tmp_path: Path
 ) -> None:
-    pipeline.save_pretrained(tmp_path / "sd")
+    shape = {"hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1, "image_size": 8}
+    checker = checkers.StableDiffusionSafetyChecker(
+        transformers.CLIPConfig(vision_config={**shape, "patch_size": 8}, projection_dim=8)
+    )
+    reader = transformers.CLIPImageProcessor()
+    parts = pipeline.components | {"safety_checker": checker, "feature_extractor": reader}
+    type(pipeline)(**parts).save_pretrained(tmp_path / "sd")
     pipeline.controlnet.save_pretrained(tmp_path / "control")
+    loaded = load_pipeline(str(tmp_path / "sd"), str(tmp_path / "control"))
+    assert loaded.safety_checker is None  # no cell is painted black
     clip = load_clip(world / "clip")
     learner = build_learner("coop", clip, {"num_ctx": 2, "ctx_init": None})
     save_artifact(tmp_path / "artifact", learner, CLASSES, None, {})
     image, out = world / "colours" / "red" / "0.png", tmp_path / "drawn"
     words = ("draw", tmp_path / "artifact", "--image", image, "--backbone", world / "clip")
     words = (*words, "--pictures", "--model", tmp_path / "sd", "--steps", 1, "--side", 64)
-    done = command(*words, "--controlnet", tmp_path / "control", "--about", "red", "--out", out)
+    done = command(*words, "--controlnet", tmp_path / "control", "--words", 1, "--out", out)
     assert done.code == 0, done.err
-    assert "0.png: red, and " in done.out
+    (best, second) = re.findall(r"(\w+) [0-9.]+ %", done.out)  # one is not enough with --pictures
+    assert f"0.png: {best}, and {second}; prompts are unchecked" in done.out
     assert set(json.loads((out / "0-prompts.json").read_text())["rows"]) == {
         "hand-written",
         "learned",

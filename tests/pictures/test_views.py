@@ -21,8 +21,9 @@ from diffuprompt.hub.artifact import Artifact, describe, save_artifact
 from diffuprompt.learners.base import Learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.registry import build_learner
+from diffuprompt.pictures import views
 from diffuprompt.pictures.sheet import draw_views, heat
-from diffuprompt.pictures.views import in_other_order, view_pictures
+from diffuprompt.pictures.views import in_other_order, prompt_sets, view_pictures
 
 CLIP = tower("plain-vit", torch.float32)
 
@@ -72,6 +73,24 @@ def test_shuffled_prompts_are_those_of_the_other_picture() -> None:
     assert "blocks" in alone.shuffled_from
 
 
+def test_many_pictures_pass_the_tower_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, seen = artifact("cocoop"), []
+    pixels = torch.rand(3, 3, *CLIP.preprocess.test_view(picture(0)).shape[1:])
+    whole = prompt_sets(known, pixels)
+    features = known.learner.features
+
+    def counted(images: ImageBatch) -> torch.Tensor:
+        seen.append(images.index.tolist())
+        return features(images)
+
+    monkeypatch.setattr(views, "CHUNK", 2)
+    monkeypatch.setattr(known.learner, "features", counted)
+    parts = prompt_sets(known, pixels)
+    assert seen == [[0, 1], [2]]
+    for kind, prompts in whole.items():
+        torch.testing.assert_close(parts[kind]["text.0"], prompts["text.0"], rtol=0, atol=1e-5)
+
+
 def test_an_untrained_generator_shows_the_learners_own() -> None:
     known = artifact("maple", generator_for("untrained", "maple", CLIP))
     (view,) = view_pictures(known, [picture(0)], names=["dog"])
@@ -113,7 +132,8 @@ def test_the_command_prints_words_and_writes_the_sheet(world: Path, tmp_path: Pa
     clip = load_clip(world / "clip")
     learner = build_learner("coop", clip, {"num_ctx": 2, "ctx_init": None})
     save_artifact(tmp_path / "run" / "artifact", learner, CLASSES, None, {})
-    image = world / "colours" / "red" / "0.png"
+    folder = world / "colours"
+    image, other = folder / "red" / "0.png", folder / "green" / "0.png"
     words = ("draw", tmp_path / "run", "--image", image, "--backbone", world / "clip")
     out = tmp_path / "drawn"
     done = command(*words, "--about", "red", "--out", out)
@@ -125,6 +145,8 @@ def test_the_command_prints_words_and_writes_the_sheet(world: Path, tmp_path: Pa
     for wrong, message in (
         (("--about", "rod"), "--about: 'rod' is none of the 6 classes. Did you mean 'red'?"),
         (("--side", "100", "--pictures"), "--side: got 100, expected a multiple of 64"),
+        (("--pictures", "--image", other), f"{image} and {other} would both write 0-prompts.png"),
+        (("--image", folder, "--image", folder), "--image: got 73 images, expected at most 64"),
     ):
         refused = command(*words, *wrong, "--out", tmp_path / "other")
         assert refused.code == 2
@@ -133,8 +155,8 @@ def test_the_command_prints_words_and_writes_the_sheet(world: Path, tmp_path: Pa
 
 
 def test_a_sheet_has_a_row_for_each_picture() -> None:
-    views = view_pictures(artifact("coop-words"), [picture(0), picture(1)])
-    two, one = draw_views(views, ["a", "b"]), draw_views(views[:1], ["a"])
+    seen = view_pictures(artifact("coop-words"), [picture(0), picture(1)])
+    two, one = draw_views(seen, ["a", "b"]), draw_views(seen[:1], ["a"])
     assert two.height > 1.9 * one.height
     assert np.array_equal(
         np.asarray(two)[: one.height - 40, 230:460], np.asarray(one)[:-40, 230:460]

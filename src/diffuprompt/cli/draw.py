@@ -29,6 +29,7 @@ diffuprompt draw runs/birds --image robin.jpg --image wren.jpg --out drawn/
 diffuprompt draw runs/birds --image robin.jpg --about robin --pictures --wrong wren
 """
 STEPS, SIDE = Range(1, 1000), Range(64, 2048)
+MOST = 64  # pictures on one sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,9 @@ class Args:
     run: Annotated[Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """A run or an artifact folder; by default the newest finished run in --runs-dir."""
     image: Annotated[Repeated[tuple[Path, ...]], tyro.conf.arg(metavar="FILE|DIR")] = ()
-    """An image, or a folder of images; may be repeated. Of several, each gets the prompts of the
-    next one too ("shuffled"); a lone one gets those of its own blocks in another order."""
+    """An image, or a folder of images; may be repeated, up to 64 images in all. Of several, each
+    gets the prompts of the next one too ("shuffled"); a lone one gets those of its own blocks in
+    another order."""
     about: Annotated[str, tyro.conf.arg(metavar="NAME")] = ""
     """The class to ask about; by default the most probable one of each image."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,C")] = ""
@@ -49,7 +51,7 @@ class Args:
     runs_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Where to look for the newest run."""
     words: Annotated[int, TOP, bounded(TOP)] = 3
-    """How many words and names to show."""
+    """How many words and names to show; with --pictures at least two."""
     seed: Annotated[int, SEED, bounded(SEED)] = 0
     """Of the order of blocks, and of the noise that pictures start from."""
     pictures: Switch[bool] = False
@@ -83,6 +85,7 @@ def run(args: Args) -> int:
     if args.side % 64:
         raise ConfigError(f"--side: got {args.side}, expected a multiple of 64")
     paths, classes = expand(args.image), read_names(args.classes)
+    check_pictures(args, paths)
     folder = folder_of(args)
     check_readable(paths)
     model = load_classifier(folder, args.backbone, args.device)
@@ -97,7 +100,7 @@ def run(args: Args) -> int:
         classes=names,
         names=[args.about] * len(paths) if args.about else None,
         seed=args.seed,
-        most=args.words,
+        most=max(args.words, 2) if args.pictures else args.words,  # a true and a wrong class
         progress=console_progress(),
     )
     titles = [path.name for path in paths]
@@ -107,6 +110,24 @@ def run(args: Args) -> int:
     if args.pictures:
         draw_pictures(args, model, names, paths, pictures, views)
     return 0
+
+
+def check_pictures(args: Args, paths: Sequence[Path]) -> None:
+    """Raise `ConfigError` for more pictures than fit a sheet, or for two that write one file."""
+    if len(paths) > MOST:
+        raise ConfigError(f"--image: got {len(paths)} images, expected at most {MOST}; name fewer")
+    seen: dict[str, Path] = {}
+    problems = []
+    for path in paths if args.pictures else ():
+        stem = path.stem.casefold()  # some disks do not tell cases apart
+        if stem in seen:
+            problems.append(
+                f"--image: {seen[stem]} and {path} would both write {path.stem}-prompts.png; "
+                "rename one, or draw them with another --out"
+            )
+        seen.setdefault(stem, path)
+    if problems:
+        raise ConfigError("\n  ".join(problems))
 
 
 def folder_of(args: Args) -> Path:
@@ -169,7 +190,7 @@ def draw_pictures(
     config = PainterConfig(steps=args.steps, side=args.side, seed=args.seed)
     painter = Painter(pipeline, model.artifact.clip, names, config)
     for path, picture, view in zip(paths, pictures, views, strict=True):
-        other = args.wrong or _other(view, names)
+        other = args.wrong or next_best(view)
         grid = draw_grid(
             model.artifact,
             painter,
@@ -187,7 +208,12 @@ def draw_pictures(
         print(f"drawn: {target}", file=sys.stderr)
 
 
-def _other(view: PictureView, names: Sequence[str]) -> str:
-    """Return the most probable name but the one that is asked about."""
-    ranked = [name for each in view.prompts.values() for name, _ in each.guesses]
-    return next(name for name in (*ranked, *names) if name != view.name)
+def next_best(view: PictureView) -> str:
+    """Return the most probable name but the one that is asked about, of two guesses or more.
+
+    By the prompts that chose the name: those generated, where there are some.
+    """
+    from diffuprompt.pictures import GENERATED, OWN
+
+    ranked = view.prompts[GENERATED if GENERATED in view.prompts else OWN].guesses
+    return next(name for name, _ in ranked if name != view.name)

@@ -10,6 +10,7 @@ from .sheet import draw_views as draw_views, map_of as map_of, png as png, text_
 from .text_states import check_drawable as check_drawable
 from .views import (
     GENERATED as GENERATED,
+    OWN as OWN,
     PictureView as PictureView,
     view_pictures as view_pictures,
 )

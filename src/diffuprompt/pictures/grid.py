@@ -23,13 +23,20 @@ from diffuprompt.clip import SINGLE, normalize
 from diffuprompt.data import ImageBatch
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.hub import Artifact
-from diffuprompt.learners import Classes
+from diffuprompt.learners import Classes, Learner
 from diffuprompt.pictures.edges import edge_map
 from diffuprompt.pictures.painter import Painter
-from diffuprompt.pictures.text_states import check_drawable, prompt_states, sentence_states
+from diffuprompt.pictures.text_states import (
+    check_drawable,
+    prompt_states,
+    same_states,
+    sentence_states,
+    template_states,
+)
 from diffuprompt.prompts import Prompts
 
 SAMPLES = 3
+EQUAL = 1e-5  # relative difference of states that are equal but for rounding in float32
 HAND, LEARNED = "hand-written", "learned"
 GAP, LINE, SIZE, TILE = 8, 15, 12, 224  # pixels
 INK, PAPER = "#1f2328", "#ffffff"
@@ -59,7 +66,8 @@ class PromptGrid:
         cells: row -> pictures of the true and of the wrong class.
         figures: row -> numbers.
         sample_distance: 1 - cosine of two samples' pictures, mean over pairs; None without samples.
-        seed_distance: the same of the learned prompt's pictures from as many noises.
+        seed_distance: the same of the learned prompt's pictures from as many noises; of the
+            hand-written one's, where none is learned.
         fidelity: of `Painter`, and ``error`` of its map.
     """
 
@@ -114,8 +122,10 @@ def draw_grid(
     feature_1E = _features(artifact, [picture])
     rows = {HAND: sentence_states(clip, [_sentence(name) for name in (true, wrong)])}
     own = learner.prompts(feature_1E)
-    if learner.spec.slots:
-        rows[LEARNED] = prompt_states(learner, chosen, labels, own)
+    states = prompt_states(learner, chosen, labels, own)
+    if _learned(learner, chosen, labels, states, rows[HAND]):
+        rows[LEARNED] = states
+    base = LEARNED if LEARNED in rows else HAND
     samples = _samples(artifact, feature_1E, own)
     for number, prompts in enumerate(samples, 1):
         rows[f"sample {number}"] = prompt_states(learner, chosen, labels, prompts)
@@ -129,9 +139,9 @@ def draw_grid(
                 pair.append(painter.draw(each, edges))
                 task.advance()
             cells[name] = (pair[0], pair[1])
-        of_seeds = [cells[LEARNED][0]] if samples else []
+        of_seeds = [cells[base][0]] if samples else []
         for number in range(1, len(samples)):
-            of_seeds.append(painter.draw(rows[LEARNED][0], edges, seed=seed + number))
+            of_seeds.append(painter.draw(rows[base][0], edges, seed=seed + number))
             task.advance()
     sentence = classes_text(artifact, true)
     figures = _figures(artifact, feature_1E, sentence, {k: pair[0] for k, pair in cells.items()})
@@ -151,6 +161,17 @@ def classes_text(artifact: Artifact, name: str) -> Tensor:
     """Return the text feature ``(1, E)`` of a class by the hand-written prompt."""
     clip = artifact.clip
     return clip.text(Classes([name]).sentences(clip, SINGLE))[0]
+
+
+def _learned(
+    learner: Learner, classes: Classes, labels: Sequence[int], states: Tensor, hand: Tensor
+) -> bool:
+    """Whether a learner's own states are another thing than hand-written sentences.
+
+    Without prompts these are of its own template, which may be another one, in the frozen tower.
+    """
+    plain = hand if learner.spec.slots else template_states(learner, classes, labels)
+    return not same_states(states, plain, EQUAL)
 
 
 def _samples(artifact: Artifact, feature_1E: Tensor, own: Prompts) -> list[Prompts]:

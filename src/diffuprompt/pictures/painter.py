@@ -21,7 +21,13 @@ from diffuprompt.pictures.text_states import StateMap, fit_map, same_states, sen
 from diffuprompt.pictures.words import whole_words
 
 MODEL, CONTROL = "stable-diffusion-v1-5/stable-diffusion-v1-5", "lllyasviel/sd-controlnet-canny"
-OPTIONAL = ("text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
+OPTIONAL = ("text_encoder", "tokenizer", "image_encoder")
+# A checker paints black what it takes for unsafe, and the figures would be those of black.
+UNCHECKED: dict[str, Any] = {
+    "safety_checker": None,
+    "feature_extractor": None,
+    "requires_safety_checker": False,
+}
 COMPARED = ("", "a photo of a cat.", "two red cups, left of the lamp")
 TEXTS = 96  # that a map is fitted on, beside the classes
 TEMPLATES = ("a photo of a {}.", "{}", "a drawing of the {}, in colour.")
@@ -148,8 +154,8 @@ class Painter:
 def load_pipeline(model: str = MODEL, controlnet: str = CONTROL, device: str = "cpu") -> Any:
     """Load a StableDiffusionControlNetPipeline of folders or of hub ids, in float32.
 
-    Weights are read from safetensors alone: no pickle. A folder need not hold what is not needed:
-    text encoder, tokenizer, safety checker.
+    Weights are read from safetensors alone: no pickle. A safety checker is never loaded, so that no
+    cell is silently black. A folder need not hold text encoder and tokenizer.
 
     Raises:
         ConfigError: diffusers is not installed.
@@ -164,7 +170,7 @@ def load_pipeline(model: str = MODEL, controlnet: str = CONTROL, device: str = "
     try:
         control = ControlNetModel.from_pretrained(controlnet, use_safetensors=True)
         found: Any = StableDiffusionControlNetPipeline.from_pretrained(
-            model, controlnet=control, use_safetensors=True, **_absent(Path(model))
+            model, controlnet=control, use_safetensors=True, **UNCHECKED, **_absent(Path(model))
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as cause:
         line = (str(cause).splitlines() or [type(cause).__name__])[0][:300]
@@ -179,8 +185,7 @@ def _absent(folder: Path) -> dict[str, Any]:
     """Return what a folder lacks and can do without, as arguments; nothing of a hub id."""
     if not folder.is_dir():
         return {}
-    absent: dict[str, Any] = {name: None for name in OPTIONAL if not (folder / name).is_dir()}
-    return absent | ({"requires_safety_checker": False} if "safety_checker" in absent else {})
+    return {name: None for name in OPTIONAL if not (folder / name).is_dir()}
 
 
 def _texts(clip: Clip, names: Sequence[str]) -> list[str]:

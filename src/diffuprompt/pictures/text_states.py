@@ -51,6 +51,12 @@ def prompt_states(
     return learner.text_states(tokens, TowerPrompts(text))[0]
 
 
+def template_states(learner: Learner, classes: Classes, labels: Sequence[int]) -> Tensor:
+    """Return what the frozen tower says ``(N, S, D)`` of a promptless learner's sentences."""
+    tokens = learner.tokens(classes).select(torch.tensor(labels))
+    return learner.clip.text.states(filled(learner.clip, tokens))[0]
+
+
 def sentence_states(clip: Clip, texts: Sequence[str]) -> Tensor:
     """Return the states ``(N, S, D)`` of plain sentences."""
     length = clip.config.text.context_length
@@ -92,12 +98,12 @@ def fit_map(ours_NSD: Tensor, theirs_NST: Tensor) -> StateMap:
     return StateMap(weight=weight, error=float(off.norm() / of.norm()))
 
 
-def same_states(ours_NSD: Tensor, theirs_NST: Tensor) -> bool:
-    """Whether two towers say the same of the same texts, to half precision."""
+def same_states(ours_NSD: Tensor, theirs_NST: Tensor, within: float = SAME) -> bool:
+    """Whether two towers say the same of the same texts, by default to half precision."""
     if ours_NSD.shape != theirs_NST.shape:
         return False
     theirs = theirs_NST.to(ours_NSD)
-    return float((ours_NSD - theirs).norm() / theirs.norm()) < SAME
+    return float((ours_NSD - theirs).norm() / theirs.norm()) < within
 
 
 def filled(clip: Clip, tokens: PromptedTokens) -> PromptedTokens:

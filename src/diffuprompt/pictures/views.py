@@ -27,6 +27,7 @@ from diffuprompt.prompts import Prompts
 
 OWN, GENERATED, SHUFFLED = "own", "generated", "shuffled"
 BLOCKS = 4  # along a side, of a lone picture that is shuffled by itself
+CHUNK = 32  # pictures that pass the tower at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,4 +225,5 @@ def _images(learner: Learner, pixels_B3HW: Tensor) -> ImageBatch:
 
 def _features(learner: Learner, pixels_B3HW: Tensor) -> Tensor:
     index = torch.arange(len(pixels_B3HW), device=pixels_B3HW.device)
-    return learner.features(ImageBatch(pixels_B3HW, None, index))
+    parts = zip(pixels_B3HW.split(CHUNK), index.split(CHUNK), strict=True)
+    return torch.cat([learner.features(ImageBatch(pixels, None, at)) for pixels, at in parts])
