@@ -43,7 +43,7 @@ def test_what_the_authors_use_on_a_data_set(
 
 
 # learners that always say their sentences
-ALWAYS = ("zero-shot", "linear-probe", "lp++", "gda", "prolip", "clip-lora", "2sfs")
+ALWAYS = ("zero-shot", "linear-probe", "lp++", "gda", "prolip")
 
 
 def test_a_plain_sentence_leaves_configurations_as_they_were() -> None:
