@@ -11,6 +11,7 @@ from diffuprompt.data.catalog import CATALOG
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.job import JobConfig, Resolved, resolve
 from diffuprompt.learners.methods import METHODS
+from diffuprompt.learners.methods.zero_shot import ZeroShotOptions
 
 PETS, DTD = "a photo of a {}, a type of pet.", "{} texture."
 
@@ -49,10 +50,32 @@ def test_a_plain_sentence_leaves_configurations_as_they_were() -> None:
     for learner in METHODS:
         for found in (resolved(learner, "caltech101"), resolved(learner, "mine", own=True)):
             told = found.to_json()["options"]
-            assert told.get("templates") == ([SINGLE] if learner == "zero-shot" else None)
+            always = isinstance(METHODS[learner].options, ZeroShotOptions)  # had it from the start
+            assert told.get("templates") == ([SINGLE] if always else None)
             assert Resolved.from_json(found.to_json()) == found
     assert resolved("zero-shot", "dtd", own=True).options["templates"] == [SINGLE]
     assert resolved("zero-shot", "dtd-official").options["templates"] == [DTD]
+
+
+@pytest.mark.parametrize("learner", ["clip-lora", "clip-adapter"])
+def test_a_context_stands_in_the_place_of_a_data_sets_own_sentences(learner: str) -> None:
+    """It was refused on every data set whose template is not "a photo of a {}."."""
+    context = ("learner.num_ctx=4",)
+    assert resolved(learner, "eurosat").options["templates"] != [SINGLE]
+    found = resolved(learner, "eurosat", overrides=context)
+    assert found.options["num_ctx"] == 4
+    assert "templates" not in found.options
+    for asked in (("dataset",), ("my {}.",)):
+        with pytest.raises(ConfigError, match="sentences are for num_ctx=0"):
+            resolved(learner, "eurosat", overrides=context, templates=asked)
+    with pytest.raises(ConfigError, match="sentences are for num_ctx=0"):
+        resolved(learner, "eurosat", overrides=(*context, "templates=my {}."))
+
+
+def test_words_of_no_context_are_refused() -> None:
+    """They told two runs apart that are one."""
+    with pytest.raises(ConfigError, match="ctx_init: num_ctx=0 has no context to start, got 'my'"):
+        JobConfig(data="eurosat", learner="clip-lora", overrides=("ctx_init=my",))
 
 
 def test_templates_are_chosen_by_name_or_text() -> None:
