@@ -12,7 +12,7 @@ from torch import Tensor
 from diffuprompt.clip.changes import BlockChange, Dropout, LowRank, Norm, TowerChange
 from diffuprompt.clip.config import TextConfig
 from diffuprompt.clip.packing import Packing
-from diffuprompt.clip.text import TextPlan, TextTower
+from diffuprompt.clip.text import DROPPED, TextPlan, TextTower
 from diffuprompt.clip.tokens import PromptedTokens, class_tokens, sentence_tokens
 from diffuprompt.errors import DataError, PromptShapeError
 
@@ -181,6 +181,26 @@ def test_dropout_of_a_change_follows_its_seed_and_is_the_same_when_computed_agai
     assert not torch.equal(kept, Dropout(0.25, 4)(x))
     assert set(kept.unique().tolist()) == {0.0, 1 / 0.75}
     assert abs(float(kept.mean()) - 1) < 0.01  # six deviations of 120,000 draws
+
+
+def test_masks_of_dropout_do_not_follow_the_memory_budget():
+    tokens = class_tokens(
+        WordTokenizer(), names(random.Random(3), 300), prefix=None, num_ctx=2, position="end"
+    )
+    prompts, model = {0: torch.randn(1, 1, 2, 16, dtype=torch.float64)}, tower()
+    change, small = some_change(1, dropout=0.25), TextPlan(memory_mib=1)
+    leaves = {0: prompts[0].clone().requires_grad_()}
+    assert model._chunks(tokens, leaves, small, 1, change)[2], "too little to be kept"
+    assert not model._chunks(tokens, leaves, TextPlan(), 1, change)[2]
+    whole = features_and_gradients(model, tokens, prompts, TextPlan(), change)
+    parts = features_and_gradients(model, tokens, prompts, small, change)
+    for a, b in zip(parts, whole, strict=True):
+        assert relative(a, b) < 1e-12
+    with torch.no_grad():
+        assert relative(model(tokens, prompts, small, change), whole[0]) < 1e-12
+    equal = class_tokens(WordTokenizer(), ["abc"] * 2 * DROPPED, prefix=None, num_ctx=2)
+    first, second = model(equal, prompts, change=change).detach().split(DROPPED, dim=1)
+    assert relative(first, second) > 1e-3, "each chunk has masks of its own"
 
 
 def test_a_change_that_does_not_fit_says_where():

@@ -341,7 +341,13 @@ def test_learners_start_from_the_seed(world: Path) -> None:
 def test_a_recipe_that_counts_steps_has_the_epochs_that_make_them_of_these_images(
     world: Path,
 ) -> None:
-    six = prepare(asked(world, learner="clip-lora", preset="few-shot", shots=2))
-    assert six.resolved.train.epochs == 500 * 2  # three classes: less than a batch
-    own = prepare(asked(world, learner="clip-lora", preset="few-shot", overrides=("epochs=3",)))
-    assert own.resolved.train.epochs == 3
+    def epochs(*overrides: str, **values: Any) -> int:
+        values = {"learner": "clip-lora", "preset": "few-shot", "overrides": overrides, **values}
+        return prepare(asked(world, **values)).resolved.train.epochs
+
+    assert epochs() == 500 * 2  # two shots of three classes: less than a batch
+    assert epochs("batch=2") == round(500 * 2 / 3)
+    assert epochs("batch=2", protocol="few-shot") == 500 * 2 / 5  # eleven of six classes
+    assert epochs("batch=2", shots=1) == 500
+    assert epochs(shots=1000) == 500 * 3, "the eight that there are, and no more"
+    assert epochs("batch=2", "epochs=3") == 3

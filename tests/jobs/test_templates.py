@@ -59,6 +59,27 @@ def test_a_plain_sentence_leaves_configurations_as_they_were() -> None:
     assert resolved("zero-shot", "dtd-official").options["templates"] == [DTD]
 
 
+@pytest.mark.parametrize("learner", ["clip-lora", "clip-adapter"])
+def test_a_context_stands_in_the_place_of_a_data_sets_own_sentences(learner: str) -> None:
+    """It was refused on every data set whose template is not "a photo of a {}."."""
+    context = ("learner.num_ctx=4",)
+    assert resolved(learner, "eurosat").options["templates"] != [SINGLE]
+    found = resolved(learner, "eurosat", overrides=context)
+    assert found.options["num_ctx"] == 4
+    assert "templates" not in found.options
+    for asked in (("dataset",), ("my {}.",)):
+        with pytest.raises(ConfigError, match="sentences are for num_ctx=0"):
+            resolved(learner, "eurosat", overrides=context, templates=asked)
+    with pytest.raises(ConfigError, match="sentences are for num_ctx=0"):
+        resolved(learner, "eurosat", overrides=(*context, "templates=my {}."))
+
+
+def test_words_of_no_context_are_refused() -> None:
+    """They told two runs apart that are one."""
+    with pytest.raises(ConfigError, match="ctx_init: num_ctx=0 has no context to start, got 'my'"):
+        JobConfig(data="eurosat", learner="clip-lora", overrides=("ctx_init=my",))
+
+
 def test_templates_are_chosen_by_name_or_text() -> None:
     single = resolved("zero-shot", "oxford_pets", templates=("single",))
     assert single.options["templates"] == [SINGLE]

@@ -12,6 +12,7 @@ from tests.learners.cases import Images, world
 from diffuprompt.data.images import ImageBatch
 from diffuprompt.engine.seeds import torch_stream
 from diffuprompt.errors import ConfigError
+from diffuprompt.learners import llu_learner
 from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.llu_learner import LLU
 from diffuprompt.learners.registry import build_learner
@@ -63,6 +64,19 @@ def test_the_order_of_centres_does_not_matter():
     learner.image_centres = learner.image_centres.flip(0)
     learner.text_centres = learner.text_centres.flip(0)
     assert torch.equal(learner.logits(images, classes), before)
+
+
+def test_nothing_of_all_distances_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, _, _ = llu(gamma=1.0)
+    z = torch.nn.functional.normalize(learner.image_centres.flip(0) + 0.3, dim=-1)
+    whole, kept = learner.shares("image", z), list[torch.Size]()
+    monkeypatch.setattr(llu_learner, "BLOCK", 3)  # ten centres: the last block is of one
+    moving = z.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda _: None):
+        shares = learner.shares("image", moving)
+    assert not kept
+    assert not shares.requires_grad
+    torch.testing.assert_close(shares, whole, rtol=1e-12, atol=0)
 
 
 def test_names_that_were_trained_are_at_a_centre_and_new_ones_are_not():

@@ -158,17 +158,26 @@ def test_few_shot_recipes_of_coop_train_less_on_less(shots: int, epochs: int) ->
 
 
 @pytest.mark.parametrize(
-    ("learner", "shots", "images", "epochs"),
+    ("learner", "shots", "images", "classes", "train", "epochs"),
     [
-        ("clip-lora", 16, 50 * 16, 320),  # 8,000 steps of 25 an epoch
-        ("clip-lora", 1, 100, 167),  # 500 steps of 3
-        ("clip-lora", 16, 0, 320),  # before the images are known
-        ("2sfs", 16, 50 * 16, 192),
-        ("2sfs", 2, 20, 600),  # fewer images than a batch: one step an epoch
+        ("clip-lora", 16, 50 * 16, 50, {}, 320),  # 8,000 steps of 25 an epoch
+        ("clip-lora", 1, 100, 100, {}, 167),  # 500 steps of 3
+        ("clip-lora", 16, 0, 0, {}, 320),  # before the images are known
+        ("2sfs", 16, 50 * 16, 50, {}, 192),
+        ("2sfs", 2, 20, 10, {}, 600),  # fewer images than a batch: one step an epoch
+        ("clip-lora", 1000, 40, 2, {}, 10_000),  # 20 pictures a class are 20 shots
+        ("2sfs", 16, 50 * 16 - 20, 50, {}, 200),  # some classes have fewer: 4,800 steps of 24
+        ("clip-lora", 16, 50 * 16, 50, {"batch": 4}, 40),  # 8,000 steps of 200
+        ("clip-lora", 1, 100, 100, {"last_batch": "keep"}, 125),  # 500 steps of 4
     ],
 )
-def test_recipes_that_count_steps(learner: str, shots: int, images: int, epochs: int) -> None:
-    assert epochs_for_shots(find_preset(learner, "few-shot"), shots, images) == epochs
+def test_recipes_that_count_steps(
+    learner: str, shots: int, images: int, classes: int, train: dict[str, Any], epochs: int
+) -> None:
+    preset = find_preset(learner, "few-shot")
+    config = replace(preset.train, **train)
+    found = epochs_for_shots(preset, shots, images=images, classes=classes, train=config)
+    assert found == epochs
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [

@@ -18,7 +18,7 @@ from diffuprompt.learners.base import Learner
 from diffuprompt.runs.store import Store
 from diffuprompt.stages import overfit as module
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts, task_loss
-from diffuprompt.stages.memory import fitting_batch, image_bytes
+from diffuprompt.stages.memory import fitting_batch, image_bytes, num_tokens
 from diffuprompt.stages.overfit import Targets, class_lists, targets, zero_shot
 
 SHALLOW = {"vpt": ("vision_depth=2",), "maple": ("depth=2", "vision_depth=2")}  # two layers
@@ -251,6 +251,19 @@ def test_the_estimate_is_what_autograd_keeps(world: Path, learner: str, listed: 
     assert out.requires_grad
     estimate = 8 * image_bytes(model, images.classes, lists)
     assert estimate / 2 < found_bytes < 2 * estimate
+
+
+def test_images_that_no_prompt_reaches_cost_nothing(world: Path) -> None:
+    """Every image was charged for its patches, and without slots there was no estimate."""
+    found = bench(world, "num_ctx=4", learner="clip-lora")
+    model, classes = learner_of(found), found.train.classes
+    text = model.clip.text.blocks.kept_bytes() * num_tokens(model.tokens(classes))
+    assert image_bytes(model, classes) == text
+    patches = 1 + model.clip.vision.config.num_patches + 4
+    trained = image_bytes(model.requires_grad_(), classes)  # as in joint training
+    assert trained == text + model.clip.vision.blocks.kept_bytes() * patches
+    bare = learner_of(bench(world, learner="clip-lora", generator="none"))
+    assert image_bytes(bare, classes) == 1
 
 
 def test_the_automatic_batch_fills_the_budget(world: Path) -> None:

@@ -9,7 +9,7 @@ Legend: D width, R rank, S any leading shape.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,12 @@ class LowRank:
         rows = functional.linear(functional.linear(read.flatten(0, -2), self.down), self.up)
         return rows.view(x.shape)
 
+    def in_chunk(self, number: int) -> LowRank:
+        """See `TowerChange.in_chunk`."""
+        if self.dropout is None:
+            return self
+        return replace(self, dropout=replace(self.dropout, seed=self.dropout.seed + number))
+
 
 @dataclass(frozen=True, eq=False)
 class Norm:
@@ -76,6 +82,11 @@ class BlockChange:
     v: LowRank | None = None
     ln_1: Norm | None = None
     ln_2: Norm | None = None
+
+    def in_chunk(self, number: int) -> BlockChange:
+        """See `TowerChange.in_chunk`."""
+        q, k, v = (p and p.in_chunk(number) for p in (self.q, self.k, self.v))
+        return replace(self, q=q, k=k, v=v)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,6 +112,20 @@ class TowerChange:
     def requires_grad(self) -> bool:
         """Whether a backward pass is to reach any of it."""
         return any(tensor.requires_grad for tensor in self.tensors())
+
+    @property
+    def drops(self) -> bool:
+        """Whether there is dropout in it."""
+        return any(isinstance(p, LowRank) and p.dropout is not None for _, p in self._parts())
+
+    def in_chunk(self, number: int) -> TowerChange:
+        """Return the same for one of several parts of the texts, counted from 0.
+
+        Masks of dropout are each part's own; those of the first are as they are here.
+        """
+        if not number or not self.drops:
+            return self
+        return replace(self, blocks={i: block.in_chunk(number) for i, block in self.blocks.items()})
 
     @property
     def kept_vectors(self) -> int:

@@ -23,6 +23,7 @@ from diffuprompt.engine import Precision, mixed
 from diffuprompt.errors import PromptShapeError
 
 TextPrompts = Mapping[int, Tensor]
+DROPPED = 64  # classes a chunk under dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class TextPlan:
     Attributes:
         path: "fast" (shared prefix, packed suffixes; grouped by length where prompts cannot be
             shared), or the references "truncated" and "plain".
-        memory_mib: activations above this are computed in chunks over images and classes.
+        memory_mib: activations above this are computed in chunks over images and classes; under a
+            change with dropout chunks are of 64 classes, whatever the budget.
         recompute: activation checkpointing: chunks are computed again in the backward pass.
     """
 
@@ -97,12 +99,11 @@ class TextTower(nn.Module):
             at = slice(start, start + images)
             own = {k: p if p.shape[0] == 1 else p[at] for k, p in prompts.items()}
             columns = []
-            for first, part in zip(
-                range(0, len(tokens), classes), tokens.split(classes), strict=True
-            ):
-                cut = slice(first, first + classes)
+            for number, part in enumerate(tokens.split(classes)):
+                cut = slice(number * classes, (number + 1) * classes)
+                differs = None if change is None else change.in_chunk(number)
                 own_part = {k: p if p.shape[1] == 1 else p[:, cut] for k, p in own.items()}
-                args = (part, own_part, plan.path, min(images, batch - start), change)
+                args = (part, own_part, plan.path, min(images, batch - start), differs)
                 with mixed(precision, self.positions.device):
                     features = (
                         checkpoint(self._encode, *args, use_reentrant=False)
@@ -163,7 +164,10 @@ class TextTower(nn.Module):
         batch: int,
         change: TowerChange | None = None,
     ) -> tuple[int, int, bool]:
-        """Return images and classes a chunk, and whether chunks are recomputed in the backward."""
+        """Return images and classes a chunk, and whether chunks are recomputed in the backward.
+
+        Masks of dropout follow the chunks, which then must not follow the budget.
+        """
         if plan.path != "fast":
             per_class = tokens.ids.shape[1]
         elif tokens.packing is not None:
@@ -181,6 +185,8 @@ class TextTower(nn.Module):
         graph = torch.is_grad_enabled() and learned
         whole = batch * len(tokens) * per_class
         recompute = graph and (plan.recompute or whole * kept > budget)
+        if change is not None and change.drops:
+            return batch, min(DROPPED, len(tokens)), recompute
         if graph and not recompute:
             return batch, len(tokens), False
         fit = max(1, budget // ((kept if recompute else working) * per_class))

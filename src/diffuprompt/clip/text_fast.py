@@ -6,7 +6,8 @@ all classes, (3) suffixes are packed, without padding on a CPU (see `packing`), 
 layer only the pooled position is computed. A sample costs ``P + sum(len(suffix_c))`` tokens instead
 of ``S * C``. Prompts of deeper layers only replace states of the prefix, so all of this stays exact
 with them, and for gradients. A change of the tower's weights (see `changes`) is the same for every
-token, and as exact; only dropout in it sees the shared prefix once, with one mask for all classes.
+token, and as exact; only dropout in it sees the shared prefix once, with one mask for all classes
+of a chunk.
 
 Legend: B image, C class, L prompt token, D width, E embedding, P prefix, T all suffix tokens,
 H heads, K head width, G classes of one length, N their length.

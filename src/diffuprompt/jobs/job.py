@@ -236,7 +236,7 @@ def resolve(
     backbone: str,
     own_pictures: bool,
     logit_scale: float,
-    num_images: Callable[[str], int] = lambda protocol: 0,
+    counts: Callable[[str], tuple[int, int]] = lambda protocol: (0, 0),
 ) -> Resolved:
     """Fill in what the job leaves open: protocol, preset, and the preset's values.
 
@@ -246,8 +246,8 @@ def resolve(
         backbone: its name, the same on every machine; a path is not.
         own_pictures: whether the data are the user's own and no known benchmark.
         logit_scale: the backbone's; "auto" takes other recipes where it is small.
-        num_images: returns the number of training images under a protocol, which recipes that
-            count steps ask for; 0 where it is not known.
+        counts: returns the numbers of training images and of their classes under a protocol, which
+            recipes that count steps ask for; 0 where they are not known.
     """
     protocol = job.protocol
     if protocol == "auto":
@@ -259,9 +259,15 @@ def resolve(
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     method, sections = find_method(job.learner), sections_of(preset, job.generator)
     known = "" if own_pictures else catalog_name(dataset)
-    sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
-    images = num_images(protocol) if preset.steps_per_shot else 0
-    sections["train"]["epochs"] = epochs_for_shots(preset, job.shots, images)
+    asked = sections_of(preset, job.generator)  # as overridden, whatever the data set says
+    _override(asked, job, preset)
+    unread = _learner_options(job.learner, asked["learner"]).unread
+    if job.templates or method.templates_in != unread:
+        sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
+    images, classes = counts(protocol) if preset.steps_per_shot else (0, 0)
+    sections["train"]["epochs"] = epochs_for_shots(
+        preset, job.shots, images=images, classes=classes, train=TrainConfig(**asked["train"])
+    )
     _override(sections, job, preset)
     read = read_by(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(

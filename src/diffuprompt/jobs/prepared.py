@@ -159,7 +159,7 @@ def prepare(
         backbone=portable_name(job.backbone),
         own_pictures=job.data not in names(),
         logit_scale=header.scale,
-        num_images=lambda protocol: len(_roles(protocol, manifest, job).train.items),
+        counts=lambda protocol: _counts(_roles(protocol, manifest, job).train),
     )
     protocol = find_protocol(resolved.protocol)
     job, targets = sources.with_targets(job, protocol.defaults if stored is None else {})
@@ -197,6 +197,10 @@ def prepare(
 
 def _roles(protocol: str, manifest: Manifest, job: JobConfig) -> Roles:
     return roles_of(protocol, manifest, few_shot(manifest, job.shots, job.seed))
+
+
+def _counts(selection: Selection) -> tuple[int, int]:
+    return len(selection.items), len(selection.classes)
 
 
 def image_set(selection: Selection, store: FeatureStore, sentences: Sentences) -> ImageSet:

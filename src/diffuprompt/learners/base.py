@@ -87,6 +87,11 @@ class Learner(nn.Module, ABC):
         return False
 
     @property
+    def prompts_enter_images(self) -> bool:
+        """Whether prompts, or what is made of them, enter the image tower."""
+        return self.spec.has_vision
+
+    @property
     def start_views(self) -> int:
         """How many random views of the training images `start` looks at, the first ones."""
         return 0
@@ -94,7 +99,7 @@ class Learner(nn.Module, ABC):
     @property
     def needs(self) -> Needs:
         """What of an image `logits` reads."""
-        vision = self.spec.has_vision
+        vision = self.prompts_enter_images
         return Needs(features=self.own_prompts_need_image or not vision, grid=vision)
 
     @property

@@ -19,6 +19,8 @@ from diffuprompt.learners.classes import Classes
 from diffuprompt.learners.methods.llu import LluOptions
 from diffuprompt.prompts import Prompts, PromptSpec, Slot, TowerPrompts
 
+BLOCK = 1024  # centres that a batch is compared with at once
+
 
 class Affine(nn.Module):
     """``A z + b``, which starts as the identity."""
@@ -126,8 +128,12 @@ class LLU(Learner):
         centres = self.image_centres if space == "image" else self.text_centres
         if not len(centres):
             raise ConfigError(f"{self.name} has no centres yet; they are found before training")
-        delta = (1 - (z @ centres.T).amax(-1, keepdim=True)).clamp(0, 1)
-        return (self.options.gate * torch.exp(-self.options.gamma * delta)).detach()
+        z = z.detach()
+        nearest = torch.full_like(z[..., :1], -torch.inf)
+        for block in centres.split(BLOCK):
+            nearest = torch.maximum(nearest, (z @ block.T).amax(-1, keepdim=True))
+        delta = (1 - nearest).clamp(0, 1)
+        return self.options.gate * torch.exp(-self.options.gamma * delta)
 
     def _updated(self, space: str, features: Tensor) -> Tensor:
         z = normalize(features.to(self.image_centres.dtype))

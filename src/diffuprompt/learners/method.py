@@ -61,6 +61,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         refuse(misfits(self, "train"))
 
+    def steps_per_epoch(self, images: int) -> int:
+        """Return the batches of an epoch: whole ones, and what is left where that is kept.
+
+        A set smaller than a batch is one step (as in Dassl).
+        """
+        whole, left = divmod(images, self.batch)
+        return max(1, whole + (left > 0 and self.last_batch == "keep"))
+
     def stated(self) -> dict[str, Any]:
         """Return the values that keys and runs name: what came later only where it is used."""
         return needed(TrainConfig(epochs=0, batch=1, lr=1.0), asdict(self))
@@ -88,7 +96,8 @@ class Preset:
             otherwise; averages over the benchmark's data sets.
         benchmark: which one it is for, where the name says more than that or something else.
         fewer_epochs: ``(shots, epochs)``: below that many shots, that many epochs.
-        steps_per_shot: above 0, as many epochs as make that many steps for each shot of a class;
+        steps_per_shot: above 0, as many epochs as make that many steps for each shot that a class
+            has on average, rounded up, of those asked for;
             those of ``train`` make them with 50 classes of at most 16 shots.
     """
 

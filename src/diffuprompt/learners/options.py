@@ -52,6 +52,11 @@ class Options:
         """The option that makes what is learned serve one class list only; "" serves any list."""
         return ""
 
+    @property
+    def unread(self) -> str:
+        """The option whose sentences nothing reads, as a context stands for them; "" for none."""
+        return ""
+
     def for_classes(self, names: Sequence[str]) -> Self:
         """Return the options of a learner that is built for a class list."""
         return self

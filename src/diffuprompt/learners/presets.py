@@ -7,6 +7,8 @@ chosen on held-out base classes by ``python -m tools.choose_recipes``.
 
 from __future__ import annotations
 
+from math import ceil
+
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.learners.method import Method, Preset, TrainConfig
 from diffuprompt.learners.methods import METHODS
@@ -70,14 +72,26 @@ def automatic_preset(learner: str, benchmark: str, *, lite: bool) -> Preset:
     return own[wanted[0]] if wanted else find_method(learner).presets[0]
 
 
-def epochs_for_shots(preset: Preset, shots: int, images: int = 0) -> int:
+def epochs_for_shots(
+    preset: Preset,
+    shots: int,
+    *,
+    images: int = 0,
+    classes: int = 0,
+    train: TrainConfig | None = None,
+) -> int:
     """Return the recipe's epochs for a number of shots; most do not depend on it.
 
-    ``images`` is the number of training images, of which a recipe that counts steps makes whole
-    batches; 0 where it is not known.
+    Args:
+        preset: the recipe.
+        shots: as asked for; a recipe that counts steps makes none for those that are not there.
+        images: training images; 0 where it is not known.
+        classes: that these images are of.
+        train: how it is trained, whose batches are counted; by default as the recipe says.
     """
     if preset.steps_per_shot and images:
-        steps = max(images // preset.train.batch, 1)  # of an epoch
-        return max(round(preset.steps_per_shot * shots / steps), 1)
+        there = min(shots, ceil(images / max(classes, 1)))
+        steps = (train or preset.train).steps_per_epoch(images)
+        return max(round(preset.steps_per_shot * there / steps), 1)
     fewer = [epochs for below, epochs in sorted(preset.fewer_epochs) if shots < below]
     return fewer[0] if fewer else preset.train.epochs

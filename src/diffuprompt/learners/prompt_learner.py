@@ -72,10 +72,9 @@ class PromptLearner(Learner):
         return self.family.spec
 
     @property
-    def needs(self) -> Needs:
-        """Grids where there are vision prompts, coupled ones included; else features."""
-        vision = bool(self.options.vision[0])
-        return Needs(features=not vision, grid=vision)
+    def prompts_enter_images(self) -> bool:
+        """Where there are vision prompts, coupled ones included."""
+        return bool(self.options.vision[0])
 
     @property
     def training_needs(self) -> Needs:

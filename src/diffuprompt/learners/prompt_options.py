@@ -126,6 +126,11 @@ class PromptOptions(Options):
         return bool(self.num_ctx or self.vision[0])
 
     @property
+    def unread(self) -> str:
+        """The templates, where a context stands in their place."""
+        return "templates" if self.num_ctx else ""
+
+    @property
     def asks_for_sentences(self) -> Literal["no", "auto", "llm"]:
         """CoPrompt's consistency does, unless templates are to be its sentences."""
         if not self.consistency or self.sentences == "templates":

@@ -40,12 +40,8 @@ class LearnerTask:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch: whole ones, and what is left where the recipe keeps it.
-
-        A set smaller than a batch is one step (as in Dassl).
-        """
-        whole, left = divmod(len(self.images), self.config.batch)
-        return max(1, whole + (left > 0 and self.config.last_batch == "keep"))
+        """Batches of an epoch; see `TrainConfig.steps_per_epoch`."""
+        return self.config.steps_per_epoch(len(self.images))
 
     @property
     def first_view(self) -> int:

@@ -14,9 +14,9 @@ def fitting_batch(learner: Learner, classes: Classes, lists_CM: Tensor | None = 
     """Return the largest batch, 1 to 256, whose gradients fit ``learner.plan.memory_mib``.
 
     One image keeps the activations of its own text tokens (the shared prefix and all suffixes)
-    where text prompts are generated, and of its patches where prompts enter the image tower; see
-    `Blocks.kept_bytes`. The text path, unlike the image tower, also bears less: it then computes
-    twice what it cannot keep.
+    where text prompts are generated, and of its patches where prompts enter the image tower, or
+    what is learned there is trained along; see `Blocks.kept_bytes`. The text path, unlike the image
+    tower, also bears less: it then computes twice what it cannot keep.
     """
     budget = learner.plan.memory_mib * 2**20
     return max(1, min(MOST, budget // image_bytes(learner, classes, lists_CM)))
@@ -29,8 +29,9 @@ def image_bytes(learner: Learner, classes: Classes, lists_CM: Tensor | None = No
     if any(slot.tower == "text" for slot in learner.spec.slots):
         part = classes if lists_CM is None else classes.select(lists_CM[0].tolist())
         total += text.blocks.kept_bytes() * num_tokens(learner.tokens(part))
-    if learner.needs.grid:
-        longest = max(slot.length for slot in learner.spec.slots)
+    trained = learner.needs.grid and learner.num_trainable() > 0
+    if learner.prompts_enter_images or trained:
+        longest = max((slot.length for slot in learner.spec.slots), default=0)
         total += vision.blocks.kept_bytes() * (1 + vision.config.num_patches + longest)
     return max(total, 1)
 

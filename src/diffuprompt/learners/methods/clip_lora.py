@@ -22,6 +22,8 @@ from diffuprompt.ranges import TOKENS, WEIGHT, WORDS, Range
 if TYPE_CHECKING:
     from diffuprompt.clip import Encoder
 
+FIRST_WORDS = "a photo of a"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions(Options):
@@ -40,7 +42,7 @@ class LoraOptions(Options):
     alpha: Annotated[float, WEIGHT] = 1.0
     dropout: Annotated[float, Range(0, 1, below=True)] = 0.25
     num_ctx: Annotated[int, TOKENS] = 0
-    ctx_init: Annotated[str | None, WORDS] = "a photo of a"
+    ctx_init: Annotated[str | None, WORDS] = FIRST_WORDS
     templates: list[str] = field(default_factory=lambda: [SINGLE], metadata=LATER)
 
     def __post_init__(self) -> None:
@@ -50,12 +52,22 @@ class LoraOptions(Options):
             problems.append(
                 f"learner.templates: sentences are for num_ctx=0, got num_ctx={self.num_ctx}"
             )
+        if not self.num_ctx and self.ctx_init != FIRST_WORDS:
+            problems.append(
+                f"learner.ctx_init: num_ctx=0 has no context to start, got {self.ctx_init!r}; set "
+                "num_ctx too, or leave it out"
+            )
         refuse(problems)
 
     @property
     def generates(self) -> bool:
         """Whether there is a context."""
         return self.num_ctx > 0
+
+    @property
+    def unread(self) -> str:
+        """The templates, where a context stands in their place."""
+        return "templates" if self.num_ctx else ""
 
     def misfits(self, config: ClipConfig, tokenizer: Encoder) -> list[str]:
         """A rank above a tower's width, or a context that does not fit."""
