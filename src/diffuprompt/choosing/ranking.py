@@ -2,8 +2,8 @@
 
 The one-standard-error rule (Breiman et al. 1984): of those whose accuracy is within one standard
 error of the best one's, paired by picture, the one that trains fastest wins. What takes longer has
-to show that it is better. Who was stopped before the last round takes the place of the best where it
-is better by more than a standard error on the pictures that both were held out on, after as many
+to show that it is better. Who was stopped before the last round takes the place of the best where
+it is better by more than a standard error on the pictures that both were held out on, after as many
 epochs.
 """
 
