@@ -83,4 +83,9 @@ def as_text(found: Calibration) -> str:
             f": told from {what} with an AUROC of {told[key]:.1f} %; where 95 % of the known pass, "
             f"{told[f'unknown_fpr95_{found.score}']:.0f} % of the unknown do"
         )
+    if found.held_out == "folds":
+        lines.append(
+            "each held-out picture was scored by a model of fewer pictures than the artifact's "
+            "own, whose scores may lie elsewhere"
+        )
     return "\n".join(lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,11 +78,14 @@ def run(args: Args) -> int:
     choice = choose(asked, console_progress())
     words = command(args, choice)
     if args.json:
-        print(json.dumps({**choice.to_json(), "command": shlex.join(words)}, indent=2))
+        print(json.dumps({**choice.to_json(), "command": shlex.join(words)}, indent=2), flush=True)
     else:
         print(as_text(choice))
         print(f"\n{'train it:' if not args.train else 'training:'} {shlex.join(words)}", flush=True)
-    return train(words) if args.train else 0
+    if not args.train:
+        return 0
+    with redirect_stdout(sys.stderr if args.json else sys.stdout):  # one object and nothing else
+        return train(words)
 
 
 def question(args: Args) -> Question:
