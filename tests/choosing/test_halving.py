@@ -139,6 +139,27 @@ def test_the_fastest_of_those_that_are_level_wins() -> None:
     assert rows[0].low < 90 < rows[0].high
 
 
+def test_one_that_was_stopped_wins_where_it_is_better_on_the_same_pictures() -> None:
+    costs = {"zero": 0.1, "gda": 1.0, "tip": 2.0, "lp": 3.0, "tipf": 5.0, "coop": 100.0}
+    rights = dict(zip(costs, (200, 280, 300, 310, 320, 390), strict=True))
+    told = Lab(costs=costs, rights=rights).run(500)
+    assert (told["coop"].round, told["coop"].stopped, told["tipf"].round) == (1, True, 2)
+    standings = [
+        Standing(candidate=Candidate(learner=n), round=s.round, result=s.result, stopped=s.stopped)
+        for n, s in told.items()
+    ]
+    rows, winner, best = ranked(standings, rounds(4))
+    assert winner == best == Candidate(learner="coop")
+    assert (rows[0].learner, rows[0].state, rows[0].level) == ("coop", "stopped", True)
+    assert [row.learner for row in rows if row.level] == ["coop"]
+    standings[-1].result = result(rights["tipf"])
+    assert ranked(standings, rounds(4))[1].learner == "tipf", "no better on the same pictures"
+    standings[-2].failure = "the loss is not finite"
+    rows, winner, _ = ranked(standings, rounds(4))
+    assert winner.learner == "coop", "what fails is not taken, and the next best stands back"
+    assert {row.learner: row.state for row in rows}["tipf"] == "failed"
+
+
 def test_a_deadline_stops_at_a_step_and_keeps_what_is_complete() -> None:
     now, steps = [0.0], []
     deadline = Deadline(NULL, lambda: now[0])

@@ -216,11 +216,11 @@ def test_doctor_says_what_the_cache_takes(tmp_path: Path, monkeypatch: pytest.Mo
 def test_train_hands_every_option_to_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[JobConfig] = []
 
-    def train_job(config: JobConfig, progress: object) -> Path:
+    def train_or_find(config: JobConfig, progress: object) -> tuple[Path, bool]:
         asked.append(config)
-        return Path("runs/made")
+        return Path("runs/made"), True
 
-    monkeypatch.setattr("diffuprompt.jobs.train_job", train_job)
+    monkeypatch.setattr("diffuprompt.jobs.train_or_find", train_or_find)
     words = ["--data", "scenes", "--learner", "cocoop", "--generator", "diffusion", "--shots", "4"]
     words += ["--set", "lr=0.1", "--set", "nfe=3", "--out", "there", "--text-memory-mib", "64"]
     assert main(["train", *words]) == 0
@@ -249,6 +249,26 @@ def test_train_refuses_before_anything_loads(
 ) -> None:
     assert main(["train", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_wrong_folder_of_unknown_pictures_is_refused_before_training(
+    more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", "nowhere", "--unknown", "there-neither", *more]) == 3
+    assert "unknown: there-neither is no folder" in capsys.readouterr().err
+
+
+def test_only_the_call_that_trains_calibrates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given again, a command must not change what a finished run answers."""
+    fitted: list[Path] = []
+    runs = iter([(Path("new"), True), (Path("old"), False)])
+    monkeypatch.setattr("diffuprompt.jobs.train_or_find", lambda *_: next(runs))
+    monkeypatch.setattr("diffuprompt.cli.calibrate.fit", lambda folder, *_: fitted.append(folder))
+    monkeypatch.setattr("diffuprompt.cli.train.score", lambda *_: "")
+    for _ in range(2):
+        assert main(["train", "--data", "my-pictures"]) == 0
+    assert fitted == [Path("new")]
 
 
 def test_demo_prints_its_table_and_the_page(

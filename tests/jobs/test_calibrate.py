@@ -12,7 +12,8 @@ import pytest
 import torch
 from tests.world import asked, command
 
-from diffuprompt.errors import CheckpointError, DataError
+from diffuprompt.data import open_dataset
+from diffuprompt.errors import CheckpointError, ConfigError, DataError
 from diffuprompt.hub import Classifier
 from diffuprompt.jobs import calibrate_run, evaluate_run, train_job
 from diffuprompt.jobs.calibrate import HeldOut, fitted
@@ -70,6 +71,12 @@ def test_training_pictures_are_held_out_and_predict_uses_what_was_fitted(
     assert other.recognise(names[:2]).none_of_these is None
     record = read_record(evaluate_run(run))
     assert {"ece_before", "ece_after", "unknown_auroc_energy"} <= record.statistics.keys()
+    again = calibrate_run(run, folds=3)
+    assert again is not None
+    assert again.measured != found.measured
+    later = read_record(run / "record.json")
+    assert later.statistics == {**record.statistics, **again.measured}
+    assert later.scores == record.scores
 
 
 def test_a_folder_of_others_moves_the_threshold(
@@ -111,6 +118,26 @@ def test_wrong_folders_and_altered_thresholds_are_refused(run: Path, tmp_path: P
     (run / "artifact" / "artifact.json").write_text(json.dumps(data))
     with pytest.raises(CheckpointError, match="checksum differs"):
         Classifier.from_pretrained(run)
+
+
+def test_pictures_that_were_renamed_since_are_refused(
+    world: Path, run: Path, tmp_path: Path
+) -> None:
+    """Names say which pictures train: other names would call trained ones held out."""
+    colours = shutil.copytree(world / "colours", tmp_path / "colours")
+    stored = json.loads((run / "run.json").read_text())
+    stored["job"] |= {"data": str(colours), "test_data": [str(tmp_path / "gone")]}
+    (run / "run.json").write_text(json.dumps(stored))
+    assert calibrate_run(run, train=False) is None, "other test sets need not be there"
+    splits = open_dataset(str(colours)).splits
+    val = splits["val"][0]
+    train = next(item for item in splits["train"] if item.label == val.label)
+    one, other = colours / val.path, colours / train.path
+    one.rename(tmp_path / "one.png")
+    other.rename(one)
+    (tmp_path / "one.png").rename(other)
+    with pytest.raises(ConfigError, match="was trained on something else than is there now"):
+        calibrate_run(run, folds=2)
 
 
 def test_half_of_the_names_play_the_unknown_ones() -> None:

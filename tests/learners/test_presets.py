@@ -31,6 +31,15 @@ def test_published_recipes():
         assert preset.train.views == 0, "published recipes draw a fresh view every epoch"
 
 
+def test_gda_and_prolip_train_as_released_except_on_small_towers():
+    """mrflogs/ICLR24 counts ten views of each image; astra-vision/ProLIP has Adam's eps at 1e-4."""
+    for name in ("few-shot", "base-to-new"):
+        assert find_preset("gda", name).options["views"] == 10
+        assert find_preset("prolip", name).train.adam_eps == 1e-4
+    assert "views" not in find_preset("gda", "lite").options, "it was chosen with one"
+    assert find_preset("prolip", "lite").train.adam_eps == TrainConfig.adam_eps
+
+
 def test_zero_shot_has_one_recipe_under_every_name():
     assert find_preset("zero-shot", "lite") is find_preset("zero-shot", "published")
     assert find_preset("zero-shot", "base-to-new").train.epochs == 0

@@ -91,5 +91,7 @@ def test_the_best_threshold_has_the_most_of_youdens_j_and_lies_in_the_widest_gap
         return float((known >= cut).double().mean() - (unknown >= cut).double().mean())
 
     assert youden(found) == pytest.approx(max(youden(cut) for cut in torch.arange(-0.5, 10, 0.25)))
+    many = torch.arange(300_000, dtype=torch.double)  # every pair of which does not fit anywhere
+    assert best_threshold(many + 300_000, many) == 299_999.5
     apart = best_threshold(torch.tensor([5.0, 6.0]), torch.tensor([1.0, 2.0]))
     assert apart == pytest.approx(3.5)

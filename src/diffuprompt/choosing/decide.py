@@ -45,7 +45,7 @@ def choose(
         partners=trials.partners,
         told=log.info,
     )
-    if all(standing.result is None for standing in standings):
+    if all(standing.result is None or standing.failure for standing in standings):
         told = [f"{s.candidate.title}: {s.failure or 'out of time'}" for s in standings]
         raise ConfigError(
             "\n  ".join(

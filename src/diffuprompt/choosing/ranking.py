@@ -2,20 +2,23 @@
 
 The one-standard-error rule (Breiman et al. 1984): of those whose accuracy is within one standard
 error of the best one's, paired by picture, the one that trains fastest wins. What takes longer has
-to show that it is better.
+to show that it is better. Who was stopped before the last round takes the place of the best where
+it is better by more than a standard error on the pictures that both were held out on, after as many
+epochs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
 
 from diffuprompt.choosing.halving import Result, Round, Standing, is_level
 from diffuprompt.choosing.question import Candidate, Question
-from diffuprompt.report import Interval, paired_bootstrap, wilson
+from diffuprompt.report import Interval, paired_bootstrap, paired_error, wilson
 
 State = Literal["finalist", "dropped", "stopped", "failed"]
 
@@ -31,9 +34,9 @@ class Row:
         accuracy, low, high: of its last finished round, with Wilson's 95 % interval.
         pictures: how many were held out in it.
         folds, share: how many folds, and which share of the recipe's epochs.
-        difference: from the best finalist, in points, on the same pictures, with a 95 % interval.
+        difference: from the best one, in points, on the same pictures, with a 95 % interval.
         seconds: of training and scoring in that round.
-        level: within one standard error of the best finalist.
+        level: within one standard error of the best one.
         note: why it failed.
     """
 
@@ -98,15 +101,22 @@ class Choice:
 def ranked(
     standings: Sequence[Standing[Candidate]], plan: Sequence[Round]
 ) -> tuple[tuple[Row, ...], Candidate, Candidate]:
-    """Return the rows, the winner and the best; at least one standing has a result."""
+    """Return the rows, the winner and the best; at least one has a result and did not fail."""
     found = [(s, s.result, s.round) for s in standings if s.result and s.round is not None]
-    last = max(number for _, _, number in found)
-    finals = [(s.candidate, result) for s, result, number in found if number == last]
+    found.sort(key=lambda each: (each[2], each[1].accuracy), reverse=True)
+    sound = [each for each in found if not each[0].failure]
+    last = max(number for _, _, number in sound)
+    finals = [(s.candidate, result) for s, result, number in sound if number == last]
     best, top = max(finals, key=lambda pair: pair[1].accuracy)
     level = [pair for pair in finals if is_level(pair[1], top)]
+    for standing, result, number in sound:
+        as_long = plan[number].share == plan[last].share
+        if number < last and standing.stopped and as_long and _is_better(result, top):
+            best, top = standing.candidate, result
+            level = [(best, top)]
     winner = min(level, key=lambda pair: pair[1].seconds)[0]
     by = {c: i for i, (c, _) in enumerate(level)}
-    found.sort(key=lambda each: (each[2], each[1].accuracy), reverse=True)
+    found.sort(key=lambda each: each[0].candidate != best)  # the best first, else as they are
     rows = []
     for standing, result, number in found:
         final = number == last and not standing.failure
@@ -142,6 +152,13 @@ def ranked(
         if s.result is None
     ]
     return tuple(rows), winner, best
+
+
+def _is_better(result: Result, best: Result) -> bool:
+    """Whether a result is more than one standard error above another on the pictures of both."""
+    shared = sorted(result.hits.keys() & best.hits.keys())
+    a, b = ([r.hits[p] for p in shared] for r in (result, best))
+    return fmean(a) - fmean(b) > paired_error(a, b) + 1e-12
 
 
 def _difference(result: Result, best: Result) -> Interval:

@@ -49,15 +49,12 @@ def run(args: Args) -> int:
 
 
 def fit(folder: Path, unknown: Path | None, progress: Progress) -> None:
-    """Calibrate a run that was just trained, as far as that takes no further training.
+    """Calibrate a run that was just trained.
 
-    One that has a calibration keeps it unless there are unknown pictures.
+    Without unknown pictures only as far as that takes no further training.
     """
     from diffuprompt.jobs import calibrate_run
-    from diffuprompt.reading import read_json
 
-    if unknown is None and read_json(folder / "artifact" / "artifact.json").get("calibration"):
-        return
     found = calibrate_run(folder, unknown=unknown, train=unknown is not None, progress=progress)
     if found is None:
         log.info(
@@ -85,5 +82,10 @@ def as_text(found: Calibration) -> str:
         lines[1] += (
             f": told from {what} with an AUROC of {told[key]:.1f} %; where 95 % of the known pass, "
             f"{told[f'unknown_fpr95_{found.score}']:.0f} % of the unknown do"
+        )
+    if found.held_out == "folds":
+        lines.append(
+            "each held-out picture was scored by a model of fewer pictures than the artifact's "
+            "own, whose scores may lie elsewhere"
         )
     return "\n".join(lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,11 +78,14 @@ def run(args: Args) -> int:
     choice = choose(asked, console_progress())
     words = command(args, choice)
     if args.json:
-        print(json.dumps({**choice.to_json(), "command": shlex.join(words)}, indent=2))
+        print(json.dumps({**choice.to_json(), "command": shlex.join(words)}, indent=2), flush=True)
     else:
         print(as_text(choice))
         print(f"\n{'train it:' if not args.train else 'training:'} {shlex.join(words)}", flush=True)
-    return train(words) if args.train else 0
+    if not args.train:
+        return 0
+    with redirect_stdout(sys.stderr if args.json else sys.stdout):  # one object and nothing else
+        return train(words)
 
 
 def question(args: Args) -> Question:
@@ -138,6 +143,13 @@ def as_text(choice: Choice) -> str:
             f"{best.title} is the most accurate; {winner.title} is within one standard error of it "
             "(paired by picture) and trains fastest of those that are, so it is taken."
         )
+    taken = next(row for row in choice.rows if _is_taken(row, choice))
+    if taken.state == "stopped":
+        lines.append(
+            f"{winner.title} was stopped before the last round; on the {taken.pictures} pictures "
+            "that it was tried on it is more than one standard error better than those that came "
+            "through. More --minutes would say more."
+        )
     most = max(row.pictures for row in choice.rows)
     lines.append(
         f"Measured on {most} of {choice.pictures} training pictures, held out in turn; no test "
@@ -153,11 +165,15 @@ def as_text(choice: Choice) -> str:
     return "\n".join(lines)
 
 
+def _is_taken(row: Row, choice: Choice) -> bool:
+    return (row.learner, row.generator) == (choice.winner.learner, choice.winner.generator)
+
+
 def _cells(row: Row, choice: Choice) -> list[object]:
     name = row.learner + ("" if row.generator == "none" else f"+{row.generator}")
-    is_winner = (row.learner, row.generator) == (choice.winner.learner, choice.winner.generator)
+    is_winner = _is_taken(row, choice)
     notes: list[str] = ["taken"] if is_winner else []
-    notes += [] if is_winner or row.state == "finalist" else [row.state]
+    notes += [] if row.state == "finalist" else [row.state]
     if row.accuracy is None or row.difference is None:
         return [name, None, None, None, None, None, ": ".join(filter(None, [*notes, row.note]))]
     if row.share < 1:

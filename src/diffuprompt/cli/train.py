@@ -136,15 +136,17 @@ def run(args: Args) -> int:
     """Train, and score what was trained on own pictures; or print what would be trained."""
     config = job(args)
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.jobs import train_job
+    from diffuprompt.jobs import train_or_find, unknown_pictures
 
     progress = console_progress()
+    if args.unknown is not None:
+        unknown_pictures(args.unknown)  # a wrong folder is refused before training
     if args.dry_run:
         print(describe(config, progress))
         return 0
-    folder = train_job(config, progress)
+    folder, is_new = train_or_find(config, progress)
     print(f"trained: {folder}", flush=True)
-    if args.unknown is not None or (args.evaluate and is_own_few_shot(config)):
+    if args.unknown is not None or (is_new and args.evaluate and is_own_few_shot(config)):
         from diffuprompt.cli.calibrate import fit
 
         fit(folder, args.unknown, progress)

@@ -1,5 +1,5 @@
 from .baseline import zero_shot_hits as zero_shot_hits
-from .calibrate import calibrate_run as calibrate_run
+from .calibrate import calibrate_run as calibrate_run, unknown_pictures as unknown_pictures
 from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
 from .folds import Fold as Fold, folds_of as folds_of, hold_out as hold_out
@@ -29,5 +29,6 @@ from .train import (
     folder_of as folder_of,
     run_of as run_of,
     train_job as train_job,
+    train_or_find as train_or_find,
     train_stages as train_stages,
 )

@@ -10,7 +10,7 @@ Legend: N known image, U unknown image, C class.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, get_args
@@ -19,17 +19,19 @@ import torch
 from torch import Tensor
 
 from diffuprompt.data import Item, few_shot, find_pictures, names
-from diffuprompt.engine import NULL, Progress
+from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import DataError
 from diffuprompt.generators import PromptGenerator
 from diffuprompt.hub import DEFAULT, Calibration, Scores, known, load_artifact, write_calibration
 from diffuprompt.jobs.folds import folds_of, hold_out
 from diffuprompt.jobs.prepared import Prepared, image_set, prepare, store_beside
 from diffuprompt.jobs.run_folder import RunFolder, read_run
+from diffuprompt.jobs.same_inputs import check_at_hand, check_inputs
 from diffuprompt.jobs.sources import Sources
 from diffuprompt.jobs.train import train_stages
 from diffuprompt.learners import Learner
 from diffuprompt.protocols import Selection, select
+from diffuprompt.record import read_record
 from diffuprompt.runs import Store
 from diffuprompt.stages import (
     Bench,
@@ -49,6 +51,7 @@ from diffuprompt.stages import (
 
 ENOUGH = 20  # validation pictures: below, a twentieth of them is not even one
 FOLDS = 4
+MEASURED = ("ece_", "unknown_")  # what `Calibration.measured` holds
 KINDS: tuple[Scores, ...] = get_args(Scores)
 
 
@@ -71,6 +74,8 @@ def calibrate_run(
 ) -> Calibration | None:
     """Fit what `Calibration` holds, put it into the run's artifact, and return it.
 
+    A record that there is says from then on what was measured.
+
     Args:
         run: a trained run.
         unknown: a folder of pictures that show none of the names, at any depth.
@@ -81,15 +86,19 @@ def calibrate_run(
 
     Raises:
         DataError: no trained run, no picture in ``unknown``, or none that can be held out.
+        ConfigError: the run was trained on other images than are there now.
+        CheckpointError: the backbone or the artifact is not the one that was trained.
     """
     folder = RunFolder(Path(run))
     stored = read_run(folder.path)
     if not folder.is_trained:
         raise DataError(f"{folder.path}: not trained to the end; give its command again first")
-    others = None if unknown is None else _pictures(unknown)
-    prepared = prepare(
-        stored.job, progress, stored=stored.resolved, sources=Sources(training_only=True)
-    )
+    others = None if unknown is None else unknown_pictures(unknown)
+    check_at_hand(folder, stored.job)
+    sources = Sources(training_only=not stored.is_old)  # which hashed the list of test images too
+    job = replace(stored.job, test_data=())
+    prepared = prepare(job, progress, stored=stored.resolved, sources=sources)
+    check_inputs(folder, stored, prepared)
     trained = prepared.roles.train.classes
     val = _val(prepared, trained)
     if len(val.items) < ENOUGH and not train:
@@ -112,7 +121,17 @@ def calibrate_run(
     found = fitted(held, away, strange)
     with folder.held():
         write_calibration(folder.artifact, found)
+        if folder.is_finished:
+            _update_record(folder.record, found)
     return found
+
+
+def _update_record(path: Path, found: Calibration) -> None:
+    """Put what was measured in the place of what a calibration of before had measured."""
+    record = read_record(path)
+    rest = {k: v for k, v in record.statistics.items() if not k.startswith(MEASURED)}
+    record = record.model_copy(update={"statistics": {**rest, **found.measured}})
+    write_text(path, record.model_dump_json(indent=1) + "\n")
 
 
 def fitted(
@@ -212,7 +231,7 @@ def _maker(generator: PromptGenerator | None) -> Maker | None:
     return None if generator is None else generated_prompts(generator)
 
 
-def _pictures(folder: Path) -> tuple[Path, tuple[Item, ...]]:
+def unknown_pictures(folder: Path) -> tuple[Path, tuple[Item, ...]]:
     """Return a folder of unknown pictures, and these.
 
     Raises:

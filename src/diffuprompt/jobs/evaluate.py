@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from diffuprompt.checkpoints import is_at_hand
 from diffuprompt.data import names
 from diffuprompt.engine import NULL, Progress, write_text
 from diffuprompt.errors import CheckpointError, ConfigError, DataError, DiffupromptError
@@ -23,6 +22,7 @@ from diffuprompt.jobs.long_names import refuse_long_names
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.record import make_record
 from diffuprompt.jobs.run_folder import RUN, Run, RunFolder, read_run
+from diffuprompt.jobs.same_inputs import check_at_hand, check_inputs
 from diffuprompt.jobs.scoring import Scoring
 from diffuprompt.jobs.sources import Sources
 from diffuprompt.jobs.test_sets import (
@@ -135,11 +135,7 @@ class _Evaluation:
         job = job if others is None else replace(job, test_data=others)
         if self.root is not None and not self.data:
             job = _moved(job, self.root)
-        if not is_at_hand(job.backbone):  # a run from elsewhere must not make us download
-            raise CheckpointError(
-                f"{self.folder.path / RUN}: job.backbone is {job.backbone!r}, which is not on this "
-                "machine; download it first, for example with 'hf download', or name a folder there"
-            )
+        check_at_hand(self.folder, job)
         sources = Sources(rehash=job.rehash)
         try:
             job = job if others is not None else self._still_there(job, sources)
@@ -148,7 +144,7 @@ class _Evaluation:
             kinds = (ConfigError, DataError, CheckpointError, DiffupromptError)
             kind = next(k for k in kinds if isinstance(error, k))
             raise kind(f"{self.folder.path / RUN}: {error}{_way_out(job, error)}") from error
-        _check_inputs(self.folder, self.run, prepared)
+        check_inputs(self.folder, self.run, prepared)
         return prepared
 
     def _still_there(self, job: JobConfig, sources: Sources) -> JobConfig:
@@ -261,19 +257,3 @@ def _way_out(job: JobConfig, error: DiffupromptError) -> str:
 
 def _key(score: Score) -> tuple[str, str, Variant]:
     return (score.dataset, score.subset, score.variant)
-
-
-def _check_inputs(folder: RunFolder, run: Run, prepared: Prepared) -> None:
-    """Raise `ConfigError` where training images or backbone are not those of training."""
-    now = prepared.hashes if run.is_old else prepared.inputs
-    changed = [
-        f"{name} is {run.inputs[name]!r} there, {now[name]!r} now"
-        for name in sorted(run.inputs)
-        if name in now and now[name] != run.inputs[name]
-    ]
-    if changed:
-        raise ConfigError(
-            f"{folder.path}: was trained on something else than is there now, so that test images "
-            f"may have been trained on; the content of {'; '.join(changed)}. Restore the pictures "
-            "and the backbone, or train again"
-        )

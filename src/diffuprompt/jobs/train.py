@@ -33,9 +33,17 @@ log = logging.getLogger(__name__)
 
 
 def train_job(job: JobConfig, progress: Progress = NULL, *, save_every_s: float = 30.0) -> Path:
-    """Train a job and return its folder; a finished run is left alone, an interrupted one resumes.
+    """Train a job and return its folder; see `train_or_find`."""
+    return train_or_find(job, progress, save_every_s=save_every_s)[0]
 
-    ``save_every_s`` are the seconds of work that a kill may cost.
+
+def train_or_find(
+    job: JobConfig, progress: Progress = NULL, *, save_every_s: float = 30.0
+) -> tuple[Path, bool]:
+    """Train a job; return its folder, and whether this call came to the end of training.
+
+    A finished run is left alone, an interrupted one resumes. ``save_every_s`` are the seconds of
+    work that a kill may cost.
 
     Raises:
         DataError, ConfigError, CheckpointError: before any training, where something is wrong.
@@ -47,7 +55,7 @@ def train_job(job: JobConfig, progress: Progress = NULL, *, save_every_s: float 
     if folder.is_open:
         folder.check_same(run)  # another run's folder is refused without waiting
     if _is_done(folder):
-        return folder.path
+        return folder.path, False
     bench = prepared.load(progress, save_every_s=save_every_s)
     # All that can be wrong comes before the folder is opened: a job that never started must not
     # keep its corrected successor out.
@@ -56,9 +64,10 @@ def train_job(job: JobConfig, progress: Progress = NULL, *, save_every_s: float 
     prepared.read_images(bench)
     with folder.held():
         folder.open(run)
-        if not _is_done(folder):  # by the process that was waited for
+        is_new = not _is_done(folder)  # by the process that was waited for
+        if is_new:
             _train(prepared, bench, generator, folder)
-    return folder.path
+    return folder.path, is_new
 
 
 def run_of(prepared: Prepared) -> Run:

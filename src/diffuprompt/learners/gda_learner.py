@@ -23,10 +23,17 @@ class Gda(ClassRows):
 
     A new class gets a mean as well: of the ``neighbours`` training images nearest to its text
     feature and ``copies`` of that feature (the authors' base-to-new script). Everything is found in
-    double precision on the CPU.
+    double precision on the CPU. Images are random views.
 
     What is ours: alpha is chosen on training pictures that are left out in turn (`chosen_alpha`),
-    the authors' on validation pictures; a recipe may give it instead. Images are random views.
+    the authors' on validation pictures; a recipe may give it instead. Their base-to-new script
+    inverts the mean of per-class covariances without factor and ridge, pinv(S); ours has both, as
+    in few-shot. For new classes they make a precision anew, the mean over these of
+    512 pinv((k - 1) S + tr(S) I) with S of each one's k nearest images around its text feature;
+    ours is the one of training, whichever names it is asked for.
+
+    One image of each class, and so one shot in one view, lies on its mean: the precision is zero
+    and the answers are exactly zero-shot's. The recipe ``lite`` has one view.
     """
 
     options: GdaOptions

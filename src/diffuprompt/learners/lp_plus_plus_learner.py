@@ -27,8 +27,9 @@ class LpPlusPlus(ClassRows):
     What is ours. The bounds hold for all classes moving at once: a softmax's Hessian is at most
     1/2, so they are ``lambda_max(F'F / N) / 2`` for (w, b) and ``mean(cosine_k^2) / 2`` for each
     alpha_k, and no step raises the loss; the paper's are for one class at a time (1/4). Both blocks
-    move in every round. The images are random views. A class that was not trained has its zero-shot
-    logit.
+    move in every round, and the last values are kept: the released code has a momentum of 0.9 for
+    (w, b), moves alpha in every tenth round only, and keeps the epoch that was best on validation
+    pictures. The images are random views. A class that was not trained has its zero-shot logit.
     """
 
     options: LpPlusPlusOptions

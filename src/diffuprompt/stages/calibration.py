@@ -108,8 +108,7 @@ def best_threshold(known_N: Tensor, unknown_U: Tensor) -> float:
     scores = torch.cat([known_N, unknown_U]).unique()
     cuts = torch.cat([scores[:1], (scores[1:] + scores[:-1]) / 2])
     gaps = torch.cat([torch.zeros(1, dtype=scores.dtype), scores[1:] - scores[:-1]])
-    passed = (known_N[:, None] >= cuts).double().mean(0) - (
-        unknown_U[:, None] >= cuts
-    ).double().mean(0)
+    below_N, below_U = (torch.searchsorted(of.sort().values, cuts) for of in (known_N, unknown_U))
+    passed = below_U.double() / len(unknown_U) - below_N.double() / len(known_N)
     best = (passed >= passed.max() - 1e-12).nonzero()[:, 0]
     return float(cuts[best[gaps[best].argmax()]])

@@ -37,9 +37,10 @@ _FEW = Preset(
         views=300,
         augment="large-crop",
         algorithm="adam",
+        adam_eps=1e-4,
         schedule="cosine",
     ),
-    source="github.com/astra-vision/ProLIP; optimiser, schedule and crops are ours",
+    source="github.com/astra-vision/ProLIP: Adam, eps 1e-4, a cosine by steps; crops are ours",
 )
 
 METHOD = Method(
@@ -55,7 +56,7 @@ METHOD = Method(
         Preset(
             learner=NAME,
             name="lite",
-            train=replace(_FEW.train, lr=1e-4, views=10),
+            train=replace(_FEW.train, lr=1e-4, views=10, adam_eps=TrainConfig.adam_eps),
             source="for small towers; python -m tools.choose_recipes",
         ),
     ),
