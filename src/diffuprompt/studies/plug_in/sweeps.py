@@ -115,7 +115,7 @@ def sweep_part(section: Section, sweep: Sweep) -> SectionPart:
         x=what,
         cost="milliseconds per image" if evaluations else "overfitting, seconds",
         log_x=evaluations,
-        lines={metric_name(m): _line(sweep.points, m) for m in section.metrics},
+        lines={metric_name(m): line for m in section.metrics if (line := _line(sweep.points, m))},
         costs={name: series for name, series in costs.items() if series},
     )
     heading = f"Sweep over {what} ({learner_name(learner)})"
