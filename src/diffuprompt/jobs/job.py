@@ -20,14 +20,9 @@ from diffuprompt.generators import (
     RivalConfig,
     stated,
 )
+from diffuprompt.jobs.asked_recipe import asked_preset, learner_options, override
 from diffuprompt.jobs.kinds import check_kinds
-from diffuprompt.jobs.overrides import (
-    SECTIONS,
-    Sections,
-    apply_generator_presets,
-    apply_overrides,
-    recipe_of,
-)
+from diffuprompt.jobs.overrides import SECTIONS
 from diffuprompt.jobs.sections import GENERATION, read_by, sections_of
 from diffuprompt.jobs.templates import check_templates, chosen_templates
 from diffuprompt.jobs.upgrade import upgrade_config
@@ -35,13 +30,10 @@ from diffuprompt.learners import (
     DEFAULT,
     METHODS,
     Options,
-    Preset,
     TrainConfig,
     automatic_preset,
-    changed,
     epochs_for_shots,
     find_method,
-    find_preset,
     needed,
 )
 from diffuprompt.protocols import PROTOCOLS
@@ -139,10 +131,13 @@ class JobConfig:
         if problems:
             raise ConfigError("\n  ".join(problems))
         check_templates(find_method(self.learner), self.templates, self.overrides)
-        preset = _asked_preset(self) or find_method(self.learner).presets[0]
+        preset = (
+            asked_preset(self.learner, self.preset, self.overrides)
+            or find_method(self.learner).presets[0]
+        )
         sections = sections_of(preset, self.generator)
-        _override(sections, self, preset)
-        options = _learner_options(self.learner, sections["learner"])
+        override(sections, self.learner, self.overrides, preset)
+        options = learner_options(self.learner, sections["learner"])
         if self.generator != "none" and not options.generates:
             raise ConfigError(
                 f"generator: {self.learner}{_with(self.overrides)} has no prompts to generate; use "
@@ -216,7 +211,7 @@ class Resolved:
     @property
     def learner_options(self) -> Options:
         """The learner's options as their dataclass."""
-        return _learner_options(self.learner, self.options)
+        return learner_options(self.learner, self.options)
 
     @property
     def generator_config(self) -> Any:
@@ -253,22 +248,22 @@ def resolve(
     if protocol == "auto":
         protocol = "few-shot" if own_pictures else "base-to-new"
         protocol = OF_DOMAINS if job.train_domains else protocol
-    preset = _asked_preset(job)
+    preset = asked_preset(job.learner, job.preset, job.overrides)
     if preset is None:
         benchmark = PROTOCOLS[protocol].recipes or protocol
         preset = automatic_preset(job.learner, benchmark, lite=logit_scale < LITE_SCALE)
     method, sections = find_method(job.learner), sections_of(preset, job.generator)
     known = "" if own_pictures else catalog_name(dataset)
     asked = sections_of(preset, job.generator)  # as overridden, whatever the data set says
-    _override(asked, job, preset)
-    unread = _learner_options(job.learner, asked["learner"]).unread
+    override(asked, job.learner, job.overrides, preset)
+    unread = learner_options(job.learner, asked["learner"]).unread
     if job.templates or method.templates_in != unread:
         sections["learner"] |= chosen_templates(method, preset.options, job.templates, known)
     images, classes = counts(protocol) if preset.steps_per_shot else (0, 0)
     sections["train"]["epochs"] = epochs_for_shots(
         preset, job.shots, images=images, classes=classes, train=TrainConfig(**asked["train"])
     )
-    _override(sections, job, preset)
+    override(sections, job.learner, job.overrides, preset)
     read = read_by(job.generator, sections)  # what has no effect must not tell two runs apart
     return Resolved(
         dataset=dataset,
@@ -288,25 +283,3 @@ def resolve(
 
 def _with(overrides: tuple[str, ...]) -> str:
     return f" with {', '.join(overrides)}" if overrides else ""
-
-
-def _learner_options(learner: str, values: Mapping[str, Any]) -> Options:
-    return changed(find_method(learner).options, values, learner=learner)
-
-
-def _asked_preset(job: JobConfig) -> Preset | None:
-    """Return the recipe that is asked for by name or by a preset of the generator, None for none.
-
-    A learner that has none for the generator's preset keeps the recipe that "auto" means.
-    """
-    if job.preset != "auto":
-        return find_preset(job.learner, job.preset)
-    wanted = recipe_of(job.overrides)
-    named = (p for p in find_method(job.learner).presets if p.name == wanted)
-    return next(named, None)
-
-
-def _override(sections: Sections, job: JobConfig, preset: Preset) -> None:
-    rest = apply_generator_presets(sections, job.overrides, preset.name)
-    kinds = {**SECTIONS, "learner": type(find_method(job.learner).options)}
-    apply_overrides(sections, rest, kinds, "train")
