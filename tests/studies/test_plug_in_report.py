@@ -222,6 +222,20 @@ def test_sweeps_take_configured_points_from_the_main_run_and_zero_from_own_promp
     assert evaluations.figure.lines["Base"][1] == (5.0, main.mean("base"), 0.0)
 
 
+def test_a_sweep_has_no_line_of_what_only_other_learners_measured() -> None:
+    probe = made_by("none", factory.record(learner="linear-probe", accuracy={"own": (0.8, 0.6)}))
+    right = factory.score("own", "base", [True, False]).model_copy(update={"subset": "open"})
+    probe = probe.model_copy(update={"scores": (*probe.scores, right)})
+    section = report([*swept(), probe]).sections[0]
+    assert "open" in section.section.metrics
+    figures = [p.figure for p in section.parts if p.heading.startswith("Sweep")]
+    assert len(figures) == 2
+    for figure in figures:
+        assert figure is not None
+        assert sorted(figure.lines) == ["Base", "H", "New"]
+        assert figure.draw().startswith("<")
+
+
 def test_a_sweep_shows_only_seeds_that_all_points_share() -> None:
     made = report([*swept(1), *swept(2), swept(3)[0]])
     captions = [p.table.caption for p in made.sections[0].parts if p.figure is not None]
