@@ -366,6 +366,21 @@ def test_a_study_from_the_command_line(
     assert os.path.getsize(run / "log.txt")
 
 
+def test_a_job_says_how_honest_it_is_where_that_takes_no_training(
+    world: Path, tmp_path: Path
+) -> None:
+    """Before it is scored, so that a record which is there says so."""
+    data = make_pictures(tmp_path / "colours", splits=("train", "val", "test"))
+    same = {"learner": "zero-shot", "protocol": "few-shot", "runs_dir": tmp_path / "runs"}
+    (job,) = plan([MatrixJob(job=asked(world, **same, data=str(data)))])
+    work(json.dumps(job.message()))
+    found = read_record(job.record).statistics
+    assert 0 <= found["ece_after"] <= 100
+    assert 0 <= found["unknown_auroc_energy"] <= 100
+    told = json.loads((job.path / "artifact" / "artifact.json").read_text())
+    assert told["calibration"]["pictures"] == 36
+
+
 def test_a_job_is_also_scored_on_further_data_sets(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +395,7 @@ def test_a_job_is_also_scored_on_further_data_sets(
     assert found.name == alone.name
     work(json.dumps(alone.message()))
     assert alone.is_finished
+    assert "ece_before" not in read_record(alone.record).statistics  # too few validation pictures
     assert not found.is_finished
     work(json.dumps(found.message()))
     assert found.is_finished

@@ -1,4 +1,4 @@
-"""The table of confidence: means over seeds of what the records say, and gaps where they do not."""
+"""The tables of confidence: means over seeds of what the records say, gaps where they do not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffuprompt.record import Record, Variant
 from diffuprompt.report.aggregate import build_sections
-from diffuprompt.report.confidence import confidence_table
+from diffuprompt.report.confidence import calibration_part, confidence_table
 from diffuprompt.report.load import Source
 from diffuprompt.report.tables import Table, plain
 
@@ -75,3 +75,26 @@ def test_means_over_draws_have_a_row_behind_their_generator() -> None:
     made = table([factory.record(seed=seed, accuracy=accuracy) for seed in (1, 2)])
     names = ["CoCoOp", "CoCoOp + diffusion", "CoCoOp + diffusion, samples=8"]
     assert [row[0] for row in made.rows] == names
+
+
+def calibrated(seed: int, **measured: float) -> Record:
+    return factory.record(seed=seed).model_copy(update={"statistics": measured})
+
+
+def test_calibrations_are_those_of_the_method_and_of_every_seed() -> None:
+    records = [
+        calibrated(1, ece_before=9.0, ece_after=2.0, unknown_auroc_energy=80.0, other=1.0),
+        calibrated(2, ece_before=5.0, unknown_auroc_energy=70.0),
+    ]
+    (section,) = build_sections([Source(path=Path("x"), record=record) for record in records])
+    part = calibration_part(section)
+    assert part is not None
+    assert [row[0] for row in part.table.rows] == ["CoCoOp + diffusion"]  # not the learner's own
+    found = cells(part.table, "CoCoOp + diffusion")
+    assert (found["ECE"], found["AUROC energy"]) == ("7.00", "75.00")
+    assert (found["ECE calibrated"], found["FPR logit"]) == ("—", "—")
+
+
+def test_records_without_a_calibration_make_no_table() -> None:
+    (section,) = build_sections([Source(path=Path("x"), record=factory.record(seed=1))])
+    assert calibration_part(section) is None

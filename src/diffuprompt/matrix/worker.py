@@ -39,13 +39,14 @@ def work(line: str) -> int:
 
 
 def _classify(message: dict[str, Any], progress: Progress) -> None:
-    from diffuprompt.jobs import evaluate_run, train_job
+    from diffuprompt.jobs import calibrate_run, evaluate_run, train_job
 
     asked = message["evaluation"]
     lists = {name: tuple(value) for name, value in asked.items() if isinstance(value, list)}
     evaluation = Evaluation(**{**asked, **lists})
     job = job_from_json(message["job"])
     run = train_job(job, progress)
+    calibrate_run(run, train=False, progress=progress)  # so that the record says how honest it is
     evaluate_run(run, evaluation=evaluation, test_data=job.test_data or None, progress=progress)
 
 

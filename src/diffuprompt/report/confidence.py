@@ -1,11 +1,12 @@
-"""The table of how far a method's confidence can be trusted, made of a section's records."""
+"""The tables of how far a method's confidence can be trusted, made of a section's records."""
 
 from __future__ import annotations
 
 from statistics import fmean
 
-from diffuprompt.record import SUBSETS
+from diffuprompt.record import SUBSETS, Record
 from diffuprompt.report.aggregate import Section
+from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.names import METRICS, is_control, row_order
 from diffuprompt.report.rows import Row
 from diffuprompt.report.tables import Cell, Number, Table
@@ -21,6 +22,21 @@ EXPLAINED = {
     "at 50 %": "At 50 %: accuracy when only the most confident half is answered.",
     "AURC": "AURC: mean error over all coverages, most confident first.",
 }
+CALIBRATED = {  # heading -> statistic of a record
+    "ECE": "ece_before",
+    "ECE calibrated": "ece_after",
+    **{
+        f"{name} {score}": f"unknown_{measure}_{score}"
+        for name, measure in (("AUROC", "auroc"), ("FPR", "fpr95"))
+        for score in ("energy", "logit", "probability")
+    },
+}
+HELD_OUT = (
+    "Means over seeds, in per cent, on held-out pictures. ECE: expected calibration error, 15 "
+    "bins, before and after a temperature. AUROC: how well a score tells these pictures from those "
+    "of classes that were not learned; FPR: how many of those pass where 95 % of these do. The "
+    "scores: log-sum-exp of the logits, the largest logit, the largest probability."
+)
 
 
 def confidence_table(section: Section) -> Table | None:
@@ -45,14 +61,37 @@ def confidence_table(section: Section) -> Table | None:
     return Table(columns=("Method", *columns), rows=rows_shown, caption=text)
 
 
-def _cell(section: Section, row: Row, subset: str, metric: str) -> Cell:
-    """Return the mean over the row's seeds, or None unless every seed has it."""
-    jobs = [
+def calibration_part(section: Section) -> SectionPart | None:
+    """Return calibrations of methods on pictures that nothing was trained on; None without any."""
+    rows = [(row, _records(section, row)) for row in section.main if row.is_method]
+    cells = [
+        (row.name, *(_mean([r.statistics.get(key) for r in of]) for key in CALIBRATED.values()))
+        for row, of in rows
+    ]
+    shown = tuple(each for each in cells if any(cell is not None for cell in each[1:]))
+    if not shown:
+        return None
+    table = Table(columns=("Method", *CALIBRATED), rows=shown, caption=HELD_OUT)
+    return SectionPart(heading="Honest probabilities, and pictures of no class", table=table)
+
+
+def _records(section: Section, row: Row) -> list[Record]:
+    """Return the records of a row's jobs."""
+    return [
         source.record
         for source in section.sources
         if source.record.job.setting == row.setting
         and (source.record.job.learner, source.record.job.generator) == (row.learner, row.generator)
     ]
-    scores = [score for job in jobs if (score := job.score(row.variant, subset)) is not None]
-    values = [score.metrics[metric] for score in scores if metric in score.metrics]
-    return Number(value=fmean(values)) if values and len(values) == len(row.seeds) else None
+
+
+def _cell(section: Section, row: Row, subset: str, metric: str) -> Cell:
+    """Return the mean over the row's seeds, or None unless every seed has it."""
+    scores = [job.score(row.variant, subset) for job in _records(section, row)]
+    return _mean([None if score is None else score.metrics.get(metric) for score in scores])
+
+
+def _mean(values: list[float | None]) -> Cell:
+    """Return the mean of what every job has; None where one lacks it."""
+    known = [value for value in values if value is not None]
+    return Number(value=fmean(known)) if known and len(known) == len(values) else None

@@ -10,7 +10,7 @@ from diffuprompt.report.aggregate import Section, build_sections
 from diffuprompt.report.answers import leader, open_world
 from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
-from diffuprompt.report.confidence import confidence_table
+from diffuprompt.report.confidence import calibration_part, confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
 from diffuprompt.report.density import density_parts
 from diffuprompt.report.differences import differences_table
@@ -135,6 +135,7 @@ def _view(section: Section, studies: Sequence[Study]) -> SectionView:
         *robustness_parts(section),
         target_part(differences),
         *density_parts(section),
+        calibration_part(section),
     )
     own = Extras(parts=tuple(part for part in shared if part is not None))
     timed = time_part(section)
