@@ -35,10 +35,21 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
         ("lr=0.02", "batch=4"),
         ("lr=0.05", "batch=4"),
     ),
-    "prograd": (("lr=0.002",), ("lr=0.02",), ("lr=0.05",), ("lr=0.1",)),
+    "prograd": (
+        ("lr=0.002",),
+        ("lr=0.02",),
+        ("lr=0.05",),
+        ("lr=0.1",),
+        ("learner.zeros=12", "learner.num_ctx=16"),  # the start of the released code
+    ),
     "clip-adapter": (("lr=1e-5",), ("lr=1e-4",), ("lr=1e-3",), ("lr=3e-3",)),
     "tip-adapter": (("learner.alpha=0.3",), ("learner.alpha=3",)),
-    "tip-adapter-f": (("lr=1e-4",), ("lr=1e-3",), ("lr=1e-3", "learner.alpha=3")),
+    "tip-adapter-f": (
+        ("lr=1e-4",),
+        ("lr=1e-3",),
+        ("lr=1e-3", "learner.alpha=3"),
+        ("adam_eps=1e-4", "last_batch=keep"),  # as released
+    ),
     "linear-probe": (("lr=0.001",), ("lr=0.003",), ("lr=0.03",), ("lr=0.1",)),
     "lp++": (
         ("learner.views=1", "learner.steps=300", "learner.alpha=250"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffuprompt.clip import normalize
+from diffuprompt.clip import Clip, TextPlan, normalize
 from diffuprompt.data import ImageBatch
 from diffuprompt.errors import ConfigError
 from diffuprompt.learners.base import TrainingImages
@@ -43,6 +43,22 @@ class ClassRows(ZeroShot):
 
     options: ClassRowsOptions
 
+    def __init__(
+        self,
+        clip: Clip,
+        options: ClassRowsOptions,
+        *,
+        plan: TextPlan | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
+        super().__init__(clip, options, plan=plan)
+        self.allocate()
+
+    @abstractmethod
+    def allocate(self) -> None:
+        """Make room, of zeros, for what is learned of ``options.trained_classes``."""
+
     @abstractmethod
     def head(self, classes: Classes, text: Tensor | None) -> Head:
         """Return the classifier of C classes; ``text`` is ``(1, C, E)``, None if none is read."""
@@ -52,8 +68,9 @@ class ClassRows(ZeroShot):
         return True
 
     def start(self, images: TrainingImages) -> None:
-        """Note the trained classes; subclasses make room for their rows."""
+        """Note the trained classes, and make room for their rows."""
         self.options = replace(self.options, trained_classes=list(images.classes.names))
+        self.allocate()
 
     def logits(
         self,

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffuprompt.clip import Clip, TextPlan, normalize
+from diffuprompt.clip import normalize
 from diffuprompt.learners.base import TrainingImages
 from diffuprompt.learners.class_rows import ClassRows, Head, rows_of
 from diffuprompt.learners.classes import Classes
@@ -43,30 +43,18 @@ class Gda(ClassRows):
     cloud: Tensor
     alpha: Tensor
 
-    def __init__(
-        self,
-        clip: Clip,
-        options: GdaOptions,
-        *,
-        plan: TextPlan | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
-        super().__init__(clip, options, plan=plan)
-        count, width = len(options.trained_classes), clip.config.embed_dim
-        self._allocate(count, width, options.size)
-
-    def _allocate(self, count: int, width: int, size: int) -> None:
+    def allocate(self) -> None:
+        """Make room for the rows, the precision and the features."""
+        count, width = len(self.options.trained_classes), self.clip.config.embed_dim
         shapes = {"weight": (count, width), "bias": (count,), "precision": (width, width)}
-        for name, shape in {**shapes, "cloud": (size, width), "alpha": ()}.items():
+        shapes |= {"cloud": (self.options.size, width), "alpha": ()}
+        for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, device=self.clip.device))
 
     def start(self, images: TrainingImages) -> None:
-        """Make room for the rows, the precision and the features."""
-        super().start(images)
-        count = len(self.options.trained_classes)
+        """Note the trained classes and how many features there will be, and make room."""
         self.options = replace(self.options, size=len(images.labels) * self.options.views)
-        self._allocate(count, self.clip.config.embed_dim, self.options.size)
+        super().start(images)
 
     @property
     def fit_views(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffuprompt.clip import Clip, TextPlan, normalize
+from diffuprompt.clip import normalize
 from diffuprompt.learners.base import TrainingImages
 from diffuprompt.learners.class_rows import ClassRows, Head, rows_of
 from diffuprompt.learners.classes import Classes
@@ -34,28 +34,13 @@ class LpPlusPlus(ClassRows):
 
     options: LpPlusPlusOptions
 
-    def __init__(
-        self,
-        clip: Clip,
-        options: LpPlusPlusOptions,
-        *,
-        plan: TextPlan | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        """Build the learner; arguments as in `Learner`, of which ``generator`` is not used."""
-        super().__init__(clip, options, plan=plan)
-        self._allocate(len(options.trained_classes))
-
-    def _allocate(self, count: int) -> None:
-        width, device = self.clip.config.embed_dim, self.clip.device
+    def allocate(self) -> None:
+        """Make room for K rows, biases and factors of the text."""
+        count, width = len(self.options.trained_classes), self.clip.config.embed_dim
+        device = self.clip.device
         self.weight = nn.Parameter(torch.zeros(count, width, device=device))
         self.bias = nn.Parameter(torch.zeros(count, device=device))
         self.alpha = nn.Parameter(torch.zeros(count, device=device))
-
-    def start(self, images: TrainingImages) -> None:
-        """Make room for K rows."""
-        super().start(images)
-        self._allocate(len(images.classes))
 
     @property
     def fit_views(self) -> int:
