@@ -129,6 +129,12 @@ def test_no_notation_carries_control_characters(text: str) -> None:
         assert not any(c in made for c in "\u202e\u2067\x1b\x9b\0\x7f")
 
 
+def document(body: str) -> str:
+    """Put LaTeX tables into a document that compiles."""
+    head = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    return "\n".join([head, r"\begin{document}", body, r"\end{document}"])
+
+
 def test_latex_compiles(tmp_path: Path) -> None:
     """With hostile texts in every place; where there is no LaTeX, what it would choke on."""
     hostile = r"<a>&%$#_{}~^\|é—–·×±−[x] \input{y}"
@@ -139,9 +145,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
             caption=hostile,
         )
     )
-    lines = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", body,
-             r"\end{document}")  # fmt: skip
-    (tmp_path / "t.tex").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "t.tex").write_text(document(body), encoding="utf-8")
     latex = shutil.which("pdflatex")
     if latex is not None:
         command = [latex, "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
@@ -155,3 +159,11 @@ def test_latex_compiles(tmp_path: Path) -> None:
     assert {row.count("&") for row in rows} == {1}
     assert re.findall(r"\\begin\{(\w+)\}", body) == ["table", "tabular"]
     assert re.findall(r"\\end\{(\w+)\}", body) == ["tabular", "table"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_a_wide_table_is_scaled_to_the_page(tmp_path: Path) -> None:
+    wide = to_latex(Table(columns=("a long heading",) * 30, rows=((None,) * 30,), caption="Wide."))
+    (tmp_path / "t.tex").write_text(document(wide), encoding="utf-8")
+    subprocess.run(["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, check=True)
+    assert "Overfull" not in (tmp_path / "t.log").read_text(encoding="latin-1")

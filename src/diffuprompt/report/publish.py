@@ -97,7 +97,7 @@ def _free(name: str, taken: Container[str]) -> str:
 
 
 def _latex(report: Report) -> str:
-    blocks = ["% needs \\usepackage{booktabs}"]
+    blocks = ["% needs \\usepackage{booktabs,graphicx}"]
     for layout in report.layouts:
         made = layout.part.table
         text = f"{layout.protocol}: {layout.part.heading}. {made.caption}"

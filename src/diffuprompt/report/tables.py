@@ -149,13 +149,19 @@ _LATEX = {
 }  # fmt: skip
 
 
+FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
+
+
 def latex_escape(text: str) -> str:
     """Escape LaTeX's special characters; one pass, so nothing is escaped twice."""
     return "".join(_LATEX.get(c, c) for c in printable(" ".join(text.split())))
 
 
 def to_latex(table: Table) -> str:
-    """Return a ``table`` environment in the booktabs style."""
+    """Return a ``table`` environment in the booktabs style.
+
+    A table that is wider than the text is scaled to it, for which graphicx is needed.
+    """
 
     def show(cell: Cell) -> str:
         if isinstance(cell, Number) and cell.best:
@@ -172,13 +178,13 @@ def to_latex(table: Table) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{latex_escape(table.caption)}}}",
-            rf"\begin{{tabular}}{{{align}}}",
+            rf"{FITTED}\begin{{tabular}}{{{align}}}",
             r"\toprule",
             head + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
             "",
         ]
