@@ -84,7 +84,7 @@ def test_cached_equals_computed_again(
         cached.train(ITEMS, 1)  # the stand-in does fail where something is computed
 
 
-def test_states_before_the_projection_have_files_of_their_own(
+def test_states_before_the_projection_are_kept_beside_the_features(
     clip: Clip, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = store(clip, pictures)
@@ -93,12 +93,26 @@ def test_states_before_the_projection_have_files_of_their_own(
     assert pooled.shape == (len(ITEMS), clip.config.vision.width)
     assert torch.equal(clip.vision.projection(pooled), features)  # the same batch, the same bits
     view = made.before_projection.train(ITEMS, 0)
-    assert len(files(pictures)) == 3
-    assert torch.equal(made.test(ITEMS), features)
+    assert len(files(pictures)) == 2
     computed_nothing(monkeypatch)
+    assert torch.equal(made.train(ITEMS, 0), clip.vision.projection(view))
     again = store(clip, pictures).before_projection
     assert torch.equal(again.test(ITEMS), pooled)
     assert torch.equal(again.train(ITEMS, 0), view)
+
+
+def test_files_of_earlier_versions_are_completed(
+    clip: Clip, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They held the features alone, which stay as they are."""
+    made = store(clip, pictures)
+    features, key = made.test(ITEMS), made.key(ITEMS, None)
+    made.cache.write("features", key, {"features": features})
+    again = store(clip, pictures)
+    assert torch.equal(again.test(ITEMS), features)
+    assert torch.equal(clip.vision.projection(again.before_projection.test(ITEMS)), features)
+    assert again.cache.read("features", key, "pooled") is not None
+    assert not caplog.text
 
 
 def test_seeds_and_views_differ_and_the_test_view_does_not(clip: Clip, pictures: Path) -> None:
@@ -274,7 +288,7 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
         output[2, 5] = bad
         return output
 
-    handle = clip.vision.register_forward_hook(spoil)
+    handle = clip.vision.projection.register_forward_hook(spoil)
     try:
         asks = [
             lambda: store(clip, pictures)._all(items, view),

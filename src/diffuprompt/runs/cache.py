@@ -102,6 +102,8 @@ class Cache:
             with safe_open(str(path), framework="pt") as file:
                 if path not in self._checked:
                     self._check(path, file)
+                if name not in file.keys():
+                    return None  # earlier versions kept less
                 if rows is None:
                     found: Tensor = file.get_tensor(name)
                 else:

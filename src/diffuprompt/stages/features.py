@@ -29,7 +29,8 @@ from diffuprompt.stages.inputs import picture_hashes
 
 VERSION = 1  # of decoding, views and towers: raise it when the same pictures give other features
 SHARD = 1024  # images per cached file: what an interruption may lose
-KIND, NAME = "features", "features"
+KIND = "features"
+FEATURES, POOLED = "features", "pooled"  # tensors of a file
 RECENT = 2  # shards that are kept in memory, for rows that are asked for in turn
 
 
@@ -37,8 +38,10 @@ class FeatureStore:
     """Features of a data set's images under one frozen CLIP.
 
     Cached files are named by all that decides their bits: the pictures' bytes, the backbone, the
-    view, and what decodes and computes on this machine. ``budget`` is the memory that whoever asks
-    for features or grids may keep them in.
+    view, and what decodes and computes on this machine. A file also holds what the projection of
+    the image tower reads, since learners that train it ask for the same views as others, and the
+    tower costs far more than both. ``budget`` is the memory that whoever asks for features or grids
+    may keep them in.
     """
 
     def __init__(
@@ -77,13 +80,13 @@ class FeatureStore:
         self._hashes: dict[str, str] = {}
         self._keys: dict[tuple[tuple[Item, ...], int | None], str] = {}
         self._recent: dict[str, Tensor] = {}
-        self._pooled = False  # whether the projection is left out
+        self._name = FEATURES
 
     @cached_property
     def before_projection(self) -> FeatureStore:
-        """The same views as the image tower's projection finds them, ``(N, D)``, in other files."""
+        """The same views as the image tower's projection finds them, ``(N, D)``."""
         other = copy.copy(self)
-        other._pooled, other._keys, other._recent = True, {}, {}
+        other._name, other._recent = POOLED, {}
         return other
 
     def test(self, items: Sequence[Item]) -> Tensor:
@@ -108,7 +111,7 @@ class FeatureStore:
             key = self.key(items[start : start + SHARD], view)
             rows = None
             if key not in self._recent:
-                rows = self.cache.read(KIND, key, NAME, inside)
+                rows = self.cache.read(KIND, key, self._name, inside)
             if rows is None:
                 rows = self._shard(items[start : start + SHARD], view)[inside]
             found.update(zip(places, rows, strict=True))
@@ -163,7 +166,6 @@ class FeatureStore:
                     *(random, self.hashes(shard)),
                     # random views are drawn by the path
                     None if view is None else [item.path for item in shard],
-                    *(["pooled"] if self._pooled else []),
                 ]
             )
         return self._keys[shard, view]
@@ -186,32 +188,33 @@ class FeatureStore:
         """Return one file's features, on the CPU; the last few are remembered."""
         key = self.key(shard, view)
         if key not in self._recent:
-            found = self.cache.read(KIND, key, NAME)
+            found = self.cache.read(KIND, key, self._name)
             if found is None:
                 parts = []
                 for part in self._encode(shard, view):
                     parts.append(part)
                     if task is not None:
-                        task.advance(len(part))
-                found = torch.cat(parts)
-                self.cache.write(KIND, key, {NAME: found})
+                        task.advance(len(part[FEATURES]))
+                made = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+                self.cache.write(KIND, key, made)
+                found = made[self._name]
             self._recent[key] = found
             if len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
         return self._recent[key]
 
-    def _encode(self, items: Sequence[Item], view: int | None) -> Iterator[Tensor]:
-        maker = self.view_maker(view)
+    def _encode(self, items: Sequence[Item], view: int | None) -> Iterator[dict[str, Tensor]]:
+        """Yield batches of what a file holds."""
+        maker, vision = self.view_maker(view), self.clip.vision
         for batch in iterate(items, self.root, maker, self.batch_size, self.workers):
             assert batch.pixels is not None
             with torch.inference_mode():
-                features = self._tower(sent(batch.pixels, self.clip.device)).float().cpu()
-            self.check_finite(features, [items[int(i)] for i in batch.index])
-            yield features
-
-    def _tower(self, pixels_BCHW: Tensor) -> Tensor:
-        vision = self.clip.vision
-        return vision.pooled(vision.stem(pixels_BCHW)) if self._pooled else vision(pixels_BCHW)
+                pooled = vision.pooled(vision.stem(sent(batch.pixels, self.clip.device)))
+                made = {POOLED: pooled, FEATURES: vision.projection(pooled)}
+            for name, features in made.items():
+                made[name] = features.float().cpu()
+                self.check_finite(made[name], [items[int(i)] for i in batch.index])
+            yield made
 
     def check_finite(self, made: Tensor, items: Sequence[Item]) -> None:
         """Raise `CheckpointError` naming the picture and the backbone that made NaN or infinity.
