@@ -9,7 +9,9 @@ For every seed: choose under the budget, then train and score every candidate on
 test set minus that of the pick, in points; it ``meets`` the bound where it is no more than
 ``--bound``, or, with ``--interval``, where the pick lies within the 95 % interval of the best.
 ``--folders N`` makes N folders of 6 classes x 12 photographs of Caltech101, whose few test pictures
-have the interval count without being asked. What is finished is not repeated.
+have the interval count without being asked. ``--tested`` names the learners that are scored on the
+test set, without generators, where all would take hours; the pick always is, and all of them are
+still candidates. What is finished is not repeated.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import logging
 import random
 import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +58,19 @@ def folder_of(number: int, place: Path) -> Path:
     return folder.with_suffix(".part").rename(folder)
 
 
-def on_test(choice: Choice, jobs: int) -> dict[tuple[str, str], Record]:
-    """Train every candidate that was tried on all training images, and score the test set."""
-    question = choice.question
+def on_test(choice: Choice, jobs: int, tested: Sequence[str] = ()) -> dict[tuple[str, str], Record]:
+    """Train what was tried on all training images, and score the test set.
+
+    With ``tested`` only these learners, without generators, and the pick.
+    """
+    question, pick = choice.question, (choice.winner.learner, choice.winner.generator)
+    rows = [
+        row
+        for row in choice.rows
+        if not tested
+        or (row.learner, row.generator) == pick
+        or (row.learner in tested and row.generator == "none")
+    ]
     asked = {
         (row.learner, row.generator): JobConfig(
             data=question.data,
@@ -70,7 +83,7 @@ def on_test(choice: Choice, jobs: int) -> dict[tuple[str, str], Record]:
             learner=row.learner,
             generator=row.generator,
         )
-        for row in choice.rows
+        for row in rows
     }
     planned = plan([MatrixJob(job=job, evaluation=PLAIN) for job in asked.values()])
     for failure in run_matrix(planned, results=None, parallel=jobs, threads=1):
@@ -127,6 +140,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--learners", nargs="+", default=[])
     parser.add_argument("--generators", nargs="+", default=[])
+    parser.add_argument("--tested", nargs="+", default=[])
     parser.add_argument("--bound", type=float, default=1.0)
     parser.add_argument(
         "--interval",
@@ -151,7 +165,7 @@ def main() -> int:
                 runs_dir=args.runs_dir,
             )
             choice = choose(question, LogProgress())
-            records = on_test(choice, args.jobs or cores())
+            records = on_test(choice, args.jobs or cores(), args.tested)
             interval = data in made if args.interval is None else args.interval
             found.append(compared(choice, records, args.bound, interval=interval))
             print(json.dumps(found[-1]), flush=True)
