@@ -58,21 +58,25 @@ def folder_of(number: int, place: Path) -> Path:
     return folder.with_suffix(".part").rename(folder)
 
 
-def on_test(choice: Choice, jobs: int, tested: Sequence[str] = ()) -> dict[tuple[str, str], Record]:
-    """Train what was tried on all training images, and score the test set.
+def to_test(choice: Choice, tested: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what was tried, as learner and generator; with ``tested`` these learners and the pick.
 
-    With ``tested`` only these learners, without generators, and the pick.
+    Without generators, unless the pick has one.
     """
-    question, pick = choice.question, (choice.winner.learner, choice.winner.generator)
-    rows = [
-        row
-        for row in choice.rows
-        if not tested
-        or (row.learner, row.generator) == pick
-        or (row.learner in tested and row.generator == "none")
+    pick = (choice.winner.learner, choice.winner.generator)
+    tried = [(row.learner, row.generator) for row in choice.rows]
+    return [
+        (learner, generator)
+        for learner, generator in tried
+        if not tested or (learner, generator) == pick or (learner in tested and generator == "none")
     ]
+
+
+def on_test(choice: Choice, jobs: int, tested: Sequence[str] = ()) -> dict[tuple[str, str], Record]:
+    """Train what `to_test` says on all training images, and score the test set."""
+    question = choice.question
     asked = {
-        (row.learner, row.generator): JobConfig(
+        (learner, generator): JobConfig(
             data=question.data,
             data_root=question.data_root,
             backbone=question.backbone,
@@ -80,10 +84,10 @@ def on_test(choice: Choice, jobs: int, tested: Sequence[str] = ()) -> dict[tuple
             seed=question.seed,
             runs_dir=question.runs_dir,
             protocol="few-shot",
-            learner=row.learner,
-            generator=row.generator,
+            learner=learner,
+            generator=generator,
         )
-        for row in rows
+        for learner, generator in to_test(choice, tested)
     }
     planned = plan([MatrixJob(job=job, evaluation=PLAIN) for job in asked.values()])
     for failure in run_matrix(planned, results=None, parallel=jobs, threads=1):
