@@ -79,6 +79,7 @@ class Score(Fields):
             what was not measured is not there.
         content: hash of the test set's pictures, labels and names; empty in records of before it
             was kept.
+        templates: the sentences that its names stood in, where they are not the run's.
     """
 
     variant: Variant
@@ -89,6 +90,7 @@ class Score(Fields):
     hits: str | None = None
     timings: dict[Name, Amount] = Field(default_factory=dict)
     content: Line = ""
+    templates: tuple[Line, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Score:

@@ -68,6 +68,8 @@ def test_zero_shot_reads_each_test_sets_own_sentences(
     (own,) = trained(alone).scores
     assert there is not None
     assert (there.hits, there.content) == (own.hits, own.content)
+    assert there.templates == ("{} texture.",)
+    assert own.templates == ()  # the configuration says them
     assert there.metrics == pytest.approx(own.metrics)
     (single,) = trained(replace(alone, templates=("single",))).scores
     assert single.metrics["nll"] != pytest.approx(own.metrics["nll"])

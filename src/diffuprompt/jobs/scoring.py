@@ -88,6 +88,7 @@ class Scoring:
             hits=result.hits,
             timings=result.timings,
             content=test.content,
+            templates=tuple(self._other_templates(test, variant)),
         )
 
     def stage(self, test: TestSet, variant: Variant) -> Stage:
@@ -109,9 +110,9 @@ class Scoring:
         if variant.control == ORACLE:
             config["overfit"] = stated(resolved.overfit)
         if variant.control == ZERO_SHOT_NEW:
-            config |= {"num_base": self._num_base, "templates": self._templates(test)}
-        elif self._is_frozen_elsewhere(test):
-            config["templates"] = self._templates(test)
+            config["num_base"] = self._num_base
+        if templates := self._other_templates(test, variant):
+            config["templates"] = templates
         spared = {"generator"}  # named by its key above
         if variant.judged is None:  # as before there was a choice
             spared.add("judged")
@@ -157,6 +158,12 @@ class Scoring:
         if variant.control == ZERO_SHOT_NEW:
             return ZeroShotForNew(self.learner, self._frozen(test), self._num_base)
         return self._frozen(test) if self._is_frozen_elsewhere(test) else self.learner
+
+    def _other_templates(self, test: TestSet, variant: Variant) -> list[str]:
+        """Return the sentences of what answers in the learner's place; none where it answers."""
+        if variant.control == ZERO_SHOT_NEW or self._is_frozen_elsewhere(test):
+            return self._templates(test)
+        return []
 
     def _frozen(self, test: TestSet) -> Learner:
         """Return the backbone without training, with the templates of the images' data set."""
