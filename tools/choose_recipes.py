@@ -59,6 +59,7 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
     ),
     "gda": (
         ("learner.alpha=0.1",),
+        ("learner.alpha=0.3",),
         ("learner.alpha=1",),
         ("learner.alpha=3",),
         ("learner.alpha=1", "learner.views=10"),

@@ -173,6 +173,8 @@ def test_alpha_is_the_smallest_that_answers_best_on_pictures_left_out() -> None:
     alone = folds_of(torch.arange(3))
     assert alone.tolist() == [-1, -1, -1]
     assert chosen_alpha(feature[:2], label[:2], wrong[:2], alone[:2], "pooled") == UNCHOSEN
+    two = torch.tensor([0, 0, 1, 1])  # of which one is left, and its covariance is nought
+    assert chosen_alpha(feature[:4], two, wrong[:4], folds_of(two), "pooled") == UNCHOSEN
 
 
 def test_views_of_a_picture_are_left_out_together_and_alpha_is_chosen_from_the_list() -> None:

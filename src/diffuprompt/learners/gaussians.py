@@ -14,7 +14,7 @@ from torch.nn import functional
 
 Covariance = Literal["pooled", "per-class"]
 ALPHAS = tuple(10 ** (half / 2) for half in range(-8, 5))  # 1e-4 to 1e2, two a decade
-UNCHOSEN = 1.0  # where no class has a picture to leave out
+UNCHOSEN = 1.0  # where pictures that are left out tell nothing
 FOLDS = 4
 
 
@@ -80,6 +80,9 @@ def chosen_alpha(
 ) -> float:
     """Return the smallest of `ALPHAS` with the most right answers on pictures left out in turn.
 
+    `UNCHOSEN` where none can be left out, or what is left makes a classifier of zeros: of two shots
+    one is left, which lies on its mean.
+
     Args:
         feature_NE: unit features.
         label_N: labels among K classes.
@@ -87,15 +90,16 @@ def chosen_alpha(
         fold_N: when an image is left out: all views of a picture at once.
         covariance: as in `gaussians`.
     """
-    right = [0] * len(ALPHAS)
+    right, is_told = [0] * len(ALPHAS), False
     for fold in range(FOLDS):
         out_N = fold_N == fold
         if not bool(out_N.any()):
             continue
         num_classes = zero_shot_NK.shape[1]
         weight, bias = gaussians(feature_NE[~out_N], label_N[~out_N], num_classes, covariance).rows
+        is_told |= bool(weight.any())
         added = feature_NE[out_N] @ weight.T + bias
         for i, alpha in enumerate(ALPHAS):
             answer = (zero_shot_NK[out_N] + alpha * added).argmax(1)
             right[i] += int((answer == label_N[out_N]).sum())
-    return ALPHAS[right.index(max(right))] if bool((fold_N >= 0).any()) else UNCHOSEN
+    return ALPHAS[right.index(max(right))] if is_told else UNCHOSEN

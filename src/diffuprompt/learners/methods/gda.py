@@ -71,8 +71,7 @@ METHOD = Method(
             learner=NAME,
             name="lite",
             train=_CLOSED,
-            options={"alpha": 0.3},
-            source="for small towers; python -m tools.choose_recipes",
+            source="for small towers, one view; python -m tools.choose_recipes",
         ),
     ),
 )
