@@ -57,7 +57,8 @@ def results(world: Path, runs: Path) -> Found:
             files = sorted((Path(os.environ["DIFFUPROMPT_CACHE"]) / stage).glob("*.safetensors"))
         else:
             files = sorted((runs / ".stages" / stage).rglob("*.safetensors"))
-        tensors = [t.double() for file in files for t in load_file(file).values() if t.numel()]
+        parts = [t for file in files for t in load_file(file).items() if t[0] != features.POOLED]
+        tensors = [t.double() for _, t in parts if t.numel()]  # features are a function of those
         found[stage] = {
             "size": float(sum(t.numel() for t in tensors)),
             "length": float(torch.stack([t.square().sum() for t in tensors]).sum().sqrt())
