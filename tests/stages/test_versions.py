@@ -57,8 +57,9 @@ def results(world: Path, runs: Path) -> Found:
             files = sorted((Path(os.environ["DIFFUPROMPT_CACHE"]) / stage).glob("*.safetensors"))
         else:
             files = sorted((runs / ".stages" / stage).rglob("*.safetensors"))
+        # what features are made of is kept beside them and has no version of its own
         parts = [t for file in files for t in load_file(file).items() if t[0] != features.POOLED]
-        tensors = [t.double() for _, t in parts if t.numel()]  # features are a function of those
+        tensors = [t.double() for _, t in parts if t.numel()]
         found[stage] = {
             "size": float(sum(t.numel() for t in tensors)),
             "length": float(torch.stack([t.square().sum() for t in tensors]).sum().sqrt())
