@@ -79,7 +79,8 @@ class Score(Fields):
             what was not measured is not there.
         content: hash of the test set's pictures, labels and names; empty in records of before it
             was kept.
-        templates: the sentences that its names stood in, where they are not the run's.
+        templates: the sentences that its names stood in, where the frozen backbone answers in the
+            place of the run's learner.
     """
 
     variant: Variant

@@ -92,6 +92,6 @@ def _cell(section: Section, row: Row, subset: str, metric: str) -> Cell:
 
 
 def _mean(values: list[float | None]) -> Cell:
-    """Return the mean of what every job has; None where one lacks it."""
+    """Return the mean where every job has a value; one that lacks it leaves a gap."""
     known = [value for value in values if value is not None]
     return Number(value=fmean(known)) if known and len(known) == len(values) else None

@@ -149,6 +149,7 @@ _LATEX = {
 }  # fmt: skip
 
 
+# at its own width, or at that of the text where it is wider
 FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
 
 

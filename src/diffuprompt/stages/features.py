@@ -37,11 +37,11 @@ RECENT = 2  # shards that are kept in memory, for rows that are asked for in tur
 class FeatureStore:
     """Features of a data set's images under one frozen CLIP.
 
-    Cached files are named by all that decides their bits: the pictures' bytes, the backbone, the
-    view, and what decodes and computes on this machine. A file also holds what the projection of
-    the image tower reads, since learners that train it ask for the same views as others, and the
-    tower costs far more than both. ``budget`` is the memory that whoever asks for features or grids
-    may keep them in.
+    Cached files are named by all that decides their bits: the pictures' bytes, the backbone,
+    the view, and what decodes and computes on this machine. A file also holds what the
+    projection of the image tower reads: learners that train the projection ask for the same
+    views as others, and so the tower runs once for all of them. ``budget`` is the memory that
+    whoever asks for features or grids may keep them in.
     """
 
     def __init__(

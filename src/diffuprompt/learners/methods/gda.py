@@ -19,7 +19,8 @@ class GdaOptions(ClassRowsOptions):
 
     Attributes:
         alpha: weight of the classifier beside the zero-shot logits; null has it chosen from 1e-4
-            to 1e2 on pictures that are left out in turn (it needs two of a class).
+            to 1e2 on pictures that are left out in turn (it needs two of a class, and
+            three where each has one view).
         covariance: "pooled" over all images around their class's mean, or the mean over classes of
             each one's own ("per-class"). The latter is what the authors' base-to-new script
             inverts, theirs as it is (pinv), ours with the factor and the ridge of the paper.
