@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,22 @@ def test_the_open_world_is_scored_where_it_is_asked_for() -> None:
     shared = Shared(data="scenes")
     assert not base_to_new_jobs(shared, ["coop"], [1])[0].evaluation.open_world
     assert base_to_new_jobs(shared, ["coop"], [1], open_world=True)[0].evaluation.open_world
+
+
+def test_generators_are_for_those_that_have_prompts() -> None:
+    shared, both = Shared(data="scenes"), ("none", "diffusion")
+    jobs = few_shot_jobs(shared, (), [1], [4], generators=both)
+    with_generator = {entry.job.learner for entry in jobs if entry.job.generator == "diffusion"}
+    assert {"coop", "vpt", "llu"} <= with_generator
+    assert "zero-shot" not in with_generator
+    assert len({entry.job.learner for entry in jobs}) > len(with_generator)
+    jobs = domain_jobs(replace(shared, shots=4), ["vpt"], [1], generators=both)
+    assert [(e.job.generator, e.job.shots, e.evaluation.controls) for e in jobs] == [
+        ("none", 4, "all"),
+        ("diffusion", 4, "basic"),
+    ]
+    assert not jobs[1].evaluation.oracle
+    (job,) = cross_dataset_jobs(shared, ["maple"], [1], generators=["diffusion"])
+    assert (job.job.learner, job.job.generator) == ("maple", "diffusion")
+    with pytest.raises(ConfigError, match="zero-shot has no prompts to generate"):
+        base_to_new_jobs(shared, ["zero-shot"], [1], generators=["diffusion"])

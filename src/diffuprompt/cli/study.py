@@ -66,6 +66,17 @@ class StudyArgs(DataArgs):
     """Labelled images per class."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MethodArgs:
+    """Which methods a benchmark is about."""
+
+    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Which of `diffuprompt ls learners`; without it all."""
+    generators: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("none",)
+    """none, the learner's own prompts, and names of `diffuprompt ls generators`, which without
+    --learners are for those that have prompts to generate."""
+
+
 def shared(args: DataArgs, *, data: str = "") -> Shared:
     """Return what ``args`` says of every job; raises `ConfigError` for what no job can be.
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from diffuprompt.cli.parse import Switch
-from diffuprompt.cli.study import StudyArgs, carry_out, shared
+from diffuprompt.cli.study import MethodArgs, StudyArgs, carry_out, shared
 
 EXAMPLES = """
 diffuprompt study base-to-new --data scenes --learners coop cocoop --seeds 1
 diffuprompt study base-to-new --data caltech101 --backbone photo-clip-lite --jobs 2
 diffuprompt study base-to-new --data scenes --precision bf16 --open-world --dry-run
+diffuprompt study base-to-new --data scenes --learners llu --generators none diffusion
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args(StudyArgs):
+class Args(MethodArgs, StudyArgs):
     """Train and score many learners and seeds; what is finished is not repeated."""
 
-    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
-    """Which of `diffuprompt ls learners`; without it all."""
     open_world: Switch[bool] = False
     """Also score base and new classes among the names of both, beside the trivial control, as
     `diffuprompt evaluate --open-world` does."""
@@ -32,10 +28,14 @@ class Args(StudyArgs):
 def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = shared(args)
-    from diffuprompt.learners import METHODS
     from diffuprompt.matrix import plan
     from diffuprompt.studies import base_to_new_jobs
 
-    learners = args.learners or tuple(METHODS)
-    jobs = base_to_new_jobs(common, learners, args.seeds, open_world=args.open_world)
+    jobs = base_to_new_jobs(
+        common,
+        args.learners,
+        args.seeds,
+        generators=args.generators,
+        open_world=args.open_world,
+    )
     return carry_out(plan(jobs), args, f"base-to-new-{Path(args.data).name}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from diffuprompt.cli.study import StudyArgs, carry_out, shared
+from diffuprompt.cli.study import MethodArgs, StudyArgs, carry_out, shared
 
 EXAMPLES = """
 diffuprompt study cross-dataset --data imagenet --learners coop cocoop maple
@@ -17,21 +17,18 @@ diffuprompt study cross-dataset --data caltech101 --test-data scenes ~/Pictures/
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args(StudyArgs):
+class Args(MethodArgs, StudyArgs):
     """Train on all classes of one data set, and score it and others among their own names."""
 
     test_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|PATH...")] = ()
     """The others; without it, for ImageNet, those of the ten published ones that are here."""
-    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
-    """Which of `diffuprompt ls learners`; without it all."""
 
 
 def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = replace(shared(args), test_data=args.test_data)
-    from diffuprompt.learners import METHODS
     from diffuprompt.matrix import plan
     from diffuprompt.studies import cross_dataset_jobs
 
-    jobs = cross_dataset_jobs(common, args.learners or tuple(METHODS), args.seeds)
+    jobs = cross_dataset_jobs(common, args.learners, args.seeds, generators=args.generators)
     return carry_out(plan(jobs), args, f"cross-dataset-{Path(args.data).name}")

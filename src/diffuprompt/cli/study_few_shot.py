@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from diffuprompt.cli.parse import bounded
-from diffuprompt.cli.study import DataArgs, carry_out, shared
+from diffuprompt.cli.study import DataArgs, MethodArgs, carry_out, shared
 from diffuprompt.ranges import SHOTS
 
 EXAMPLES = """
@@ -19,21 +17,18 @@ diffuprompt study few-shot --data scenes --shots 1 4 16 --seeds 1 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args(DataArgs):
+class Args(MethodArgs, DataArgs):
     """Train on all classes with few and with more images, and score the whole test set."""
 
     shots: Annotated[tuple[int, ...], SHOTS, bounded(SHOTS, "N...")] = (1, 2, 4, 8, 16)
     """Labelled images per class, one job for each number."""
-    learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
-    """Which of `diffuprompt ls learners`; without it all."""
 
 
 def run(args: Args) -> int:
     """Run the matrix, or list it."""
     common = shared(args)
-    from diffuprompt.learners import METHODS
     from diffuprompt.matrix import plan
     from diffuprompt.studies import few_shot_jobs
 
-    jobs = few_shot_jobs(common, args.learners or tuple(METHODS), args.seeds, args.shots)
+    jobs = few_shot_jobs(common, args.learners, args.seeds, args.shots, generators=args.generators)
     return carry_out(plan(jobs), args, f"few-shot-{Path(args.data).name}")

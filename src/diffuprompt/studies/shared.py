@@ -9,7 +9,10 @@ from typing import Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.learners import METHODS
 from diffuprompt.matrix import MatrixJob
+
+NONE = "none"  # of generators: the learner's own prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Shared:
         learner: str,
         seed: int,
         *,
-        generator: str = "none",
+        generator: str = NONE,
         setting: str = "",
         shots: int | None = None,
         train_domains: tuple[str, ...] = (),
@@ -65,11 +68,31 @@ class Asked:
 
     learner: str
     seed: int
-    generator: str = "none"
+    generator: str = NONE
     evaluation: Evaluation = field(default_factory=Evaluation)
     setting: str = ""
     shots: int | None = None  # None: as all jobs of the study
     train_domains: tuple[str, ...] = ()
+
+
+def find_methods(learners: Sequence[str], generators: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each learner with each generator, ``"none"`` among them for its own prompts.
+
+    Without ``learners`` all; with a generator then those that have prompts to generate.
+    """
+    return [
+        (learner, generator)
+        for generator in dict.fromkeys(generators)
+        for learner in dict.fromkeys(learners or METHODS)
+        if learners or generator == NONE or METHODS[learner].options.generates
+    ]
+
+
+def evaluation_of(generator: str, *, open_world: bool = False) -> Evaluation:
+    """Return what a benchmark scores: of generated prompts beside them the deciding controls."""
+    if generator == NONE:
+        return Evaluation(open_world=open_world)
+    return Evaluation(controls="basic", oracle=False, open_world=open_world)
 
 
 def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:

@@ -13,20 +13,28 @@ from diffuprompt.errors import ConfigError
 from diffuprompt.learners import find_method
 from diffuprompt.matrix import MatrixJob
 from diffuprompt.protocols import find_protocol
-from diffuprompt.studies.shared import Asked, Shared, make_jobs
+from diffuprompt.studies.shared import NONE, Asked, Shared, evaluation_of, find_methods, make_jobs
 
 CROSS_DATASET, DOMAIN, FEW_SHOT = "cross-dataset", "domain", "few-shot"
 SHOTS = find_protocol(FEW_SHOT).layout.shots
 
 
 def cross_dataset_jobs(
-    shared: Shared, learners: Sequence[str], seeds: Sequence[int]
+    shared: Shared,
+    learners: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    generators: Sequence[str] = (NONE,),
 ) -> tuple[MatrixJob, ...]:
-    """Return every learner with every seed, scored on its source and on all targets.
+    """Return every method of `find_methods` with every seed, scored on its source and on targets.
 
     Raises `ConfigError` naming every job that cannot be.
     """
-    asked = [Asked(learner, seed) for seed in seeds for learner in learners]
+    asked = [
+        Asked(learner, seed, generator, evaluation_of(generator))
+        for seed in seeds
+        for learner, generator in find_methods(learners, generators)
+    ]
     return make_jobs(replace(shared, protocol=CROSS_DATASET), asked)
 
 
@@ -35,8 +43,10 @@ def domain_jobs(
     learners: Sequence[str],
     seeds: Sequence[int],
     train_domains: Sequence[str] = (),
+    *,
+    generators: Sequence[str] = (NONE,),
 ) -> tuple[MatrixJob, ...]:
-    """Return every learner with every seed, scored on its source and on other domains.
+    """Return every method of `find_methods` with every seed, scored on its and on other domains.
 
     In the layout "domains", without ``train_domains``, each domain is left out once: all others
     train, and every picture of it is a test picture.
@@ -48,18 +58,23 @@ def domain_jobs(
         names = domain_names(domain_folder(shared.data, shared.data_root))
         sources = [tuple(name for name in names if name != left_out) for left_out in names]
     asked = [
-        Asked(learner, seed, train_domains=source)
+        Asked(learner, seed, generator, evaluation_of(generator), train_domains=source)
         for seed in seeds
         for source in sources
-        for learner in learners
+        for learner, generator in find_methods(learners, generators)
     ]
     return make_jobs(replace(shared, protocol=DOMAIN), asked)
 
 
 def few_shot_jobs(
-    shared: Shared, learners: Sequence[str], seeds: Sequence[int], shots: Sequence[int] = SHOTS
+    shared: Shared,
+    learners: Sequence[str],
+    seeds: Sequence[int],
+    shots: Sequence[int] = SHOTS,
+    *,
+    generators: Sequence[str] = (NONE,),
 ) -> tuple[MatrixJob, ...]:
-    """Return every learner with every number of shots and every seed.
+    """Return every method of `find_methods` with every number of shots and every seed.
 
     What needs no training images is the same for all of these, and is one job a seed.
     Raises `ConfigError` naming every job that cannot be.
@@ -67,10 +82,10 @@ def few_shot_jobs(
     if not shots:
         raise ConfigError("--shots: expected at least one")
     asked = [
-        Asked(learner, seed, shots=k)
+        Asked(learner, seed, generator, evaluation_of(generator), shots=k)
         for seed in seeds
         for k in shots
-        for learner in learners
+        for learner, generator in find_methods(learners, generators)
         if k == shots[0] or find_method(learner).needs_images
     ]
     return make_jobs(replace(shared, protocol=FEW_SHOT), asked)
