@@ -161,6 +161,16 @@ def test_latex_compiles(tmp_path: Path) -> None:
     assert re.findall(r"\\end\{(\w+)\}", body) == ["tabular", "table"]
 
 
+def test_a_long_table_goes_on_over_pages() -> None:
+    rows = tuple((str(i), Number(value=i, digits=0)) for i in range(100))
+    text = to_latex(Table(columns=("name", "count"), rows=rows, caption="Long."))
+    pages = text.split(r"\begin{table}")[1:]
+    assert [page.count("toprule") for page in pages] == [1, 1, 1]
+    assert [r"\caption{Long.}" in page for page in pages] == [True, False, False]
+    written = [line for line in text.splitlines() if line[:1].isdigit()]
+    assert written == [rf"{i} & {i} \\" for i in range(100)]
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_a_wide_table_is_scaled_to_the_page(tmp_path: Path) -> None:
     wide = to_latex(Table(columns=("a long heading",) * 30, rows=((None,) * 30,), caption="Wide."))

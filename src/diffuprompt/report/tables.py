@@ -153,13 +153,16 @@ _LATEX = {
 FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
 
 
+PAGE = 45  # rows that fit on one
+
+
 def latex_escape(text: str) -> str:
     """Escape LaTeX's special characters; one pass, so nothing is escaped twice."""
     return "".join(_LATEX.get(c, c) for c in printable(" ".join(text.split())))
 
 
 def to_latex(table: Table) -> str:
-    """Return a ``table`` environment in the booktabs style.
+    """Return a ``table`` environment in the booktabs style, several for more than `PAGE` rows.
 
     A table that is wider than the text is scaled to it, for which graphicx is needed.
     """
@@ -174,21 +177,26 @@ def to_latex(table: Table) -> str:
     # a bracket or star after the \\ of the row above would be its argument
     lines = [" & ".join(show(cell) for cell in row) + r" \\" for row in table.rows]
     body = [f"{{}}{line}" if line.startswith(("[", "*")) else line for line in lines]
+    pages = [body[i : i + PAGE] for i in range(0, len(body), PAGE)] or [[]]
+    captions = [table.caption, *["Continued."] * (len(pages) - 1)]
     return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex_escape(table.caption)}}}",
-            rf"{FITTED}\begin{{tabular}}{{{align}}}",
-            r"\toprule",
-            head + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
-            "",
-        ]
+        "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{latex_escape(caption)}}}",
+                rf"{FITTED}\begin{{tabular}}{{{align}}}",
+                r"\toprule",
+                head + r" \\",
+                r"\midrule",
+                *rows,
+                r"\bottomrule",
+                r"\end{tabular}}",
+                r"\end{table}",
+                "",
+            ]
+        )
+        for caption, rows in zip(captions, pages, strict=True)
     )
 
 
