@@ -214,6 +214,12 @@ def test_a_page_does_not_depend_on_the_order_of_files() -> None:
     assert text != make_page(made[1:], resamples=FEW)
 
 
+def test_where_settings_are_chosen_is_no_result() -> None:
+    chosen = grounding_record(OURS, tests=["scenes/val"])
+    assert "scenes/val" not in found([chosen]).tests
+    assert "scenes/val" not in make_page(sources([chosen]), resamples=FEW)
+
+
 def test_a_page_shows_the_whole_study(everything: list[GroundingRecord]) -> None:
     text = make_page(sources(everything), notes="By hand.", resamples=FEW)
     assert "## Commentary\n\nBy hand." in text

@@ -16,6 +16,7 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.design import (
     ABLATIONS,
+    CHOOSING,
     FROZEN,
     METHODS,
     OURS,
@@ -115,7 +116,7 @@ def find(
 
 def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldFindings:
     own = [row for row in rows if row.dataset == world.name]
-    scored = [test for row in own for test in row.tests]
+    scored = [test for row in own for test in row.tests if not test.endswith(CHOOSING)]
     tests = dict.fromkeys([world.name, *world.others, *scored])
     keys = [entry.key for entry in METHODS]
     main = {row.method: row for row in own if not row.setting}
