@@ -71,7 +71,7 @@ LEARNERS: dict[str, tuple[Settings, ...]] = {
         ("learner.gamma=3",),
         ("learner.gate=0.8",),
     ),
-    "clip-lora": (("epochs=10",), ("lr=0.004",)),
+    "clip-lora": (("epochs=10", "lr=0.001"), ("lr=0.001",)),
     "2sfs": (("epochs=10",), ("lr=0.004",)),
     "vpt": (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
     "deep-language": (("lr=0.001",), ("lr=0.0025",), ("lr=0.01",), ("lr=0.05",)),
