@@ -6,7 +6,6 @@ import pytest
 from benchmarks import scoring
 
 
-@pytest.mark.slow  # half a minute of starting processes
 def test_a_small_form_scores_every_way(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scoring", "--json", "--sizes", "10", "130"])
     assert scoring.main() == 0

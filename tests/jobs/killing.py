@@ -2,7 +2,8 @@
 
 A process runs what a user's command runs; only two things differ: state is saved after every step
 or batch (`ALWAYS`) instead of every 30 s (`AS_USUAL`), and each write is followed by a short sleep,
-so that kills land everywhere.
+so that kills land everywhere. All have one thread, as the test that starts them has (conftest):
+two threads add in another order, and other bits would be no fault of what was killed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import torch
 from tests.contract.generators import SMALL
 
 from diffuprompt.diffusion.amed_fit import AmedFit
@@ -74,9 +76,14 @@ def start(work: Callable[..., None], *args: object) -> BaseProcess:
     """Start a process that has done its slow imports already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "tests.grounding.killing", "torch._dynamo"])
-    process = context.Process(target=work, args=args)
+    process = context.Process(target=_with_one_thread, args=(work, *args))
     process.start()
     return process
+
+
+def _with_one_thread(work: Callable[..., None], *args: object) -> None:
+    torch.set_num_threads(1)
+    work(*args)
 
 
 def kill_at_random(

@@ -21,7 +21,7 @@ from diffuprompt.errors import DiffupromptError
 from diffuprompt.hub.classifier import Classifier
 from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.train import train_job
-from diffuprompt.runs.store import StageFolder
+from diffuprompt.runs.store import WORK, StageFolder
 
 pytestmark = pytest.mark.usefixtures("small_networks_here")
 SMALL = ("views=2", "overfit.negatives=1", "overfit.batch=4", "overfit.steps=2")
@@ -128,7 +128,7 @@ def test_one_flipped_bit_in_what_a_run_resumes_from_is_seen(
         patch.setattr(StageFolder, "finish", cut_off)
         with pytest.raises(KeyboardInterrupt):
             train_job(asked, save_every_s=0.0)
-    files = sorted(path for path in place.glob("runs/.stages/*/*/work/**/*") if path.is_file())
+    files = sorted(path for path in place.glob(f"runs/.stages/*/*/{WORK}/**/*") if path.is_file())
     assert files
     check_every_bit(place, files, lambda: trained_anew(asked), 1 if stage == "overfit" else 2)
 

@@ -65,7 +65,7 @@ def test_training_killed_at_random_moments_ends_in_the_same_bits(
     assert not begun, "finished stages keep nothing to resume from"
 
 
-@pytest.mark.parametrize(("kills", "save_every_s"), [(14, ALWAYS), (3, AS_USUAL)])
+@pytest.mark.parametrize(("kills", "save_every_s"), [(20, ALWAYS), (3, AS_USUAL)])
 def test_evaluation_killed_at_random_moments_ends_in_the_same_bits(
     kills: int, save_every_s: float, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from diffuprompt.jobs.job import JobConfig
 from diffuprompt.jobs.prepared import prepare
 from diffuprompt.jobs.run_folder import RunFolder
 from diffuprompt.jobs.train import train_job
-from diffuprompt.runs.store import Store
+from diffuprompt.runs.store import WORK, Store
 
 OVERRIDES = ("views=2", "overfit.batch=2", "diffusion.sampler=amed", "fit.ce_weight=1")
 # stage, and how many saves of its own a process makes there before it is killed
@@ -139,14 +139,14 @@ def start_training(world: Path, out: Path, epochs: int) -> subprocess.Popen[str]
 def test_sigterm_saves_and_exits_with_143(world: Path, tmp_path: Path) -> None:
     process = start_training(world, tmp_path / "run", epochs=10000)
     stages = tmp_path / ".stages" / "learner"
-    while not list(stages.glob("*/work/metrics.jsonl")):
+    while not list(stages.glob(f"*/{WORK}/metrics.jsonl")):
         assert process.poll() is None, process.stderr
         time.sleep(0.02)
     process.terminate()
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "Traceback" not in shown
-    (state,) = stages.glob("*/work/state.pt")
+    (state,) = stages.glob(f"*/{WORK}/state.pt")
     assert files.load_state(state)["step"] > 0
     assert not (tmp_path / "run" / "artifact").exists()
 

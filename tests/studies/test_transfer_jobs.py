@@ -73,3 +73,8 @@ def test_generators_are_for_those_that_have_prompts() -> None:
     assert (job.job.learner, job.job.generator) == ("maple", "diffusion")
     with pytest.raises(ConfigError, match="zero-shot has no prompts to generate"):
         base_to_new_jobs(shared, ["zero-shot"], [1], generators=["diffusion"])
+    with pytest.raises(ConfigError, match="Did you mean 'diffusion'") as caught:
+        few_shot_jobs(shared, (), [1], generators=["difusion"])
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match="--generators: expected some of none, diffusion"):
+        base_to_new_jobs(shared, ["coop"], [1], generators=[])

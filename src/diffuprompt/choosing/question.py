@@ -8,11 +8,10 @@ from typing import Annotated
 
 from diffuprompt.errors import ConfigError, near_miss
 from diffuprompt.generators import KINDS
-from diffuprompt.jobs import JobConfig
+from diffuprompt.jobs import GENERATORS, NO_GENERATOR, JobConfig
 from diffuprompt.learners import METHODS
 from diffuprompt.ranges import FOLDS, MINUTES, NAMES, PATH, SEED, SHOTS, WORKERS, Range, misfits
 
-NONE = "none"  # of generators: the learner's own prompts
 PROTOCOL = "few-shot"  # all classes; what is chosen is trained by it
 
 
@@ -21,12 +20,12 @@ class Candidate:
     """A learner, and the generator that makes its prompts or "none"."""
 
     learner: str
-    generator: str = NONE
+    generator: str = NO_GENERATOR
 
     @property
     def title(self) -> str:
         """The learner, and "+generator" where there is one."""
-        return self.learner + ("" if self.generator == NONE else f"+{self.generator}")
+        return self.learner + ("" if self.generator == NO_GENERATOR else f"+{self.generator}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Question:
         problems = misfits(self)
         for name, values, known in (
             ("learners", self.learners, list(METHODS)),
-            ("generators", self.generators, [NONE, *KINDS]),
+            ("generators", self.generators, list(GENERATORS)),
         ):
             problems += [
                 f"{name}: expected some of {known}, got {value!r}.{near_miss(str(value), known)}"
@@ -75,7 +74,7 @@ class Question:
     @property
     def asked_generators(self) -> tuple[str, ...]:
         """The generators to try, "none" among them where it is asked for."""
-        return self.generators or (NONE, next(iter(KINDS)))
+        return self.generators or (NO_GENERATOR, next(iter(KINDS)))
 
     def job(self, candidate: Candidate) -> JobConfig:
         """Return the job that trains a candidate on all training images.

@@ -12,10 +12,11 @@ from functools import cached_property
 
 from diffuprompt.choosing.deadline import Deadline
 from diffuprompt.choosing.halving import Result, Round
-from diffuprompt.choosing.question import NONE, Candidate, Question
+from diffuprompt.choosing.question import Candidate, Question
 from diffuprompt.engine import Progress
 from diffuprompt.errors import ConfigError, DiffupromptError, TrainingError
 from diffuprompt.jobs import (
+    NO_GENERATOR,
     Fold,
     Prepared,
     RunFolder,
@@ -71,8 +72,8 @@ class Trials:
     def _add(self, candidate: Candidate) -> None:
         """Resolve a candidate, or remember why it cannot be tried."""
         generates = METHODS[candidate.learner].options.generates
-        if candidate.generator != NONE and not generates:
-            if NONE not in self.question.asked_generators:
+        if candidate.generator != NO_GENERATOR and not generates:
+            if NO_GENERATOR not in self.question.asked_generators:
                 self.left_out[candidate.title] = "it has no prompts to generate"
             return
         try:
@@ -96,7 +97,7 @@ class Trials:
 
     def first(self) -> list[Candidate]:
         """Return those to begin with, the cheapest first; generators wait for their learners."""
-        alone = [c for c in self.prepared if c.generator == NONE] or list(self.prepared)
+        alone = [c for c in self.prepared if c.generator == NO_GENERATOR] or list(self.prepared)
         costs: dict[Candidate, tuple[bool, int]] = {}
         for candidate in alone:
             prepared = self.prepared[candidate]
@@ -111,8 +112,8 @@ class Trials:
 
     def partners(self, kept: Sequence[Candidate]) -> list[Candidate]:
         """Return the generators of the learners that were kept."""
-        learners = {c.learner for c in kept if c.generator == NONE}
-        return [c for c in self.prepared if c.generator != NONE and c.learner in learners]
+        learners = {c.learner for c in kept if c.generator == NO_GENERATOR}
+        return [c for c in self.prepared if c.generator != NO_GENERATOR and c.learner in learners]
 
     def ready(self, candidate: Candidate, what: Round, until: float) -> bool:
         """Compute the views of the training images that a candidate reads, as others may too."""

@@ -4,7 +4,7 @@ from .evaluate import evaluate_run as evaluate_run
 from .evaluation import Evaluation as Evaluation
 from .folds import Fold as Fold, folds_of as folds_of, hold_out as hold_out
 from .grounding.folder import GroundingRun as GroundingRun
-from .grounding.job import GroundingJobConfig as GroundingJobConfig
+from .grounding.job import VAL as VAL, GroundingJobConfig as GroundingJobConfig
 from .grounding.opening import scored_set as scored_set
 from .grounding.run import (
     evaluate_grounding as evaluate_grounding,
@@ -12,7 +12,7 @@ from .grounding.run import (
     grounding_run as grounding_run,
     train_grounding as train_grounding,
 )
-from .job import GENERATORS as GENERATORS, JobConfig as JobConfig
+from .job import GENERATORS as GENERATORS, NO_GENERATOR as NO_GENERATOR, JobConfig as JobConfig
 from .job_json import job_from_json as job_from_json, job_to_json as job_to_json
 from .long_names import names_too_long as names_too_long
 from .overrides import read_options as read_options

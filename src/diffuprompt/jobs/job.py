@@ -53,7 +53,8 @@ from diffuprompt.ranges import (
     shown,
 )
 
-GENERATORS = ("none", *KINDS)
+NO_GENERATOR = "none"  # the learner's own prompts
+GENERATORS = (NO_GENERATOR, *KINDS)
 # what says where and how to compute, never what
 ONLY_HERE = (
     "data_root",

@@ -151,8 +151,6 @@ _LATEX = {
 
 # at its own width, or at that of the text where it is wider
 FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{"
-
-
 PAGE = 45  # rows that fit on one
 
 
@@ -178,25 +176,28 @@ def to_latex(table: Table) -> str:
     lines = [" & ".join(show(cell) for cell in row) + r" \\" for row in table.rows]
     body = [f"{{}}{line}" if line.startswith(("[", "*")) else line for line in lines]
     pages = [body[i : i + PAGE] for i in range(0, len(body), PAGE)] or [[]]
-    captions = [table.caption, *["Continued."] * (len(pages) - 1)]
+    captions = [latex_escape(table.caption), *["Continued."] * (len(pages) - 1)]
+    made = [_environment(c, align, head, rows) for c, rows in zip(captions, pages, strict=True)]
+    return "\n".join(made)
+
+
+def _environment(caption: str, align: str, head: str, rows: Sequence[str]) -> str:
+    """Return one ``table``; all are LaTeX already."""
     return "\n".join(
-        "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                rf"\caption{{{latex_escape(caption)}}}",
-                rf"{FITTED}\begin{{tabular}}{{{align}}}",
-                r"\toprule",
-                head + r" \\",
-                r"\midrule",
-                *rows,
-                r"\bottomrule",
-                r"\end{tabular}}",
-                r"\end{table}",
-                "",
-            ]
-        )
-        for caption, rows in zip(captions, pages, strict=True)
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"{FITTED}\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+            "",
+        ]
     )
 
 

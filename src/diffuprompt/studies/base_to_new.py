@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diffuprompt.jobs import NO_GENERATOR
 from diffuprompt.matrix import MatrixJob
-from diffuprompt.studies.shared import NONE, Asked, Shared, evaluation_of, find_methods, make_jobs
+from diffuprompt.studies.shared import Asked, Shared, evaluation_of, find_methods, make_jobs
 
 
 def base_to_new_jobs(
@@ -13,7 +14,7 @@ def base_to_new_jobs(
     learners: Sequence[str],
     seeds: Sequence[int],
     *,
-    generators: Sequence[str] = (NONE,),
+    generators: Sequence[str] = (NO_GENERATOR,),
     open_world: bool = False,
 ) -> tuple[MatrixJob, ...]:
     """Return every method of `find_methods` with every seed, seed by seed.

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from diffuprompt.errors import ConfigError
-from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.errors import ConfigError, near_miss
+from diffuprompt.jobs import GENERATORS, NO_GENERATOR, Evaluation, JobConfig
 from diffuprompt.learners import METHODS
 from diffuprompt.matrix import MatrixJob
-
-NONE = "none"  # of generators: the learner's own prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class Shared:
         learner: str,
         seed: int,
         *,
-        generator: str = NONE,
+        generator: str = NO_GENERATOR,
         setting: str = "",
         shots: int | None = None,
         train_domains: tuple[str, ...] = (),
@@ -68,7 +66,7 @@ class Asked:
 
     learner: str
     seed: int
-    generator: str = NONE
+    generator: str = NO_GENERATOR
     evaluation: Evaluation = field(default_factory=Evaluation)
     setting: str = ""
     shots: int | None = None  # None: as all jobs of the study
@@ -79,18 +77,26 @@ def find_methods(learners: Sequence[str], generators: Sequence[str]) -> list[tup
     """Return each learner with each generator, ``"none"`` among them for its own prompts.
 
     Without ``learners`` all; with a generator then those that have prompts to generate.
+    Raises `ConfigError` for no generator, and for one that there is not.
     """
+    unknown = [name for name in generators if name not in GENERATORS]
+    if unknown or not generators:
+        hint = near_miss(unknown[0], GENERATORS) if unknown else ""
+        raise ConfigError(
+            f"--generators: expected some of {', '.join(GENERATORS)}; "
+            f"got {', '.join(unknown) or 'none of them'}.{hint}"
+        )
     return [
         (learner, generator)
         for generator in dict.fromkeys(generators)
         for learner in dict.fromkeys(learners or METHODS)
-        if learners or generator == NONE or METHODS[learner].options.generates
+        if learners or generator == NO_GENERATOR or METHODS[learner].options.generates
     ]
 
 
 def evaluation_of(generator: str, *, open_world: bool = False) -> Evaluation:
     """Return what a benchmark scores: of generated prompts beside them the deciding controls."""
-    if generator == NONE:
+    if generator == NO_GENERATOR:
         return Evaluation(open_world=open_world)
     return Evaluation(controls="basic", oracle=False, open_world=open_world)
 

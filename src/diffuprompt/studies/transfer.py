@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from diffuprompt.data import domain_folder, domain_names
 from diffuprompt.errors import ConfigError
+from diffuprompt.jobs import NO_GENERATOR
 from diffuprompt.learners import find_method
 from diffuprompt.matrix import MatrixJob
 from diffuprompt.protocols import find_protocol
-from diffuprompt.studies.shared import NONE, Asked, Shared, evaluation_of, find_methods, make_jobs
+from diffuprompt.studies.shared import Asked, Shared, evaluation_of, find_methods, make_jobs
 
 CROSS_DATASET, DOMAIN, FEW_SHOT = "cross-dataset", "domain", "few-shot"
 SHOTS = find_protocol(FEW_SHOT).layout.shots
@@ -24,7 +25,7 @@ def cross_dataset_jobs(
     learners: Sequence[str],
     seeds: Sequence[int],
     *,
-    generators: Sequence[str] = (NONE,),
+    generators: Sequence[str] = (NO_GENERATOR,),
 ) -> tuple[MatrixJob, ...]:
     """Return every method of `find_methods` with every seed, scored on its source and on targets.
 
@@ -44,7 +45,7 @@ def domain_jobs(
     seeds: Sequence[int],
     train_domains: Sequence[str] = (),
     *,
-    generators: Sequence[str] = (NONE,),
+    generators: Sequence[str] = (NO_GENERATOR,),
 ) -> tuple[MatrixJob, ...]:
     """Return every method of `find_methods` with every seed, scored on its and on other domains.
 
@@ -72,7 +73,7 @@ def few_shot_jobs(
     seeds: Sequence[int],
     shots: Sequence[int] = SHOTS,
     *,
-    generators: Sequence[str] = (NONE,),
+    generators: Sequence[str] = (NO_GENERATOR,),
 ) -> tuple[MatrixJob, ...]:
     """Return every method of `find_methods` with every number of shots and every seed.
 

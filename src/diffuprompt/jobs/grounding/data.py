@@ -24,11 +24,11 @@ from diffuprompt.grounding import (
     cutouts_hash,
     open_expressions,
 )
+from diffuprompt.jobs.grounding.job import VAL
 from diffuprompt.runs import Stage, Store, digest
 from diffuprompt.stages import expressions_stage, made_set
 
 SPOKEN = {"held-out": "held-out looks"}  # domains -> names of test sets, where they differ
-VAL = "val"  # where settings are chosen
 OTHERS = 1000  # test expressions of a world's other domains
 OF_FILES = ("test", "testA", "testB", "val", "train", "all")
 

@@ -26,6 +26,7 @@ from diffuprompt.ranges import (
 )
 
 AUTO = "auto"
+VAL = "val"  # of a made world: the expressions on which settings are chosen
 DETECTORS = {"scenes": "scenes-glip", "crowds": "scenes-glip", "collages": "collages-glip"}
 _PATHS = ("data_root", "out", "runs_dir")
 ONLY_HERE = ("data_root", "out", "runs_dir", "device", "workers")  # where and how, never what

@@ -15,7 +15,6 @@ Setting = str | int | bool
 
 SEEDS = (1, 2, 3)
 LEAST_EXPRESSIONS = 2_000  # of a test set
-CHOOSING = "/val"  # ends the names of sets on which settings are chosen: no result
 FROZEN, OURS, REGRESSION, GLOBALS = "zero-shot", "diff-prompt", "regression", "globals"
 
 

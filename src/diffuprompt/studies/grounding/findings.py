@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from diffuprompt.errors import DataError
+from diffuprompt.jobs import VAL
 from diffuprompt.report import (
     RESAMPLES,
     ExpressionIntervals,
@@ -16,7 +17,6 @@ from diffuprompt.report import (
 )
 from diffuprompt.studies.grounding.design import (
     ABLATIONS,
-    CHOOSING,
     FROZEN,
     METHODS,
     OURS,
@@ -116,7 +116,7 @@ def find(
 
 def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldFindings:
     own = [row for row in rows if row.dataset == world.name]
-    scored = [test for row in own for test in row.tests if not test.endswith(CHOOSING)]
+    scored = [test for row in own for test in row.tests if not test.endswith(f"/{VAL}")]
     tests = dict.fromkeys([world.name, *world.others, *scored])
     keys = [entry.key for entry in METHODS]
     main = {row.method: row for row in own if not row.setting}
