@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -19,11 +20,16 @@ WITH_DOORS = [room for room in ROOMS if room != "cli"]  # no other room imports 
 OTHERS = ("benchmarks", "examples", "tools")
 
 
-def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield module and name of every ``from module import name``; of ``import module``, "".
+@cache
+def imports(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return module and name of every ``from module import name``; of ``import module``, "".
 
-    Of a page, those of its Python blocks.
+    Of a page, those of its Python blocks. Every file is read once for all rooms.
     """
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, str]]:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         text = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE))
