@@ -9,6 +9,7 @@ import pytest
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.studies.base_to_new import base_to_new_jobs
+from diffuprompt.studies.plug_in.jobs import plug_in_jobs
 from diffuprompt.studies.shared import Shared
 from diffuprompt.studies.transfer import cross_dataset_jobs, domain_jobs, few_shot_jobs
 
@@ -54,6 +55,17 @@ def test_the_open_world_is_scored_where_it_is_asked_for() -> None:
     shared = Shared(data="scenes")
     assert not base_to_new_jobs(shared, ["coop"], [1])[0].evaluation.open_world
     assert base_to_new_jobs(shared, ["coop"], [1], open_world=True)[0].evaluation.open_world
+
+
+def test_what_a_study_changes_has_a_name_of_its_own() -> None:
+    shared = Shared(data="scenes", overrides=("epochs=10",), setting="ten epochs")
+    (entry,) = base_to_new_jobs(shared, ["coop"], [1])
+    assert (entry.job.setting, entry.job.overrides) == ("ten epochs", ("epochs=10",))
+    one_learner = {"learners": ["cocoop"], "generators": ["diffusion"], "seeds": [1], "steps": [3]}
+    sweep = [e.job for e in plug_in_jobs(shared, **one_learner)]
+    (one,) = (job for job in sweep if "overfit.steps=3" in job.overrides)
+    assert one.setting == "ten epochs overfit.steps=3"
+    assert {job.setting for job in sweep} == {"ten epochs", one.setting}
 
 
 def test_generators_are_for_those_that_have_prompts() -> None:

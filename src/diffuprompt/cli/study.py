@@ -52,6 +52,8 @@ class DataArgs(MatrixArgs):
     """Each job is run with each of these seeds."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe of every job, as in `diffuprompt train`."""
+    setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """Name of what --set changes: reports show these rows apart, beside the main ones."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """As in `diffuprompt train`."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -95,6 +97,7 @@ def shared(args: DataArgs, *, data: str = "") -> Shared:
         backbone=args.backbone,
         shots=args.shots if isinstance(args, StudyArgs) else SHOTS_OF_THE_FIELD,
         overrides=args.set,
+        setting=args.setting,
         runs_dir=args.runs_dir,
         precision=args.precision,
         device=args.device,

@@ -25,6 +25,7 @@ class Shared:
     backbone: str = "auto"
     shots: int = 16
     overrides: tuple[str, ...] = ()
+    setting: str = ""
     runs_dir: Path = Path("runs")
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
@@ -39,7 +40,7 @@ class Shared:
         shots: int | None = None,
         train_domains: tuple[str, ...] = (),
     ) -> JobConfig:
-        """Return one job of the study; ``setting`` is also an override."""
+        """Return one job of the study; ``setting`` is also an override, named after the study's."""
         return JobConfig(
             data=self.data,
             data_root=self.data_root,
@@ -53,7 +54,7 @@ class Shared:
             seed=seed,
             protocol=self.protocol,
             overrides=(*self.overrides, setting) if setting else self.overrides,
-            setting=setting,
+            setting=" ".join(name for name in (self.setting, setting) if name),
             runs_dir=self.runs_dir,
             precision=self.precision,
             device=self.device,
