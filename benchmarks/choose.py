@@ -108,7 +108,7 @@ def compared(
     pick = (choice.winner.learner, choice.winner.generator)
     best = max(shares, key=lambda name: shares[name])
     low, high = wilson(sum(hits[best]), len(hits[best]))
-    gap = shares[best] - shares[pick]
+    gap = 100 * (sum(hits[best]) - sum(hits[pick])) / len(hits[best])
     return {
         "data": choice.question.data,
         "seed": choice.question.seed,

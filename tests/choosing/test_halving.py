@@ -139,6 +139,19 @@ def test_the_fastest_of_those_that_are_level_wins() -> None:
     assert rows[0].low < 90 < rows[0].high
 
 
+@pytest.mark.parametrize(("seconds", "wins"), [(12.0, "more"), (12.1, "fast")])
+def test_of_the_fastest_the_most_accurate_wins(seconds: float, wins: str) -> None:
+    """Ten seconds of training are no reason to take what was right less often."""
+    named = {"more": result(9, seconds, total=10), "fast": result(8, 2.0, total=10),
+             "alike": result(9, 500.0, total=10)}  # fmt: skip
+    standings = [
+        Standing(candidate=Candidate(learner=n), round=2, result=r) for n, r in named.items()
+    ]
+    rows, winner, _ = ranked(standings, rounds(4))
+    assert all(row.level for row in rows)
+    assert winner.learner == wins
+
+
 def test_one_that_was_stopped_wins_where_it_is_better_on_the_same_pictures() -> None:
     costs = {"zero": 0.1, "gda": 1.0, "tip": 2.0, "lp": 3.0, "tipf": 5.0, "coop": 100.0}
     rights = dict(zip(costs, (200, 280, 300, 310, 320, 390), strict=True))

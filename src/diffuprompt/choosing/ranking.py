@@ -2,9 +2,10 @@
 
 The one-standard-error rule (Breiman et al. 1984): of those whose accuracy is within one standard
 error of the best one's, paired by picture, the one that trains fastest wins. What takes longer has
-to show that it is better. Who was stopped before the last round takes the place of the best where
-it is better by more than a standard error on the pictures that both were held out on, after as many
-epochs.
+to show that it is better. Ten seconds are not longer: of those that take no more than that beyond
+the fastest, the most accurate wins. Who was stopped before the last round takes the place of the
+best where it is better by more than a standard error on the pictures that both were held out on,
+after as many epochs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 from diffuprompt.choosing.halving import Result, Round, Standing, is_level
 from diffuprompt.choosing.question import Candidate, Question
 from diffuprompt.report import Interval, paired_bootstrap, paired_error, wilson
+
+NOTICED_S = 10.0  # more of training and scoring: what a person who chooses a method would notice
 
 State = Literal["finalist", "dropped", "stopped", "failed"]
 
@@ -90,7 +93,10 @@ class Choice:
             "seconds": self.seconds,
             "complete": self.complete,
             "training_pictures": self.pictures,
-            "rule": "one standard error: the fastest to train among those level with the best",
+            "rule": (
+                "one standard error: of those level with the best the fastest to train, "
+                f"and of those within {NOTICED_S:.0f} s of it the most accurate"
+            ),
             "winner": asdict(self.winner),
             "best": asdict(self.best),
             "ranking": [asdict(row) for row in self.rows],
@@ -114,7 +120,7 @@ def ranked(
         if number < last and standing.stopped and as_long and _is_better(result, top):
             best, top = standing.candidate, result
             level = [(best, top)]
-    winner = min(level, key=lambda pair: pair[1].seconds)[0]
+    winner = _winner(level)
     by = {c: i for i, (c, _) in enumerate(level)}
     found.sort(key=lambda each: each[0].candidate != best)  # the best first, else as they are
     rows = []
@@ -152,6 +158,13 @@ def ranked(
         if s.result is None
     ]
     return tuple(rows), winner, best
+
+
+def _winner(level: Sequence[tuple[Candidate, Result]]) -> Candidate:
+    """Return the most accurate of the fastest."""
+    fastest = min(result.seconds for _, result in level)
+    fast = [pair for pair in level if pair[1].seconds <= fastest + NOTICED_S]
+    return max(fast, key=lambda pair: (pair[1].accuracy, -pair[1].seconds))[0]
 
 
 def _is_better(result: Result, best: Result) -> bool:

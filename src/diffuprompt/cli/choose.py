@@ -137,11 +137,11 @@ def as_text(choice: Choice) -> str:
     winner, best = choice.winner, choice.best
     lines = [table(header, rows), ""]
     if winner == best:
-        lines.append(f"{winner.title} is the most accurate; nothing faster to train is level.")
+        lines.append(f"{winner.title} is the most accurate; nothing level with it is much faster.")
     else:
         lines.append(
             f"{best.title} is the most accurate; {winner.title} is within one standard error of it "
-            "(paired by picture) and trains fastest of those that are, so it is taken."
+            "(paired by picture) and faster to train, so it is taken."
         )
     taken = next(row for row in choice.rows if _is_taken(row, choice))
     if taken.state == "stopped":
