@@ -275,6 +275,25 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
         assert cell.value == pytest.approx(value), column
 
 
+def test_other_settings_of_learners_stand_with_their_protocol(tmp_path: Path) -> None:
+    alone = made_by("none", exact("cocoop", {"own": (0.75, 0.75)}))
+    other = made_by("none", exact("cocoop", {"own": (0.5, 0.5)}))
+    job = other.job.model_copy(update={"setting": "epochs=2"})
+    other = other.model_copy(update={"job": job})
+    folder = factory.write(tmp_path, [alone, other, exact("cocoop", EXACT)])
+    (part,) = (
+        p for p in build_report(load_records([folder]), studies=STUDIES).sections[0].parts
+        if p.heading == "Other settings of learners"
+    )  # fmt: skip
+    found = dict(zip(part.table.columns, part.table.rows[0], strict=True))
+    assert found["H − default"].value == pytest.approx(-25.0)  # type: ignore[union-attr]
+    assert "H − regression" not in found
+    pages = write([folder], tmp_path / "RESULTS.md", studies=STUDIES)
+    texts = {path.stem: path.read_text() for path in pages if path.suffix == ".md"}
+    assert "### Other settings of learners" in texts["base-to-new"]
+    assert "epochs=2" not in texts["prompt-diffusion"]
+
+
 def test_figures_are_written_linked_and_checked(tmp_path: Path) -> None:
     folder = factory.write(tmp_path, swept())
     page = tmp_path / "RESULTS.md"

@@ -51,13 +51,15 @@ class Extras:
 
     ``verdicts`` are sentences that take the place of the engine's own; None leaves those. ``page``
     names the page that parts and sentences stand on where a report is written as pages, such as
-    "prompt-diffusion"; empty leaves them with their section. ``covers_other_sets`` says that they
+    "prompt-diffusion"; empty leaves them with their section, where ``beside`` always stands: parts
+    that are not about what that page is about. ``covers_other_sets`` says that they
     compare methods on other test sets than the job's own, so that the engine does not.
     """
 
     parts: tuple[SectionPart, ...] = ()
     verdicts: tuple[str, ...] | None = None
     page: str = ""
+    beside: tuple[SectionPart, ...] = ()
     covers_other_sets: bool = False
 
 

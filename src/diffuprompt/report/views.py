@@ -58,7 +58,7 @@ class SectionView:
     @property
     def parts(self) -> tuple[SectionPart, ...]:
         """What was added to the main tables, whichever page it stands on."""
-        return tuple(part for extras in self.extras for part in extras.parts)
+        return tuple(part for e in self.extras for part in (*e.parts, *e.beside))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffuprompt.record import Record
 from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, SectionPart, verdict
-from diffuprompt.studies.plug_in.ablations import ablation_parts
+from diffuprompt.studies.plug_in.ablations import ablation_parts, setting_parts
 from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
 from diffuprompt.studies.plug_in.summary import SCHEMA, summary_text
@@ -47,6 +47,7 @@ class PlugInReport:
                 *(sweep_part(section, sweep) for sweep in sweeps),
                 *ablation_parts(section, swept),
             ),
+            beside=setting_parts(section),
             verdicts=verdicts,
             page=PAGE,
         )
