@@ -87,7 +87,8 @@ def make_pages(report: Report, *, notes: str, figures: str) -> tuple[Page, ...]:
 def _put_section(view: SectionView, page: Page, figures: str) -> None:
     """Put a section on its page, without what stands on pages of studies."""
     moved = [line for e in view.extras if e.page for line in e.verdicts or ()]
-    parts = [p for e in view.extras for p in (*(() if e.page else e.parts), *e.beside)]
+    parts = [part for extras in view.extras if not extras.page for part in extras.parts]
+    parts += [part for extras in view.extras for part in extras.beside]
     kept = [line for line in view.verdicts if line not in moved]
     said = [*view.findings, *kept]
     page.blocks += section_blocks(view, figures, parts=parts, verdicts=said)

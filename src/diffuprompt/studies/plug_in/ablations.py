@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from diffuprompt.jobs import NO_GENERATOR
 from diffuprompt.record import Variant
 from diffuprompt.report import (
     OWN,
@@ -20,6 +21,9 @@ from diffuprompt.report import (
     number,
 )
 from diffuprompt.studies.plug_in.design import DECIDING
+
+Key = tuple[str, str, Variant, str]  # learner, generator, variant, setting
+CONTROLLED = ("H − own prompts", "H − regression", "Spread")
 
 
 def _job(row: Row) -> tuple[str, str, str]:
@@ -38,62 +42,55 @@ def ablation_parts(
 
     ``swept`` are learner, generator and setting of the jobs that a sweep shows already.
     """
-    shown = [r for r in _methods(section, generated=True) if _job(r) not in swept]
-    every = _every(section)
-
-    def controls(row: Row) -> tuple[Cell, ...]:
-        job = (row.learner, row.generator)
-        own = _intervals(row, every.get((*job, OWN, row.setting)))
-        regression = Variant.of_control(DECIDING[0], row.generator)
-        over_regression = _intervals(row, every.get((*job, regression, row.setting)))
-        spread = number(row.draw_spread, 2)
-        return difference(own.get("h")), difference(over_regression.get("h")), spread
-
+    methods = [r for r in section.ablations if r.is_method and r.generator != NO_GENERATOR]
     caption = (
         "Differences to the same job without the setting, and to the own prompts and the "
         "regression of the job itself: paired, with 95 % intervals."
     )
-    more = ("H − own prompts", "H − regression", "Spread")
-    return _parts(section, shown, "Ablations", caption, more, controls)
+    return _parts(section, [r for r in methods if _job(r) not in swept], "Ablations", caption)
 
 
 def setting_parts(section: Section) -> tuple[SectionPart, ...]:
     """Return the table of learners with other settings, or nothing where there are none."""
+    alone = [r for r in section.ablations if r.is_method and r.generator == NO_GENERATOR]
     caption = "Differences to the learner's recipe: paired, with 95 % intervals."
-    shown = _methods(section, generated=False)
-    return _parts(section, shown, "Other settings of learners", caption, (), lambda _: ())
-
-
-def _methods(section: Section, *, generated: bool) -> list[Row]:
-    rows = [row for row in section.ablations if row.is_method]
-    return [row for row in rows if (row.generator != "none") == generated]
-
-
-def _every(section: Section) -> dict[tuple[str, str, Variant, str], Row]:
-    known = (*section.rows, *section.ablations)
-    return {(r.learner, r.generator, r.variant, r.setting): r for r in known}
+    return _parts(section, alone, "Other settings of learners", caption)
 
 
 def _parts(
-    section: Section,
-    shown: Sequence[Row],
-    title: str,
-    caption: str,
-    more: Collection[str],
-    cells: Callable[[Row], tuple[Cell, ...]],
+    section: Section, shown: Sequence[Row], title: str, caption: str
 ) -> tuple[SectionPart, ...]:
-    """Return the table of rows beside those that they vary; ``cells`` has a cell per ``more``."""
+    """Return the table of rows beside those that they vary, and of generators' their controls."""
     if not shown:
         return ()
-    metrics, every = section.metrics or tuple(shown[0].per_seed), _every(section)
+    known = (*section.rows, *section.ablations)
+    every = {(r.learner, r.generator, r.variant, r.setting): r for r in known}
+    metrics = section.metrics or tuple(shown[0].per_seed)
+    names = [metric_name(m) for m in metrics]
+    generated = shown[0].generator != NO_GENERATOR
     rows: list[tuple[Cell, ...]] = []
     for row in shown:
         default = _intervals(row, every.get((row.learner, row.generator, row.variant, "")))
         values = tuple(number(row.mean(m), 2) for m in metrics)
         differences = tuple(difference(default.get(m)) for m in metrics)
+        controls = _beside_controls(row, every) if generated else ()
         told = (number(row.costs.train_s, 1), Number(value=len(row.seeds), digits=0))
-        rows.append((row.name, *values, *differences, *cells(row), *told))
-    names = [metric_name(m) for m in metrics]
-    columns = ("Job", *names, *(f"{n} − default" for n in names), *more, "Training s", "Seeds")
+        rows.append((row.name, *values, *differences, *controls, *told))
+    columns = (
+        "Job",
+        *names,
+        *(f"{name} − default" for name in names),
+        *(CONTROLLED if generated else ()),
+        "Training s",
+        "Seeds",
+    )
     table = Table(columns=columns, rows=tuple(rows), caption=caption)
     return (SectionPart(heading=title, table=table),)
+
+
+def _beside_controls(row: Row, every: Mapping[Key, Row]) -> tuple[Cell, ...]:
+    """Return the cells of `CONTROLLED`."""
+    regression = Variant.of_control(DECIDING[0], row.generator)
+    controls = (every.get((row.learner, row.generator, v, row.setting)) for v in (OWN, regression))
+    over = [difference(_intervals(row, control).get("h")) for control in controls]
+    return (*over, number(row.draw_spread, 2))
