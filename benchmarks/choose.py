@@ -29,7 +29,7 @@ from typing import Any
 from diffuprompt.choosing import Choice, Question, choose
 from diffuprompt.data import open_dataset
 from diffuprompt.engine import LogProgress, cores
-from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.jobs import NO_GENERATOR, Evaluation, JobConfig
 from diffuprompt.matrix import MatrixJob, plan, run_matrix
 from diffuprompt.record import Record, read_record
 from diffuprompt.report import wilson
@@ -68,7 +68,9 @@ def to_test(choice: Choice, tested: Sequence[str]) -> list[tuple[str, str]]:
     return [
         (learner, generator)
         for learner, generator in tried
-        if not tested or (learner, generator) == pick or (learner in tested and generator == "none")
+        if not tested
+        or (learner, generator) == pick
+        or (learner in tested and generator == NO_GENERATOR)
     ]
 
 

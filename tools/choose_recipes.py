@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from diffuprompt.engine import cores
-from diffuprompt.jobs import Evaluation, JobConfig
+from diffuprompt.jobs import NO_GENERATOR, Evaluation, JobConfig
 from diffuprompt.matrix import MatrixJob, plan, run_matrix
 from diffuprompt.studies import LEARNERS as IN_STUDY
 
@@ -122,11 +122,11 @@ PLAIN = Evaluation(controls="none")
 def jobs(args: argparse.Namespace) -> list[MatrixJob]:
     """Return the recipe of every learner and generator that was asked for, and its settings."""
     settings = OPTIONS if args.grid == "options" else DIFFUSION
-    grids = {"none": LEARNERS, "diffusion": dict.fromkeys(IN_STUDY, settings)}
+    grids = {NO_GENERATOR: LEARNERS, "diffusion": dict.fromkeys(IN_STUDY, settings)}
     found = []
     for generator in args.generators:
         for learner, chosen in _grid(grids[generator], args):
-            evaluation = PLAIN if generator == "none" else GENERATED
+            evaluation = PLAIN if generator == NO_GENERATOR else GENERATED
             for seed in args.seeds:
                 job = JobConfig(
                     data=args.data, backbone=args.backbone, learner=learner, generator=generator,
@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--learners", nargs="+", choices=list(LEARNERS), default=list(IN_STUDY))
-    names = ("none", "diffusion")
+    names = (NO_GENERATOR, "diffusion")
     parser.add_argument("--generators", nargs="+", choices=names, default=list(names))
     parser.add_argument("--grid", choices=("recipes", "options"), default="recipes")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/holdout"))

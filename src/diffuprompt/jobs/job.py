@@ -93,7 +93,7 @@ class JobConfig:
         "auto"  # `checkpoints.choose_backbone`; run.json says what it was
     )
     learner: str = DEFAULT
-    generator: str = "none"
+    generator: str = NO_GENERATOR
     shots: Annotated[int, SHOTS] = 16
     seed: Annotated[int, SEED] = 1
     protocol: str = "auto"
@@ -139,7 +139,7 @@ class JobConfig:
         sections = sections_of(preset, self.generator)
         override(sections, self.learner, self.overrides, preset)
         options = learner_options(self.learner, sections["learner"])
-        if self.generator != "none" and not options.generates:
+        if self.generator != NO_GENERATOR and not options.generates:
             raise ConfigError(
                 f"generator: {self.learner}{_with(self.overrides)} has no prompts to generate; use "
                 "generator=none"
@@ -222,7 +222,7 @@ class Resolved:
     @property
     def method(self) -> str:
         """The learner, and "+generator" where there is one."""
-        return self.learner + ("" if self.generator == "none" else f"+{self.generator}")
+        return self.learner + ("" if self.generator == NO_GENERATOR else f"+{self.generator}")
 
 
 def resolve(

@@ -13,7 +13,7 @@ from diffuprompt.data import SCENE_STYLES, Manifest, few_shot, find_sentences, n
 from diffuprompt.engine import NULL, Progress, pick
 from diffuprompt.errors import ConfigError
 from diffuprompt.jobs.chain import Chain, chain_of
-from diffuprompt.jobs.job import JobConfig, Resolved, resolve
+from diffuprompt.jobs.job import NO_GENERATOR, JobConfig, Resolved, resolve
 from diffuprompt.jobs.long_names import long_names, refuse_long_names
 from diffuprompt.jobs.sources import Sources, Target
 from diffuprompt.learners import Classes
@@ -244,7 +244,7 @@ def _check(resolved: Resolved, header: Header) -> None:
             "overfit.views: joint training overfits each batch of the training pictures anew and "
             "has no copies of them; use fit.mode=two_stage"
         )
-    if options.class_bound and resolved.generator != "none":
+    if options.class_bound and resolved.generator != NO_GENERATOR:
         parts = ("overfit.negatives", "fit.classes")
         values = (resolved.overfit.negatives, resolved.fit.classes)
         problems += [

@@ -13,7 +13,7 @@ from diffuprompt.engine import NULL, Progress, environment, write_json
 from diffuprompt.generators import PromptGenerator, PromptPairs, build_generator
 from diffuprompt.hub import save_artifact
 from diffuprompt.jobs.chain import Chain
-from diffuprompt.jobs.job import JobConfig, Resolved
+from diffuprompt.jobs.job import NO_GENERATOR, JobConfig, Resolved
 from diffuprompt.jobs.prepared import Prepared, prepare
 from diffuprompt.jobs.run_folder import Run, RunFolder
 from diffuprompt.learners import Learner
@@ -89,7 +89,7 @@ def folder_of(prepared: Prepared) -> RunFolder:
 
 def new_generator(resolved: Resolved, bench: Bench, learner: Learner) -> PromptGenerator | None:
     """Return the untrained generator of a job, None without one."""
-    if resolved.generator == "none":
+    if resolved.generator == NO_GENERATOR:
         return None
     generator = build_generator(
         resolved.generator,

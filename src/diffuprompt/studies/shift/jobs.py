@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffuprompt.data import open_dataset, write_shifted
 from diffuprompt.engine import NULL, Progress
-from diffuprompt.jobs import Evaluation
+from diffuprompt.jobs import NO_GENERATOR, Evaluation
 from diffuprompt.matrix import MatrixJob
 from diffuprompt.studies.plug_in.design import DIFFUSION
 from diffuprompt.studies.shared import Asked, Shared, make_jobs
@@ -50,7 +50,7 @@ def shift_jobs(
     scored = Evaluation(controls="basic")
     asked: list[Asked] = []
     for seed in seeds:
-        for generator in ("none", DIFFUSION):
+        for generator in (NO_GENERATOR, DIFFUSION):
             asked += [Asked(learner, seed, generator, scored) for learner in learners]
     for seed in seeds:
         for attempt in attempts:
