@@ -115,6 +115,15 @@ def test_help_shows_the_ranges(verb: str, capsys: pytest.CaptureFixture[str]) ->
     assert "from 1 to 1000" in shown
 
 
+def test_a_name_for_what_nothing_changes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would rename the main rows; what changes something may have a name."""
+    line = ["study", "base-to-new", "--data", "scenes", "--learners", "coop", "--dry-run"]
+    said = refused([*line, "--setting", "slow"], capsys)
+    assert "--setting slow: it names what --set or --precision changes" in said
+    for change in (["--set", "epochs=2"], ["--precision", "bf16"]):
+        assert front.main([*line, "--setting", "slow", *change]) == 0
+
+
 def test_two_values_for_one_key_are_no_guess(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

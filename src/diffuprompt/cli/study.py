@@ -53,7 +53,8 @@ class DataArgs(MatrixArgs):
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of the recipe of every job, as in `diffuprompt train`."""
     setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
-    """Name of what --set changes: reports show these rows apart, beside the main ones."""
+    """Name of what --set or --precision changes: reports show these rows apart, beside the main
+    ones."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """As in `diffuprompt train`."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -91,6 +92,11 @@ def shared(args: DataArgs, *, data: str = "") -> Shared:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
     if not args.seeds:
         raise ConfigError("--seeds: expected at least one")
+    if args.setting and not args.set and args.precision == "fp32":
+        raise ConfigError(
+            f"--setting {args.setting}: it names what --set or --precision changes, and neither "
+            "does; the main rows would be renamed"
+        )
     return Shared(
         data=data,
         data_root=args.data_root,
