@@ -62,7 +62,7 @@ def test_examples_parse(verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """All help in one process: where one verb loads something, it and those after it name it."""
+    """All help in one process, which names the first verb that loads something."""
     every = [["--help"], *([*verb.split(), "--help"] for verb in front.VERBS)]
     code = (
         "import sys; from diffuprompt.cli.main import main\n"
