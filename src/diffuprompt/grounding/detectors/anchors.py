@@ -64,11 +64,13 @@ def assign(anchors: Anchors, boxes: Sequence[Tensor], *, plus: float = 0.0) -> T
     most = max(counts)
     if not most:
         return torch.full((len(boxes), len(anchors.boxes)), -1, device=device)
-    found_AM = _claims(anchors, torch.cat([*boxes]), plus)
-    claims_BNA = found_AM.new_full((len(boxes) * most, len(anchors.boxes)), -1)
-    slots = [i * most + place for i, count in enumerate(counts) for place in range(count)]
-    claims_BNA[torch.tensor(slots, device=device)] = found_AM.T
-    best_BA, owner_BA = claims_BNA.unflatten(0, (len(boxes), most)).max(1)
+    claims_MA = _claims(anchors, torch.cat([*boxes]), plus).T
+    if sum(counts) < len(boxes) * most:  # some images have fewer boxes: nobody claims in their rows
+        slots = [i * most + place for i, count in enumerate(counts) for place in range(count)]
+        found_MA, shape = claims_MA, (len(boxes) * most, len(anchors.boxes))
+        claims_MA = found_MA.new_full(shape, -1)
+        claims_MA[torch.tensor(slots, device=device)] = found_MA
+    best_BA, owner_BA = claims_MA.unflatten(0, (len(boxes), most)).max(1)
     return torch.where(best_BA >= 0, owner_BA, -1)
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-CODE_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+CENTRE_WEIGHT, SIDE_WEIGHT = 10.0, 5.0  # of a box's code
 NMS_BLOCK = 128  # boxes whose overlaps are computed at once
 MAX_LOG = math.log(1000 / 16)  # how much larger than its anchor a box may be decoded
 
@@ -88,18 +88,18 @@ def _apart(apart_NN: NDArray[np.bool_], most: int) -> list[int]:
 
 def encode(boxes_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:
     """Return boxes as weighted shifts and log scales of their anchors (Faster R-CNN)."""
-    weights = boxes_N4.new_tensor(CODE_WEIGHTS)
     centre, side = _centre(boxes_N4, plus)
     origin, unit = _centre(anchors_N4, plus)
-    return torch.cat([(centre - origin) / unit, (side / unit).log()], -1) * weights
+    shift, growth = (centre - origin) / unit, (side / unit).log()
+    return torch.cat([shift * CENTRE_WEIGHT, growth * SIDE_WEIGHT], -1)
 
 
 def decode(code_N4: Tensor, anchors_N4: Tensor, *, plus: float = 0.0) -> Tensor:
     """Inverse of `encode`; sides grow by a factor of 62.5 at most."""
-    code = code_N4 / code_N4.new_tensor(CODE_WEIGHTS)
+    shift, growth = code_N4[..., :2] / CENTRE_WEIGHT, code_N4[..., 2:] / SIDE_WEIGHT
     origin, unit = _centre(anchors_N4, plus)
-    centre = origin + code[..., :2] * unit
-    half = (code[..., 2:].clamp(max=MAX_LOG).exp() * unit - plus) / 2
+    centre = origin + shift * unit
+    half = (growth.clamp(max=MAX_LOG).exp() * unit - plus) / 2
     return torch.cat([centre - half, centre + half], -1)
 
 
@@ -111,7 +111,7 @@ def clipped(boxes_N4: Tensor, height: float, width: float) -> Tensor:
 
 def counted(boxes_N4: Tensor, plus: float) -> Tensor:
     """Return boxes with exclusive ends as they are counted with ``plus``; -plus: back again."""
-    return boxes_N4 - boxes_N4.new_tensor((0.0, 0.0, plus, plus))
+    return torch.cat([boxes_N4[..., :2], boxes_N4[..., 2:] - plus], -1)
 
 
 def _centre(boxes: Tensor, plus: float) -> tuple[Tensor, Tensor]:

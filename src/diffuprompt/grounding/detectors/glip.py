@@ -124,6 +124,9 @@ class Raw:
 class Glip(nn.Module):
     """Pictures and captions to scores and boxes at every anchor; prompts are arguments."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: GlipConfig, trunk: nn.Module | None = None) -> None:
         """Build it; a ``trunk`` turns normalised pixels into what the tower reads as pixels."""
         super().__init__()
@@ -134,6 +137,8 @@ class Glip(nn.Module):
         self.fpn = Pyramid(widths, config.channels, extra=config.extra)
         self.language = Bert(config.bert)
         self.head = Head(config)
+        for name, values in (("mean", config.mean), ("std", config.std)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(
         self,
@@ -174,10 +179,7 @@ class Glip(nn.Module):
         """Return pixels as the tower was trained on them."""
         if self.config.channel_order == "bgr":
             pixels_BCHW = pixels_BCHW.flip(1)
-        mean, std = (
-            pixels_BCHW.new_tensor(v)[:, None, None] for v in (self.config.mean, self.config.std)
-        )
-        return (pixels_BCHW - mean) / std
+        return (pixels_BCHW - self.mean.to(pixels_BCHW)) / self.std.to(pixels_BCHW)
 
 
 class Head(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from diffuprompt.engine import sent
 from diffuprompt.grounding.contract import (
     UNCHANGED,
     Adaptation,
@@ -108,7 +109,7 @@ class GlipDetector:
             answer,
             tokens.mask,
             list(boxes_B4[:, None]),
-            list(spans.to(boxes_B4)),
+            list(sent(spans, boxes_B4.device)),
             plus=self.model.config.plus,
         )
 

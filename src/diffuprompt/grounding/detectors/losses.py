@@ -55,15 +55,15 @@ def glip_losses(
         plus: see `GlipConfig`.
     """
     every = raw.anchors.boxes
-    boxes = [counted(one, plus) for one in boxes]
+    boxes = counted(torch.cat([*boxes]), plus).split([len(one) for one in boxes])
     owners_BA = assign(raw.anchors, boxes, plus=plus)
     image_P, anchor_P = (owners_BA >= 0).nonzero(as_tuple=True)
     own_P = owners_BA[image_P, anchor_P]
     words = torch.zeros_like(raw.words)
-    words[image_P, anchor_P] = pad_sequence(list(spans), True)[image_P, own_P].to(words.dtype)
+    words[image_P, anchor_P] = _padded(spans)[image_P, own_P].to(words.dtype)
     count = max(len(image_P), 1)
     token = (focal(raw.words, words) * mask_BS[:, None]).sum() / count
-    boxes_P4, anchors_P4 = pad_sequence(boxes, True)[image_P, own_P], every[anchor_P]
+    boxes_P4, anchors_P4 = _padded(boxes)[image_P, own_P], every[anchor_P]
     central = centerness(anchors_P4, boxes_P4)
     found = decode(raw.code[image_P, anchor_P], anchors_P4, plus=plus)
     overlap = giou_pairs(found, boxes_P4)  # GLIP's loss counts no pixel more, its overlaps do
@@ -73,3 +73,10 @@ def glip_losses(
     )
     terms = {"words": token, "boxes": BOX_WEIGHT * box, "centre": middle / count}
     return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    """Return one tensor of all images' rows; a single step where all have as many."""
+    if len({len(one) for one in rows}) == 1:
+        return torch.stack([*rows])
+    return pad_sequence([*rows], batch_first=True)

@@ -183,16 +183,17 @@ class SwinBlock(nn.Module):
         """Return ``(windows, N, N)``: what came together only by the shift does not attend."""
         if not self.shift:
             return None
-        region = torch.zeros(1, *padded, 1, device=like.device)
-        cuts = (slice(0, -self.window), slice(-self.window, -self.shift), slice(-self.shift, None))
-        for i, vertical in enumerate(cuts):
-            for j, horizontal in enumerate(cuts):
-                region[:, vertical, horizontal] = 3 * i + j
-        side = self.window
-        parts = region.unflatten(1, (-1, side)).unflatten(3, (-1, side)).transpose(2, 3)
+        vertical, horizontal = (self._region(total, like.device) for total in padded)
+        region, side = 3 * vertical[:, None] + horizontal, self.window
+        parts = region.unflatten(0, (-1, side)).unflatten(2, (-1, side)).transpose(1, 2)
         parts = parts.reshape(-1, side * side)
         differ = parts[:, None] != parts[:, :, None]
         return differ.to(like.dtype) * SHIFT_MASK
+
+    def _region(self, total: int, device: torch.device) -> Tensor:
+        """Return of every row, or column, whether the shift took it in, up to 2."""
+        place = torch.arange(total, device=device)
+        return (place >= total - self.window).long() + (place >= total - self.shift)
 
 
 class WindowAttention(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from diffuprompt.engine import sent
 from diffuprompt.grounding.contract import Batch, Detector, Inputs, Tokens
 
 Maps = Callable[[Sequence[int]], Tensor | None]  # rows of a set to `Inputs.maps`
@@ -20,14 +21,14 @@ def no_maps(rows: Sequence[int]) -> None:
 def placed(detector: Detector, batch: Batch) -> tuple[Batch, Tokens]:
     """Return a batch on the detector's device, without its masks, and its captions' tokens."""
     device = _device(detector)
-    pixels, boxes = batch.pixels.to(device), batch.boxes.to(device)
+    pixels, boxes = sent(batch.pixels, device), sent(batch.boxes, device)
     return replace(batch, pixels=pixels, boxes=boxes, masks=None), tokens_on(detector, batch.texts)
 
 
 def tokens_on(detector: Detector, texts: Sequence[str]) -> Tokens:
     """Return captions' tokens on the detector's device."""
     device, tokens = _device(detector), detector.tokens(texts)
-    return replace(tokens, ids=tokens.ids.to(device), mask=tokens.mask.to(device))
+    return replace(tokens, ids=sent(tokens.ids, device), mask=sent(tokens.mask, device))
 
 
 def as_inputs(batch: Batch, tokens: Tokens, maps: Tensor | None) -> Inputs:
@@ -36,7 +37,7 @@ def as_inputs(batch: Batch, tokens: Tokens, maps: Tensor | None) -> Inputs:
         pixels=batch.pixels,
         tokens=tokens,
         roots=batch.roots,
-        maps=None if maps is None else maps.to(batch.pixels),
+        maps=None if maps is None else sent(maps, batch.pixels.device).to(batch.pixels.dtype),
     )
 
 
