@@ -20,6 +20,7 @@ from diffuprompt.studies.grounding.findings import WorldFindings, find
 from diffuprompt.studies.grounding.page import make_page
 from diffuprompt.studies.grounding.report import GroundingReport, write_grounding_results
 from diffuprompt.studies.grounding.summary import make_summary
+from diffuprompt.studies.grounding.trained_apart import trained_apart
 from diffuprompt.studies.grounding.verdicts import Verdict, find_verdicts, presets_sentences
 
 FEW = 60  # resamples
@@ -318,3 +319,24 @@ def test_single_runs_have_no_page_and_other_folders_no_summary(tmp_path: Path) -
     assert GroundingReport().files([tmp_path]) == {}
     with pytest.raises(DataError, match="no record of the task grounding"):
         GroundingReport().summary([factory.write(tmp_path / "other", [factory.record()])])
+
+
+def test_rows_of_a_seed_whose_generator_was_trained_twice_are_named() -> None:
+    def trained(key: str, seed: int, loss: float, setting: str = "") -> GroundingRecord:
+        record = grounding_record(key, seed, dataset="scenes", setting=setting)
+        fit = {"preset": "default", "masks_from": "", "expressions": {}, "generator_fit": {}}
+        return record.model_copy(
+            update={
+                "config": {**record.config, **fit, "generator": {"condition": "tokens"}},
+                "statistics": {"mask_generator_loss": loss},
+            }
+        )
+
+    once = [trained(OURS, 1, 0.5), trained("regression", 1, 0.5), trained(OURS, 2, 0.4)]
+    assert trained_apart(found(once)) == ()
+    (sentence,) = trained_apart(found([*once, trained(OURS, 1, 0.7, "depth=1")]))
+    assert sentence.startswith(
+        "Seed 1: one training for Diff-Prompt, encoder's map, no diffusion (loss 0.500); "
+        "another for depth=1 (loss 0.700)"
+    )
+    assert sentence in make_page(sources([*once, trained(OURS, 1, 0.7, "depth=1")]), resamples=FEW)

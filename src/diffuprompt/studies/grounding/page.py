@@ -22,6 +22,7 @@ from diffuprompt.studies.grounding.tables import (
     main_table,
     varied_table,
 )
+from diffuprompt.studies.grounding.trained_apart import trained_apart
 from diffuprompt.studies.grounding.verdicts import find_verdicts, presets_sentences
 
 TITLE = "Diff-Prompt on made-up worlds"
@@ -98,6 +99,11 @@ def _world(found: WorldFindings, examples: str | None) -> Iterator[str]:
     yield to_markdown(main_table(found)).strip()
     if found.missing:
         yield f"**Missing:** {markdown_escape('; '.join(found.missing))}."
+    if apart := trained_apart(found):
+        yield (
+            "Generators that were trained more than once, so that a difference between rows of "
+            "different trainings is one between trainings as well:\n\n" + _list(apart)
+        )
     for heading, table in (
         ("By kind of expression", kinds_table(found)),
         ("Generalization", generalization_table(found)),
