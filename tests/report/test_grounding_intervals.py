@@ -130,7 +130,7 @@ def test_what_was_not_trained_is_compared_with_every_seed() -> None:
     assert rows([ours.records[0], other])["diff-prompt"].pairs(frozen) == [(0, 0)]
 
 
-def test_masks_and_test_sets_that_a_seed_lacks_are_not_measured() -> None:
+def test_a_test_set_is_measured_by_the_seeds_that_scored_it() -> None:
     found = rows(
         [grounding_record("zero-shot"), grounding_record("diff-prompt", 1, tests=("crowds",)),
          grounding_record("diff-prompt", 2)]
@@ -138,7 +138,13 @@ def test_masks_and_test_sets_that_a_seed_lacks_are_not_measured() -> None:
     assert found["diff-prompt"].tests == ("scenes",)
     assert set(found["zero-shot"].values("scenes", ("r1", "mask_iou"))) == {"r1"}
     assert found["diff-prompt"].values("crowds", ("r1",)) == {}
-    nothing = ExpressionIntervals(list(found.values()), "crowds")
+    crowds = ExpressionIntervals(list(found.values()), "crowds")
+    mean, (only,) = (read(found["diff-prompt"], "r1") for read in (crowds.mean, crowds.seeds))
+    assert mean is not None
+    assert mean.estimate == only
+    assert crowds.mean(found["zero-shot"], "r1") is None
+    assert crowds.difference(found["diff-prompt"], found["zero-shot"], "r1") is None
+    nothing = ExpressionIntervals(list(found.values()), "collages")
     assert (nothing.total, nothing.mean(found["diff-prompt"], "r1")) == (0, None)
 
 

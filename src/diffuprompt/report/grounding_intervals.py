@@ -26,7 +26,7 @@ _Column = tuple[tuple[str, str, str], str, str]  # row, measure, kind ("" for al
 
 
 class ExpressionIntervals:
-    """What some rows reach on one test set; rows that did not score it have no numbers.
+    """What some rows reach on one test set, by the seeds that scored it; others have no numbers.
 
     Seeds are averaged, not resampled: the interval is about other pictures, and the variation
     between trainings stands beside it in the single seeds.
@@ -41,7 +41,7 @@ class ExpressionIntervals:
     def __init__(
         self, rows: Sequence[MethodRow], test: str, *, resamples: int = RESAMPLES, seed: int = 0
     ) -> None:
-        scored = [row for row in rows if test in row.tests]
+        scored = [found for row in rows if (found := row.on(test)) is not None]
         self.test = test
         self._values: dict[_Column, Floats] = {}  # (S,)
         self._resampled: dict[_Column, NDArray[np.float32]] = {}  # (S, R)
@@ -97,7 +97,10 @@ class ExpressionIntervals:
         None where one was not measured or they share no seed; see `MethodRow.pairs`.
         """
         left, right = (a.key, measure, kind), (b.key, measure, kind)
-        pairs = a.pairs(b)
+        scored_a, scored_b = a.on(self.test), b.on(self.test)
+        if scored_a is None or scored_b is None:
+            return None
+        pairs = scored_a.pairs(scored_b)
         if left not in self._values or right not in self._values or not pairs:
             return None
         of_a, of_b = [i for i, _ in pairs], [j for _, j in pairs]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -51,6 +51,11 @@ class MethodRow:
         first, *others = self.records
         names = [scores.test for scores in first.tests]
         return tuple(n for n in names if all(r.scores(n) is not None for r in others))
+
+    def on(self, test: str) -> MethodRow | None:
+        """Return the row of the seeds that scored a test set; None where none did."""
+        scored = tuple(r for r in self.records if r.scores(test) is not None)
+        return replace(self, records=scored) if scored else None
 
     def values(self, test: str, measures: Sequence[str]) -> dict[str, Floats]:
         """Return measures of each seed and expression ``(S, N)`` in per cent.

@@ -81,13 +81,17 @@ class WorldFindings:
             for key in (FROZEN, OURS):
                 row = self.rows.get(key)
                 if row is not None and test not in row.tests:
-                    yield f"{title_of(key)} on {test}"
+                    yield f"{title_of(key)} on {test}{_of_seeds(row, row.on(test))}"
         for varied in (*ABLATIONS, *TRANSFERS):
             row = self.varied.get(varied.setting)
             if varied.world != self.world.name:
                 continue
             if row is None or any(test not in row.tests for test in varied.tests):
                 yield f"{varied.title} ({varied.setting})"
+
+
+def _of_seeds(row: MethodRow, scored: MethodRow | None) -> str:
+    return "" if scored is None else f": {len(scored.seeds)} of {len(row.seeds)} seeds are there"
 
 
 def title_of(key: str) -> str:

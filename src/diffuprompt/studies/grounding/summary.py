@@ -47,8 +47,8 @@ def _summary_of(all_found: Sequence[WorldFindings]) -> dict[str, Any]:
     }
     out["generalization"] = {
         found.world.name: {
-            test: {key: _measures(found, row, test) for key, row in found.rows.items()
-                   if test in row.tests}
+            test: {key: _measures(found, row, test) | {"seeds": list(scored.seeds)}
+                   for key, row in found.rows.items() if (scored := row.on(test)) is not None}
             for test in found.tests
             if test != found.world.name
         }

@@ -86,13 +86,20 @@ def generalization_table(found: WorldFindings) -> Table | None:
     rows = []
     for entry in METHODS:
         row = found.rows.get(entry.key)
-        scored = row is not None and any(test in row.tests for test in tests)
+        scored = row is not None and any(row.on(test) is not None for test in tests)
         if not scored and entry.key not in (FROZEN, OURS):
             continue
         for test in tests:
             if entry.key in (FROZEN, OURS) or found.mean(entry.key, "r1", test=test) is not None:
                 rows.append(_elsewhere(found, entry, test))
-    columns = ("Test set", "Method", *(MEASURE_NAMES[m] for m in MAIN), "R@1 − Zero-shot", "n")
+    columns = (
+        "Test set",
+        "Method",
+        *(MEASURE_NAMES[m] for m in MAIN),
+        "R@1 − Zero-shot",
+        "n",
+        "Seeds",
+    )
     caption = (
         f"Trained on {found.world.name}, tested elsewhere without any change. Held-out looks are "
         "never seen by detector or method; styles are drawn in other ways."
@@ -112,6 +119,7 @@ def _elsewhere(found: WorldFindings, entry: Entry, test: str) -> tuple[Cell, ...
         if entry.key != FROZEN
         else None,
         number(total or None, 0),
+        _seeds(found.rows[entry.key].on(test) if entry.key in found.rows else None),
     )
 
 
@@ -149,7 +157,7 @@ def _varied(
         _difference(gain),
         _mean(own.mean(row, "mask_iou") if row is not None else None),
         *_costs(row, test or found.world.name),
-        _seeds(row),
+        _seeds(row.on(own.test) if row is not None else None),
     )
 
 
