@@ -152,6 +152,17 @@ def test_of_the_fastest_the_most_accurate_wins(seconds: float, wins: str) -> Non
     assert winner.learner == wins
 
 
+def test_of_the_equally_accurate_the_fastest_is_the_best() -> None:
+    """Or one would be called the most accurate and another taken for its speed."""
+    slow, fast = (Candidate(learner=name) for name in ("slow", "fast"))
+    standings = [
+        Standing(candidate=slow, round=2, result=result(9, 50.0, total=10)),
+        Standing(candidate=fast, round=2, result=result(9, 2.0, total=10)),
+    ]
+    rows, winner, best = ranked(standings, rounds(4))
+    assert (winner, best, rows[0].learner) == (fast, fast, "fast")
+
+
 def test_one_that_was_stopped_wins_where_it_is_better_on_the_same_pictures() -> None:
     costs = {"zero": 0.1, "gda": 1.0, "tip": 2.0, "lp": 3.0, "tipf": 5.0, "coop": 100.0}
     rights = dict(zip(costs, (200, 280, 300, 310, 320, 390), strict=True))

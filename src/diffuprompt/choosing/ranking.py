@@ -113,7 +113,7 @@ def ranked(
     sound = [each for each in found if not each[0].failure]
     last = max(number for _, _, number in sound)
     finals = [(s.candidate, result) for s, result, number in sound if number == last]
-    best, top = max(finals, key=lambda pair: pair[1].accuracy)
+    best, top = max(finals, key=_merit)
     level = [pair for pair in finals if is_level(pair[1], top)]
     for standing, result, number in sound:
         as_long = plan[number].share == plan[last].share
@@ -164,7 +164,12 @@ def _winner(level: Sequence[tuple[Candidate, Result]]) -> Candidate:
     """Return the most accurate of the fastest."""
     fastest = min(result.seconds for _, result in level)
     fast = [pair for pair in level if pair[1].seconds <= fastest + NOTICED_S]
-    return max(fast, key=lambda pair: (pair[1].accuracy, -pair[1].seconds))[0]
+    return max(fast, key=_merit)[0]
+
+
+def _merit(pair: tuple[Candidate, Result]) -> tuple[float, float]:
+    """Return what makes one better than another: accuracy, and among equals speed."""
+    return (pair[1].accuracy, -pair[1].seconds)
 
 
 def _is_better(result: Result, best: Result) -> bool:
