@@ -119,9 +119,12 @@ def test_a_name_for_what_nothing_changes_is_refused(capsys: pytest.CaptureFixtur
     """It would rename the main rows; what changes something may have a name."""
     line = ["study", "base-to-new", "--data", "scenes", "--learners", "coop", "--dry-run"]
     said = refused([*line, "--setting", "slow"], capsys)
-    assert "--setting slow: it names what --set or --precision changes" in said
+    assert "--setting slow: nothing is changed that it could name (see --set)" in said
     for change in (["--set", "epochs=2"], ["--precision", "bf16"]):
         assert front.main([*line, "--setting", "slow", *change]) == 0
+    line = ["ground", "study", "--worlds", "scenes", "--methods", "coop", "--dry-run"]
+    assert "--setting slow: nothing is changed" in refused([*line, "--setting", "slow"], capsys)
+    assert front.main([*line, "--setting", "slow", "--set", "fit.steps=2"]) == 0
 
 
 def test_two_values_for_one_key_are_no_guess(

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from diffuprompt.cli.parse import Repeated, bounded
-from diffuprompt.cli.study import MatrixArgs, carry_out
+from diffuprompt.cli.study import MatrixArgs, carry_out, setting_of
 from diffuprompt.ranges import SEED
 
 EXAMPLES = """
@@ -44,6 +44,8 @@ class Args(MatrixArgs):
     """auto, cpu, cuda, cuda:N or mps."""
     set: Annotated[Repeated[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """Change one value of every job, as in `diffuprompt ground train`."""
+    setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
+    """Name of what --set changes: the page shows these rows apart, beside the main ones."""
 
 
 def run(args: Args) -> int:
@@ -60,6 +62,7 @@ def run(args: Args) -> int:
     shared = SharedFields(
         data_root=args.data_root,
         overrides=args.set,
+        setting=setting_of(args.setting, bool(args.set)),
         runs_dir=args.runs_dir,
         device=args.device,
         workers=args.threads,

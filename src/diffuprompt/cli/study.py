@@ -92,22 +92,27 @@ def shared(args: DataArgs, *, data: str = "") -> Shared:
         raise ConfigError("--data is required: a name from 'diffuprompt ls datasets', or a path")
     if not args.seeds:
         raise ConfigError("--seeds: expected at least one")
-    if args.setting and not args.set and args.precision == "fp32":
-        raise ConfigError(
-            f"--setting {args.setting}: it names what --set or --precision changes, and neither "
-            "does; the main rows would be renamed"
-        )
     return Shared(
         data=data,
         data_root=args.data_root,
         backbone=args.backbone,
         shots=args.shots if isinstance(args, StudyArgs) else SHOTS_OF_THE_FIELD,
         overrides=args.set,
-        setting=args.setting,
+        setting=setting_of(args.setting, bool(args.set) or args.precision != "fp32"),
         runs_dir=args.runs_dir,
         precision=args.precision,
         device=args.device,
     )
+
+
+def setting_of(name: str, is_changed: bool) -> str:
+    """Return the name of what a study changes; raises `ConfigError` where it changes nothing."""
+    if name and not is_changed:
+        raise ConfigError(
+            f"--setting {name}: nothing is changed that it could name (see --set), so that the "
+            "main rows would be renamed"
+        )
+    return name
 
 
 def carry_out(planned: Sequence[Runnable], args: MatrixArgs, study: str) -> int:

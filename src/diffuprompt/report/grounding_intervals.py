@@ -33,6 +33,7 @@ class ExpressionIntervals:
 
     Attributes:
         test: name of the test set.
+        resamples: of the bootstrap.
         total: expressions of it; 0 where no row scored it.
         num_pictures: of them.
         kinds: of its expressions, in order of their names; () where it has none.
@@ -42,7 +43,7 @@ class ExpressionIntervals:
         self, rows: Sequence[MethodRow], test: str, *, resamples: int = RESAMPLES, seed: int = 0
     ) -> None:
         scored = [found for row in rows if (found := row.on(test)) is not None]
-        self.test = test
+        self.test, self.resamples = test, resamples
         self._values: dict[_Column, Floats] = {}  # (S,)
         self._resampled: dict[_Column, NDArray[np.float32]] = {}  # (S, R)
         first = scored[0].records[0].scores(test) if scored else None

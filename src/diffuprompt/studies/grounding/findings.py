@@ -36,12 +36,14 @@ class WorldFindings:
         rows: main rows by their keys; what is not there has no record.
         varied: rows of ablations and transfers by their settings; the main row where it has them.
         tests: intervals by test set, its own first.
+        others: rows with settings that are none of the study's.
     """
 
     world: World
     rows: dict[str, MethodRow]
     varied: dict[str, MethodRow]
     tests: dict[str, ExpressionIntervals]
+    others: tuple[MethodRow, ...] = ()
 
     @property
     def own(self) -> ExpressionIntervals:
@@ -105,8 +107,8 @@ def find(
     """Return what the records say of every world of the study, of those without records too.
 
     Raises:
-        DataError: a record is of no world, row or ablation of the study, or records do not fit
-            together (see `report.method_rows`).
+        DataError: a record is of no world or row of the study, or records do not fit together
+            (see `report.method_rows`).
     """
     strangers = [f"{s.path}: {problem}" for s in sources for problem in _strange(s)]
     if strangers:
@@ -124,7 +126,8 @@ def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldF
     tests = dict.fromkeys([world.name, *world.others, *scored])
     keys = [entry.key for entry in METHODS]
     main = {row.method: row for row in own if not row.setting}
-    varied = {row.setting: row for row in own if row.setting}
+    known = [v.setting for v in (*ABLATIONS, *TRANSFERS) if v.world == world.name]
+    varied = {row.setting: row for row in own if row.method == OURS and row.setting in known}
     if OURS in main:
         configs = [record.config for record in main[OURS].records]
         as_it_is = [v for v in ABLATIONS if v.world == world.name and all(map(v.is_in, configs))]
@@ -134,11 +137,14 @@ def _of_world(world: World, rows: Sequence[MethodRow], resamples: int) -> WorldF
         rows={key: main[key] for key in keys if key in main},
         varied=varied,
         tests={test: ExpressionIntervals(own, test, resamples=resamples) for test in tests},
+        others=tuple(
+            row for row in own if row.setting and not (row.method == OURS and row.setting in known)
+        ),
     )
 
 
 def is_of_study(source: GroundingSource) -> bool:
-    """Whether a record is of a world, row or ablation of the study."""
+    """Whether a record is of a world and row of the study."""
     return not list(_strange(source))
 
 
@@ -149,10 +155,6 @@ def _strange(source: GroundingSource) -> Iterator[str]:
         yield f"world {job.dataset!r}, expected one of {', '.join(worlds)}"
     if job.method not in keys:
         yield f"method {job.method!r}, expected one of {', '.join(keys)}"
-    known = [v.setting for v in (*ABLATIONS, *TRANSFERS) if v.world == job.dataset]
-    if job.setting and (job.method != OURS or job.setting not in known):
-        expected = f"one of {', '.join(known)}" if known else "none in this world"
-        yield f"setting {job.setting!r} of {job.method}, expected {expected}, of {OURS}"
 
 
 def varied_of(world: World) -> dict[str, list[Ablation]]:

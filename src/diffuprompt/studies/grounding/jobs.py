@@ -33,6 +33,7 @@ class SharedFields:
 
     data_root: Path | None = None
     overrides: tuple[str, ...] = ()
+    setting: str = ""
     runs_dir: Path = Path("runs")
     device: str = "auto"
     workers: int = 1
@@ -48,7 +49,7 @@ class SharedFields:
         masks_from: str = "",
         setting: str = "",
     ) -> GroundingJobConfig:
-        """Return one job; ``overrides`` follow the common ones."""
+        """Return one job; ``overrides`` and ``setting`` follow the common ones."""
         return GroundingJobConfig(
             data=world,
             data_root=self.data_root,
@@ -57,7 +58,7 @@ class SharedFields:
             method=method,
             seed=seed,
             overrides=(*self.overrides, *overrides),
-            setting=setting,
+            setting=" ".join(name for name in (self.setting, setting) if name),
             runs_dir=self.runs_dir,
             device=self.device,
             workers=self.workers,

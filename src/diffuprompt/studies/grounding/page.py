@@ -16,6 +16,7 @@ from diffuprompt.report import (
 from diffuprompt.studies.grounding.design import METHODS, PUBLISHED, WORLDS
 from diffuprompt.studies.grounding.figure import RecallFigure
 from diffuprompt.studies.grounding.findings import WorldFindings, find
+from diffuprompt.studies.grounding.other_settings import other_settings_table
 from diffuprompt.studies.grounding.tables import (
     generalization_table,
     kinds_table,
@@ -108,6 +109,7 @@ def _world(found: WorldFindings, examples: str | None) -> Iterator[str]:
         ("By kind of expression", kinds_table(found)),
         ("Generalization", generalization_table(found)),
         ("Ablations", varied_table(found)),
+        ("Other settings", other_settings_table(found)),
     ):
         if table is not None:
             yield _headed(heading, table)

@@ -22,11 +22,14 @@ def main_table(found: WorldFindings) -> Table:
         rows.append(
             (
                 _name(entry),
-                *(_mean(means[m], best=means[m] is not None and best[m] == means[m]) for m in MAIN),
+                *(
+                    mean_cell(means[m], best=means[m] is not None and best[m] == means[m])
+                    for m in MAIN
+                ),
                 _gain(found, entry.key, FROZEN),
                 _gain(found, OURS, entry.key),
                 *_costs(row, found.world.name),
-                _seeds(row),
+                seeds_cell(row),
             )
         )
     columns = (
@@ -60,8 +63,8 @@ def kinds_table(found: WorldFindings) -> Table | None:
     rows = tuple(
         (
             _name(entry),
-            *(_mean(found.mean(entry.key, m, kind=kind)) for m, kind in cells),
-            *(_mean(found.mean(entry.key, m)) for m in extra),
+            *(mean_cell(found.mean(entry.key, m, kind=kind)) for m, kind in cells),
+            *(mean_cell(found.mean(entry.key, m)) for m in extra),
         )
         for entry in METHODS
     )
@@ -114,12 +117,12 @@ def _elsewhere(found: WorldFindings, entry: Entry, test: str) -> tuple[Cell, ...
     return (
         test,
         _name(entry),
-        *(_mean(found.mean(entry.key, m, test=test)) for m in MAIN),
-        _difference(found.difference(entry.key, FROZEN, "r1", test=test))
+        *(mean_cell(found.mean(entry.key, m, test=test)) for m in MAIN),
+        difference_cell(found.difference(entry.key, FROZEN, "r1", test=test))
         if entry.key != FROZEN
         else None,
         number(total or None, 0),
-        _seeds(found.rows[entry.key].on(test) if entry.key in found.rows else None),
+        seeds_cell(found.rows[entry.key].on(test) if entry.key in found.rows else None),
     )
 
 
@@ -153,11 +156,11 @@ def _varied(
     return (
         group,
         title,
-        *(_mean(own.mean(row, m) if row is not None else None) for m in MAIN),
-        _difference(gain),
-        _mean(own.mean(row, "mask_iou") if row is not None else None),
+        *(mean_cell(own.mean(row, m) if row is not None else None) for m in MAIN),
+        difference_cell(gain),
+        mean_cell(own.mean(row, "mask_iou") if row is not None else None),
         *_costs(row, test or found.world.name),
-        _seeds(row.on(own.test) if row is not None else None),
+        seeds_cell(row.on(own.test) if row is not None else None),
     )
 
 
@@ -170,7 +173,8 @@ def _best(found: WorldFindings, measure: str) -> Interval | None:
     return max((m for m in means if m is not None), key=lambda m: m.estimate, default=None)
 
 
-def _mean(interval: Interval | None, *, best: bool = False) -> Cell:
+def mean_cell(interval: Interval | None, *, best: bool = False) -> Cell:
+    """Return a mean with its interval."""
     if interval is None:
         return None
     ends = (interval.low, interval.high)
@@ -178,10 +182,11 @@ def _mean(interval: Interval | None, *, best: bool = False) -> Cell:
 
 
 def _gain(found: WorldFindings, a: str, b: str) -> Cell:
-    return None if a == b else _difference(found.difference(a, b, "r1"))
+    return None if a == b else difference_cell(found.difference(a, b, "r1"))
 
 
-def _difference(interval: Interval | None) -> Cell:
+def difference_cell(interval: Interval | None) -> Cell:
+    """Return a difference with its sign and interval."""
     if interval is None:
         return None
     ends = (interval.low, interval.high)
@@ -200,7 +205,8 @@ def _costs(row: MethodRow | None, test: str) -> tuple[Cell, ...]:
     )
 
 
-def _seeds(row: MethodRow | None) -> str:
+def seeds_cell(row: MethodRow | None) -> str:
+    """Return the seeds of a row in words."""
     if row is None:
         return MISSING
     return "—" if row.is_untrained else ", ".join(map(str, row.seeds))
