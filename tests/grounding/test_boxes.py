@@ -99,12 +99,23 @@ def test_anchors_are_where_the_cells_are() -> None:
     assert exclusive.boxes[0].tolist() == [-1, -1, 9, 9]
 
 
+@pytest.mark.parametrize("plus", [0.0, 1.0])
 @pytest.mark.parametrize("seed", range(6))
-def test_assignment_is_that_of_a_loop(seed: int) -> None:
-    made = A.grid_anchors([(10, 10), (5, 5), (2, 2)], (4, 8, 20), (9, 18, 30))
+def test_assignment_is_that_of_a_loop(seed: int, plus: float) -> None:
+    made = A.grid_anchors([(10, 10), (5, 5), (2, 2)], (4, 8, 20), (9, 18, 30), plus=plus)
     boxes = some_boxes(4, seed)
-    every = made.boxes.double()
-    made = A.Anchors(boxes=every, counts=made.counts)
+    made = A.Anchors(boxes=made.boxes.double(), counts=made.counts)
+    wanted, alone = assigned_in_a_loop(made, boxes, plus), assigned_in_a_loop(made, boxes[:1], plus)
+    none = [-1] * len(made.boxes)
+    assert A.assign(made, [boxes, boxes[:0], boxes[:1]], plus=plus).tolist() == [
+        wanted, none, alone
+    ]  # fmt: skip
+    assert A.assign(made, [boxes, boxes], plus=plus).tolist() == [wanted, wanted]
+    assert A.assign(made, [boxes[:0]], plus=plus).tolist() == [none]
+
+
+def assigned_in_a_loop(made: A.Anchors, boxes: Tensor, plus: float) -> list[int]:
+    every = made.boxes
     centres = [((a[0] + a[2]) / 2, (a[1] + a[3]) / 2) for a in every.tolist()]
     best: dict[int, tuple[float, int]] = {}
     for n, box in enumerate(boxes.tolist()):
@@ -113,16 +124,42 @@ def test_assignment_is_that_of_a_loop(seed: int) -> None:
             level = range(start, start + count)
             near += sorted(level, key=lambda i: math.dist(centres[i], middle))[: A.CANDIDATES]
             start += count
-        overlaps = {i: plain_iou(every[i].tolist(), box, 0) for i in near}
+        overlaps = {i: plain_iou(every[i].tolist(), box, plus) for i in near}
         bound = statistics.mean(overlaps.values()) + statistics.stdev(overlaps.values())
         for i, overlap in overlaps.items():
             x, y = centres[i]
             inside = min(x - box[0], y - box[1], box[2] - x, box[3] - y) > A.INSIDE
             if overlap >= bound and inside and overlap > best.get(i, (-1.0, 0))[0]:
                 best[i] = (overlap, n)
-    wanted = [best[i][1] if i in best else -1 for i in range(len(every))]
-    assert A.assign(made, [boxes, boxes[:0], boxes[:1]]).tolist()[:2] == [wanted, [-1] * len(every)]
-    assert A.assign(made, [boxes[:0]]).tolist() == [[-1] * len(every)]
+    return [best[i][1] if i in best else -1 for i in range(len(every))]
+
+
+def plain_giou(a: list[float], b: list[float]) -> float:
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - width * height
+    return width * height / union - (hull - union) / hull
+
+
+def test_the_first_good_box_is_that_of_a_loop() -> None:
+    found = set()
+    for seed in range(60):
+        truth, *boxes = some_boxes(5, seed).tolist()
+        size = truth[2] - truth[0]
+        boxes += [[v + size * share for v in truth] for share in (0.6, 0.2, 0.1, 0.0)]
+        random.Random(seed).shuffle(boxes)
+        tensors = torch.tensor(boxes), torch.tensor(truth)
+        wide = B.giou(tensors[0], tensors[1][None])[:, 0].tolist()
+        assert wide == pytest.approx([plain_giou(box, truth) for box in boxes], abs=1e-5)
+        for generalised in (False, True):
+            overlaps = [
+                plain_giou(b, truth) if generalised else plain_iou(b, truth, 0) for b in boxes
+            ]
+            wanted = next(i for i, overlap in enumerate(overlaps) if overlap >= 0.5)
+            assert first_hit(*tensors, generalised=generalised) == wanted
+            found.add(wanted)
+    assert len(found) > 4
 
 
 def test_the_first_good_box_counts() -> None:

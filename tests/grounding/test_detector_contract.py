@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.contract import Adaptation, Answer, Detector, Tokens, VisualPrompt
+from diffuprompt.grounding.detectors.anchors import assign
+from diffuprompt.grounding.detectors.boxes import counted
+from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 
 SIDE = 64
 CAPTIONS = ("the red cup left of the lamp", "a ring")
@@ -203,11 +206,21 @@ def test_losses_of_a_batch_are_means_of_single_ones(name: str) -> None:
         return found, tokens
 
     whole, _ = terms([0, 1, 2])
-    assert all(torch.isfinite(v) for v in whole.values())
-    if name == "mm":  # each image has one matched query; GLIP's are weighted by their anchors
-        parts = [terms([i])[0] for i in range(3)]
-        for key, value in whole.items():
-            assert value.item() == pytest.approx(sum(p[key].item() for p in parts) / 3, rel=1e-4)
+    parts = [terms([i])[0] for i in range(3)]
+    weights = torch.full((3,), 1 / 3)  # each image has one matched query
+    keys = set(whole)
+    if name != "mm":  # means over the anchors that stand for a box; boxes weigh by centerness
+        assert isinstance(detector, GlipDetector)
+        anchors, plus = (
+            detector.run(pixels, detector.tokens(captions)).anchors,
+            detector.model.config.plus,
+        )
+        positive = (assign(anchors, list(counted(boxes, plus)[:, None]), plus=plus) >= 0).sum(1)
+        assert len(set(positive.tolist())) > 1
+        weights, keys = positive / positive.sum(), {"words", "centre"}
+    for key in keys:
+        expected = sum(float(w) * p[key].item() for w, p in zip(weights, parts, strict=True))
+        assert whole[key].item() == pytest.approx(expected, rel=1e-4)
 
 
 @detectors

@@ -140,7 +140,7 @@ def test_losses_fall(make: Any) -> None:
     assert sum(float(task.loss(0, step)["loss"].detach()) for step in range(3)) < 0.9 * first
 
 
-def test_the_papers_rate_may_diverge_and_says_so() -> None:
+def test_a_mask_autoencoder_that_diverges_says_so() -> None:
     """Without the loop's guard a mask autoencoder would be saved that is not a number."""
     task = vae_task()
     with torch.no_grad():

@@ -10,7 +10,8 @@ import pytest
 from diffuprompt.grounding.expressions import Span
 from diffuprompt.grounding.worlds import roots
 from diffuprompt.grounding.worlds.cleaning import clean_caption, clean_with_root
-from diffuprompt.grounding.worlds.roots import parsed_root, root_phrase, whole_caption
+from diffuprompt.grounding.worlds.making import WorldName, make_expressions
+from diffuprompt.grounding.worlds.roots import leading_root, parsed_root, root_phrase, whole_caption
 
 
 @dataclass
@@ -82,13 +83,37 @@ def test_the_installed_parser_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roots, "english_parser", lambda: fake)
     assert root_phrase(CUP) == (0, 11)
     monkeypatch.setattr(roots, "english_parser", lambda: None)
-    assert root_phrase(CUP) == (0, len(CUP))
+    assert root_phrase(CUP) == (4, 11)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("spacy") is not None, reason="spaCy is installed")
-def test_without_spacy_captions_are_whole() -> None:
+def test_without_spacy_the_leading_words_count() -> None:
     assert roots.english_parser() is None
-    assert root_phrase(f"{CUP}.") == (0, len(CUP))
+    assert root_phrase(f"{CUP}.") == (4, 11)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (CUP, "red cup"), (f" {CUP.capitalize()} ", "red cup"), ("left mug", "left mug"),
+        ("man in blue", "man"), ("a cup to the left of the lamp", "cup"),
+        ("the in-crowd", "in-crowd"), ("a lamp near a dog that runs", "lamp"),
+        ("guy, holding a phone.", "guy"),
+        ("on the left", "on the left"), ("the", "the"), (SITS, "man sits"),
+    ],
+)  # fmt: skip
+def test_leading_words_end_at_the_first_relation(text: str, expected: str) -> None:
+    start, end = leading_root(text)
+    assert text[start:end] == expected
+
+
+@pytest.mark.parametrize("world", ["scenes", "crowds"])
+def test_leading_words_are_the_roots_of_made_expressions(world: WorldName) -> None:
+    """So that `predict` scores the words that training and the study score."""
+    made = make_expressions(world, "test", seed=0, count=120, workers=1)
+    rows = [made[i] for i in range(len(made))]
+    assert {row.kind for row in rows} == {"plain", "extreme", "relation"}
+    assert all(leading_root(row.text) == row.root for row in rows)
 
 
 @pytest.mark.parametrize(

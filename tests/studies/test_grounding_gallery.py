@@ -15,6 +15,7 @@ from diffuprompt.grounding.artifact import load_grounder
 from diffuprompt.jobs.grounding.opening import scored_set
 from diffuprompt.record_grounding import GroundingRecord
 from diffuprompt.report import GroundingSource
+from diffuprompt.studies.grounding import gallery_page
 from diffuprompt.studies.grounding.choosing import Choice, choose
 from diffuprompt.studies.grounding.examples import strips_of
 from diffuprompt.studies.grounding.findings import find
@@ -85,7 +86,7 @@ def test_draws_are_those_of_the_scores(run: tuple[Path, GroundingRecord]) -> Non
 
 
 def test_the_page_shows_a_figure_beside_its_own_records_only(
-    run: tuple[Path, GroundingRecord], tmp_path: Path
+    run: tuple[Path, GroundingRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, record = run
     write_gallery([path], tmp_path)
@@ -97,6 +98,8 @@ def test_the_page_shows_a_figure_beside_its_own_records_only(
     made_up = [GroundingSource(path=tmp_path / "a.json", record=grounding_record("diff-prompt"))]
     assert shown_galleries(tmp_path, made_up) == {}
     assert "### Examples" not in page_of(find(made_up, resamples=20), made_up)
+    monkeypatch.setattr(gallery_page, "UNSHARED", ("scenes",))
+    assert shown_galleries(tmp_path, own) == {}, "other people's photographs are on no page"
 
 
 def test_other_pictures_and_other_expressions_are_refused(

@@ -36,4 +36,5 @@ def run(args: Args) -> int:
     print(f"{demo.expressions} test expressions about scenes, per cent found:")
     print(table(["method", "R@1", "R@5", "UB"], rows))
     print(f"\ndrawing: {demo.picture.resolve()}")
+    print(f'next: diffuprompt ground predict {demo.scene} "{demo.text}" --samples 8')
     return 0

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from diffuprompt.grounding import Grounded, Grounder
 
 EXAMPLES = """
-diffuprompt ground predict picture.jpg "the red cup left of the lamp"
-diffuprompt ground predict picture.jpg "red ring" "the leftmost square" --samples 8 --out found/
-diffuprompt ground predict picture.jpg @expressions.txt --json > boxes.json
+diffuprompt ground predict runs/demo/scene.png "red ring" "the leftmost square" --samples 8
+diffuprompt ground predict picture.jpg "the red cup left of the lamp" --artifact runs/mine
+diffuprompt ground predict picture.jpg @expressions.txt --artifact runs/mine --json > boxes.json
 diffuprompt ground predict picture.jpg "the dog" --artifact runs/mine --detector ./mm-grounding-dino
 """
 SHOWN, LISTED = 5, 10  # boxes of an expression, in text and drawing, and in JSON

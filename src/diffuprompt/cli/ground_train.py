@@ -19,7 +19,7 @@ EXAMPLES = """
 diffuprompt ground train
 diffuprompt ground train --data crowds --method vpt --seed 2
 diffuprompt ground train --data my-expressions.json --detector mm-grounding-dino-tiny
-diffuprompt ground train --method diff-prompt --preset paper --dry-run
+diffuprompt ground train --method paper --preset paper --dry-run
 """
 
 
@@ -76,13 +76,13 @@ def job(args: Args) -> GroundingJobConfig:
 def run(args: Args) -> int:
     """Train; or print what would be trained."""
     from diffuprompt.cli.console import console_progress
-    from diffuprompt.jobs import grounding_folder, grounding_run, train_grounding
+    from diffuprompt.jobs import grounding_folder, grounding_run, resolved_settings, train_grounding
 
     config = job(args)
     if args.dry_run:
         asked = grounding_run(config)
         rows: dict[str, object] = {"folder": grounding_folder(asked).path}
-        for section, values in asked.settings.to_json().items():
+        for section, values in resolved_settings(asked).items():
             rows |= {f"{section}.{key}": value for key, value in values.items()}
         width = max(map(len, rows))
         print("\n".join(f"{key:<{width}} = {value}" for key, value in rows.items()))

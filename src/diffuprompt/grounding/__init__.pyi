@@ -63,7 +63,7 @@ from .masks.training import (
 from .methods.batches import no_maps as no_maps
 from .methods.evaluate import detected as detected
 from .methods.map_box import boxes_of_map as boxes_of_map
-from .methods.registry import make_method as make_method
+from .methods.registry import make_method as make_method, method_settings as method_settings
 from .methods.training import (
     MethodFit as MethodFit,
     MethodTask as MethodTask,

@@ -10,6 +10,7 @@ from .grounding.run import (
     evaluate_grounding as evaluate_grounding,
     grounding_folder as grounding_folder,
     grounding_run as grounding_run,
+    resolved_settings as resolved_settings,
     train_grounding as train_grounding,
 )
 from .job import GENERATORS as GENERATORS, NO_GENERATOR as NO_GENERATOR, JobConfig as JobConfig

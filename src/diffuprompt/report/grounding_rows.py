@@ -46,6 +46,11 @@ class MethodRow:
         return all(record.job.expressions == 0 for record in self.records)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Where each record's seconds were measured; "" where it does not say so."""
+        return tuple(record.environment.get("device", "") for record in self.records)
+
+    @property
     def tests(self) -> tuple[str, ...]:
         """The test sets that every seed scored."""
         first, *others = self.records

@@ -1,8 +1,8 @@
 """Where a caption points: a transformer over the cells of the latent grid that reads the words.
 
 A relation takes two hops ("the ring left of the red square": cells find the square, then the rings
-look at where it is), so cells attend to each other in every layer. Positions are relative: a
-shares of the picture: a generator of small pictures is used on large ones.
+look at where it is), so cells attend to each other in every layer. Positions are relative, and a
+cell is told its place as a share of the picture: what learned on small pictures reads large ones.
 
 Legend: B expression, N cell, S word, D width, M channels of maps, L level; h, w of the grid.
 """

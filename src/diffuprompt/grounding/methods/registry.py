@@ -37,13 +37,11 @@ class Kind:
     """One row of results.
 
     Attributes:
-        title: as tables call it.
         defaults: settings for a detector.
         build: makes it from detector, settings and the stream of initial weights.
         lr: learning rate for small detectors; the paper's is 1e-4 for all.
     """
 
-    title: str
     defaults: Callable[[Detector], Settings]
     build: Callable[[Detector, Any, torch.Generator], Method]
     lr: float = 2e-3
@@ -63,9 +61,19 @@ def make_method(
     Raises:
         ConfigError: there is no such method or setting, or it does not fit the detector.
     """
-    kind = method_kind(name)
-    config = changed(kind.defaults(detector), settings or {}, method=name)
-    return kind.build(detector, config, torch_stream(seed, "method", name))
+    config = method_settings(name, detector, settings)
+    return method_kind(name).build(detector, config, torch_stream(seed, "method", name))
+
+
+def method_settings(
+    name: str, detector: Detector, settings: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return a method's settings on a detector: its defaults, some of them changed.
+
+    Raises:
+        ConfigError: there is no such method or setting.
+    """
+    return changed(method_kind(name).defaults(detector), settings or {}, method=name)
 
 
 def method_kind(name: str) -> Kind:
@@ -83,18 +91,16 @@ def trainable_parameters(method: Method) -> list[nn.Parameter]:
     return [parameter for parameter in method.parameters() if parameter.requires_grad]
 
 
-def _simple(kind: Callable[..., Method], defaults: Settings, title: str) -> Kind:
+def _simple(kind: Callable[..., Method], defaults: Settings) -> Kind:
     """Return a method that needs a detector's widths alone."""
     return Kind(
-        title=title,
         defaults=lambda detector: defaults,
         build=lambda detector, config, init: kind(detector.sites, config, init),
     )
 
 
-def _diff_prompt(title: str, defaults: Callable[[Detector], DiffPromptConfig]) -> Kind:
+def _diff_prompt(defaults: Callable[[Detector], DiffPromptConfig]) -> Kind:
     return Kind(
-        title=title,
         defaults=defaults,
         build=lambda detector, config, init: DiffPrompt(
             detector.sites, config, init, grids=detector.grids
@@ -102,10 +108,9 @@ def _diff_prompt(title: str, defaults: Callable[[Detector], DiffPromptConfig]) -
     )
 
 
-def _weights(kind: Callable[..., Method], defaults: Settings, title: str) -> Kind:
+def _weights(kind: Callable[..., Method], defaults: Settings) -> Kind:
     """Return a method that changes parameters by name."""
     return Kind(
-        title=title,
         defaults=lambda detector: defaults,
         build=lambda detector, config, init: kind(
             detector.sites, config, init, frozen=dict(detector.module.named_parameters())
@@ -177,25 +182,23 @@ def _cells(detector: Detector) -> list[int]:
 
 
 METHODS: dict[str, Kind] = {
-    FROZEN: _simple(ZeroShot, Settings(), "Zero-shot"),
-    "diff-prompt": _diff_prompt("Diff-Prompt", _tiny),
-    "paper": _diff_prompt("Diff-Prompt, as the paper has it", _paper),
-    "released": _diff_prompt("Diff-Prompt, as released", _released),
-    "globals": _diff_prompt("Global prompts only", _globals),
-    "coop": _simple(Coop, CoopConfig(), "CoOp"),
-    "vpt": _simple(Vpt, VptConfig(), "VPT"),
-    "vfpt": _simple(Vpt, VptConfig(fourier=0.5), "VFPT"),
-    "s-prompts": _simple(SPrompts, SPromptsConfig(), "S-Prompts"),
-    "maple": _simple(Maple, MapleConfig(), "MaPLe"),
-    "fedtpg": Kind(title="FedTPG", defaults=lambda detector: FedTpgConfig(), build=_fedtpg),
-    "clip-adapter": Kind(
-        title="CLIP-Adapter", defaults=lambda detector: ClipAdapterConfig(), build=_clip_adapter
-    ),
-    "tip-adapter": _simple(TipAdapter, TipAdapterConfig(), "Tip-Adapter"),
-    "tip-adapter-f": _simple(TipAdapter, TipAdapterConfig(trained=True), "Tip-Adapter-F"),
-    "meta-adapter": _simple(MetaAdapter, MetaAdapterConfig(), "Meta-Adapter"),
-    "mma": _simple(Mma, MmaConfig(), "MMA"),
-    "linear-probe": _weights(LinearProbe, LinearProbeConfig(), "Linear probe"),
-    "lora": _weights(Lora, LoraConfig(), "LoRA"),
-    "adapter-plus": _simple(AdapterPlus, AdapterPlusConfig(), "Adapter+"),
+    FROZEN: _simple(ZeroShot, Settings()),
+    "diff-prompt": _diff_prompt(_tiny),
+    "paper": _diff_prompt(_paper),
+    "released": _diff_prompt(_released),
+    "globals": _diff_prompt(_globals),
+    "coop": _simple(Coop, CoopConfig()),
+    "vpt": _simple(Vpt, VptConfig()),
+    "vfpt": _simple(Vpt, VptConfig(fourier=0.5)),
+    "s-prompts": _simple(SPrompts, SPromptsConfig()),
+    "maple": _simple(Maple, MapleConfig()),
+    "fedtpg": Kind(defaults=lambda detector: FedTpgConfig(), build=_fedtpg),
+    "clip-adapter": Kind(defaults=lambda detector: ClipAdapterConfig(), build=_clip_adapter),
+    "tip-adapter": _simple(TipAdapter, TipAdapterConfig()),
+    "tip-adapter-f": _simple(TipAdapter, TipAdapterConfig(trained=True)),
+    "meta-adapter": _simple(MetaAdapter, MetaAdapterConfig()),
+    "mma": _simple(Mma, MmaConfig()),
+    "linear-probe": _weights(LinearProbe, LinearProbeConfig()),
+    "lora": _weights(Lora, LoraConfig()),
+    "adapter-plus": _simple(AdapterPlus, AdapterPlusConfig()),
 }

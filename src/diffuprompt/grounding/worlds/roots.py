@@ -5,6 +5,7 @@ That is "the red cup" of "the red cup left of the lamp"; a detector's score is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Protocol
@@ -16,6 +17,14 @@ RootFinder = Callable[[str], Span]
 MODEL = "en_core_web_sm"  # spaCy's, as MDETR's annotations were made with
 NOUNS = {"NOUN", "PROPN", "PRON"}
 SUBJECTS = {"nsubj", "nsubjpass", "nsubj:pass"}
+ARTICLE = re.compile(r"(the|an?)\s+(?=\w)", re.IGNORECASE)
+# What follows a noun and speaks of another: a place, a relative clause, something held or worn.
+RELATION = re.compile(
+    r"(?<=\w)[\s,]+((to|on|at|in) the )?((left|right) of|above|below|under|over|behind|beside|"
+    r"between|beneath|near|nearest|next to|close to|closest to|in|on|at|with|without|wearing|"
+    r"holding|that|which|who|whose|where)\b",
+    re.IGNORECASE,
+)
 
 
 class Word(Protocol):
@@ -71,9 +80,23 @@ def english_parser() -> Parser | None:
 
 
 def root_phrase(text: str) -> Span:
-    """Return where the root phrase of a caption stands: of `english_parser`, else all of it."""
+    """Return where the root phrase of a caption is: of `english_parser`, else `leading_root`."""
     parser = english_parser()
-    return whole_caption(text) if parser is None else parsed_root(text, parser)
+    return leading_root(text) if parser is None else parsed_root(text, parser)
+
+
+def leading_root(text: str) -> Span:
+    """Return where a caption's words stand up to the first that relates it to something else.
+
+    A leading article is left out: it names nothing, and the made worlds' roots have none. The rule
+    finds the roots of all made expressions; it knows no grammar, so that "the man sits on a chair"
+    keeps its verb.
+    """
+    start, end = whole_caption(text)
+    if (article := ARTICLE.match(text, start, end)) is not None:
+        start = article.end()
+    relation = RELATION.search(text, start, end)
+    return (start, relation.start() if relation is not None else end)
 
 
 def whole_caption(text: str) -> Span:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from diffuprompt.engine import NULL, Progress, environment, write_json, write_text
 from diffuprompt.errors import DataError
-from diffuprompt.grounding import Grounder, save_grounder
+from diffuprompt.grounding import Grounder, method_settings, open_detector, save_grounder
 from diffuprompt.jobs.grounding.data import ExpressionSet
 from diffuprompt.jobs.grounding.folder import GroundingFolder, GroundingRun, read_grounding_run
 from diffuprompt.jobs.grounding.job import GroundingJobConfig
@@ -26,6 +27,19 @@ def grounding_run(job: GroundingJobConfig) -> GroundingRun:
     """Return a job with every value that counts; raises `ConfigError` for what cannot be."""
     settings = settings_of(find_recipe(job.method), job.preset, job.overrides)
     return GroundingRun(job=job, settings=settings)
+
+
+def resolved_settings(run: GroundingRun) -> dict[str, dict[str, Any]]:
+    """Return every value of a run by section and name, its method's own defaults too.
+
+    Raises:
+        CheckpointError, ConfigError: its detector, which says what these are, cannot be opened.
+    """
+    found, method = run.settings.to_json(), find_recipe(run.job.method).method
+    if method:
+        detector = open_detector(run.job.detector_name)
+        found["method"] = asdict(method_settings(method, detector, run.settings.method))
+    return found
 
 
 def grounding_folder(run: GroundingRun) -> GroundingFolder:

@@ -31,11 +31,15 @@ class GroundingDemo:
         expressions: how many were tried.
         found: recalls in per cent by the name of the method.
         picture: file of the drawing.
+        scene: file of one of its pictures.
+        text: an expression about that picture.
     """
 
     expressions: int
     found: dict[str, dict[str, float]]
     picture: Path
+    scene: Path
+    text: str
 
 
 def run_grounding_demo(
@@ -56,7 +60,10 @@ def run_grounding_demo(
     picture = out / "grounding.png"
     write_bytes(picture, png_bytes(draw_strips(strips, side=SIDE, head=LEGEND)))
     found = {name: recalls(every) for name, every in ranks.items()}
-    return GroundingDemo(expressions=count, found=found, picture=picture)
+    scene, shown = out / "scene.png", strips[0].picture
+    write_bytes(scene, png_bytes(shown))
+    text = scenes[chosen[0].row].text
+    return GroundingDemo(expressions=count, found=found, picture=picture, scene=scene, text=text)
 
 
 def _ranks(grounder: Grounder, scenes: MadeExpressions, name: str, progress: Progress) -> list[int]:

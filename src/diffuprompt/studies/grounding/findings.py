@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffuprompt.errors import DataError
 from diffuprompt.jobs import VAL
@@ -63,6 +64,18 @@ class WorldFindings:
         if left is None or right is None:
             return None
         return self.tests[test or self.world.name].difference(left, right, measure, kind)
+
+    def timed(self, row: MethodRow) -> MethodRow:
+        """Return the part of a row whose seconds can be compared with other rows'.
+
+        These are its records of the machine that most records of the world come from, else of the
+        one that most of its own come from: seconds of several machines have no mean.
+        """
+        everywhere = Counter(device for each in self.rows.values() for device in each.devices)
+        own = Counter(row.devices)
+        best = max(own, key=lambda device: (everywhere[device], own[device]))
+        records = [r for r, d in zip(row.records, row.devices, strict=True) if d == best]
+        return replace(row, records=tuple(records))
 
     @property
     def missing(self) -> tuple[str, ...]:

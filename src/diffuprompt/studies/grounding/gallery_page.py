@@ -21,6 +21,7 @@ from diffuprompt.studies.grounding.design import OURS
 
 PREFIX = "examples-"  # of the files
 NOTE = "diffuprompt"  # name of the text inside of a PNG
+UNSHARED = ("collages",)  # show other people's photographs: drawn, and on no page
 SAMPLES = 8  # draws of masks for each example
 
 
@@ -51,12 +52,15 @@ def note_of(world: str, seed: int, scores: ExpressionScores) -> GalleryNote:
 def shown_galleries(folder: Path, sources: Sequence[GroundingSource]) -> dict[str, str]:
     """Return for each world the Markdown of its figure in ``folder``, where there is one.
 
-    A figure of a run, or of ranks, that are not those of the records is not shown.
+    A figure of a run, or of ranks, that are not those of the records is not shown, nor one of
+    other people's photographs.
     """
     found = {}
     for path in sorted((folder / FIGURES).glob(f"{PREFIX}*.png")):
         note = read_note(path)
         scores = _scores_of(note, sources)
+        if note.world in UNSHARED:
+            continue
         if scores is not None and note_of(note.world, note.seed, scores) == note:
             found[note.world] = _markdown(path, note)
     return found

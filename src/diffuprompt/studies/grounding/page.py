@@ -84,7 +84,11 @@ def page_of(
         parts.append("## Environment of the records\n\n" + "\n".join(environment))
     commands = generic_commands([s.record.command for s in sorted(sources, key=_job_order)])
     if commands:
-        parts.append("## Commands\n\n" + shell_block(commands))
+        parts.append(
+            "## Commands\n\n`diffuprompt ground study` makes all records. One of them: its line "
+            "here, then `diffuprompt ground evaluate` of the folder that it names.\n\n"
+            + shell_block(commands)
+        )
     lines = "\n".join(f"- {markdown_escape(note)}" for note in NOTES)
     parts.append(f"## How the numbers are made\n\n{lines}")
     return "\n\n".join(parts) + "\n"

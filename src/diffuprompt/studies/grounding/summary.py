@@ -110,14 +110,16 @@ def _measures(found: WorldFindings, row: MethodRow, test: str) -> dict[str, Any]
 
 
 def _costs(found: WorldFindings, row: MethodRow) -> dict[str, Any]:
-    milliseconds = row.milliseconds(found.world.name)
-    seconds = row.mean(lambda record: sum(record.seconds.values()))
+    timed = found.timed(row)
+    milliseconds = timed.milliseconds(found.world.name)
+    seconds = timed.mean(lambda record: sum(record.seconds.values()))
     return {
         "trainable_parameters": _whole(row.mean(lambda r: r.trainable_parameters)),
         "generator_parameters": _whole(row.mean(lambda r: r.generator_parameters)),
         "total_parameters": _whole(row.mean(lambda r: r.total_parameters)),
         "train_seconds": None if seconds is None else round(seconds, 1),
         "ms_per_picture": None if milliseconds is None else round(milliseconds, 2),
+        "timed_on": timed.devices[0],
         "seeds": list(row.seeds),
     }
 

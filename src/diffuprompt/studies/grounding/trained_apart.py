@@ -38,6 +38,18 @@ def trained_apart(found: WorldFindings) -> tuple[str, ...]:
     )
 
 
+def seeds_apart(found: WorldFindings, a: str, b: str) -> tuple[int, ...]:
+    """Return the seeds of which two main rows read different trainings of one generator."""
+    losses: dict[str, set[float]] = defaultdict(set)
+    seeds: dict[str, int] = {}
+    for row in (found.rows.get(a), found.rows.get(b)):
+        for record in row.records if row is not None else ():
+            if (key := _generator(record)) is not None:
+                losses[key].add(record.statistics[LOSS])
+                seeds[key] = record.job.seed
+    return tuple(seeds[key] for key, different in losses.items() if len(different) > 1)
+
+
 def _records(found: WorldFindings) -> Iterator[tuple[str, GroundingRecord]]:
     for key, row in found.rows.items():
         yield from ((title_of(key), record) for record in row.records)

@@ -18,6 +18,7 @@ from diffuprompt.studies.grounding.design import (
     Target,
 )
 from diffuprompt.studies.grounding.findings import WorldFindings, title_of
+from diffuprompt.studies.grounding.trained_apart import seeds_apart
 
 Status = Literal["met", "missed", "open"]
 
@@ -63,6 +64,9 @@ def _above(found: WorldFindings, target: Target) -> Verdict:
         return _unknown(found, asked, [OURS, target.above])
     by = gain.estimate - target.points
     text = f"Measured: {_points(gain)}{_seeds(found)}."
+    if apart := seeds_apart(found, OURS, target.above):
+        seeds = ", ".join(map(str, apart))
+        text += f" With seed {seeds} the two read different trainings of one generator."
     return Verdict(
         world=found.world.name,
         target=asked,
@@ -142,20 +146,22 @@ def _seeds(found: WorldFindings) -> str:
 def presets_sentences(found: WorldFindings) -> Iterator[str]:
     """Say of the paper's and the released form whether they localise, and what speaks for it.
 
-    Prompts localise when they are worth more than global prompts that know no mask.
+    Prompts localise when they are worth more than global prompts that know no mask, though these
+    learn from all expressions. Noise masks learn from the same ones.
     """
     reason = (
-        "its condition is one pooled vector for the picture and one for the caption, which say "
-        "what is there and hardly where"
+        "probably because its condition is one pooled vector for the picture and one for the "
+        "caption, which say what is there and hardly where"
     )
     for key in ("paper", "released"):
         gain = found.difference(key, GLOBALS, "r1")
         if gain is None:
             continue
-        says = "localises" if gain.low > 0 else f"does not localise: {reason}"
+        says = "localises" if gain.low > 0 else f"does not localise, {reason}"
+        noise = _points(found.difference(key, "noise", "r1"))
         yield (
             f"{title_of(key)} {says}. R@1 against global prompts that know no mask: "
-            f"{_points(gain)}{_masks(found, key)}."
+            f"{_points(gain)}; against noise masks: {noise}{_masks(found, key)}."
         )
 
 
