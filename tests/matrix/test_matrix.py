@@ -35,6 +35,7 @@ from diffuprompt.matrix.planning import Planned, plan
 from diffuprompt.matrix.run import run_matrix
 from diffuprompt.matrix.worker import work
 from diffuprompt.record import Record, Variant, read_record
+from diffuprompt.report.load import find_records
 from diffuprompt.studies.base_to_new import base_to_new_jobs
 from diffuprompt.studies.plug_in.design import FOCUS, NFE
 from diffuprompt.studies.plug_in.jobs import plug_in_jobs
@@ -266,13 +267,40 @@ def test_a_record_of_the_same_job_under_other_settings_gives_way(
     folder = results / "colours"
     job = planned("cocoop", "none", 1, None)
     run_matrix([job], results=folder, parallel=1, threads=1)
-    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-1.json", "cocoop-none-2.json"]
+    assert records_of(folder) == ["cocoop-none-1.json", "cocoop-none-2.json"]
+    assert records_of(folder / ".replaced") == []
     renamed = tmp_path / "renamed"
     other = replace(planned("cocoop", "none", 1, out=renamed), name="renamed")
     renamed.mkdir()
     (renamed / "record.json").write_bytes(job.folder.record.read_bytes())
     run_matrix([other], results=folder, parallel=1, threads=1)
-    assert sorted(p.name for p in folder.iterdir()) == ["cocoop-none-2.json", "renamed.json"]
+    assert records_of(folder) == ["cocoop-none-2.json", "renamed.json"]
+    assert records_of(folder / ".replaced") == ["cocoop-none-1.json"], "nothing is lost"
+    assert len(find_records([folder]).files) == 2, "and nothing is read twice"
+
+
+def test_a_record_with_other_scores_is_not_written_over(
+    tmp_path: Path, planned: Callable[..., Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch)
+    job, folder = planned("cocoop", "none", 1, None), tmp_path / "results"
+    run_matrix([job], results=folder, parallel=1, threads=1)
+    kept, asked = folder / f"{job.name}.json", read_record(job.folder.record)
+    more = asked.scores[0].model_copy(update={"dataset": "elsewhere"})
+    before = ((*asked.scores, more), asked.scores[1:], (*asked.scores[1:], more))
+    for scores, aside in zip(before, (1, 1, 2), strict=True):
+        kept.write_text(asked.model_copy(update={"scores": scores}).model_dump_json())
+        run_matrix([job], results=folder, parallel=1, threads=1)
+        assert read_record(kept).scores == asked.scores
+        assert len(records_of(folder / ".replaced")) == aside
+    first, second = sorted((folder / ".replaced").iterdir(), key=lambda path: len(path.name))
+    assert [len(read_record(path).scores) for path in (first, second)] == [
+        len(before[0]), len(before[2])
+    ]  # fmt: skip
+
+
+def records_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.json"))
 
 
 def test_other_files_among_the_records_are_left_alone(
@@ -304,7 +332,7 @@ def test_a_copied_record_has_the_setting_that_this_study_asks(
     results = factory.write(tmp_path, [recorded(seed=1)]) / "colours"
     run_matrix([main], results=results, parallel=1, threads=1)
     assert len(order(tmp_path)) == 1
-    (copy,) = results.iterdir()  # the older record of the main run has given way
+    (copy,) = results.glob("*.json")  # the older record of the main run has given way
     assert copy.name == f"{main.name}.json"
     assert read_record(copy).job.setting == ""
     assert read_record(tmp_path / "sweep" / copy.name).job.setting == "overfit.steps=5"

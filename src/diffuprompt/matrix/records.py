@@ -6,6 +6,7 @@ another study.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from diffuprompt.record import Job, Record
 from diffuprompt.record_grounding import GroundingJob, GroundingRecord
 
 Kind = TypeVar("Kind", Record, GroundingRecord)
+REPLACED = ".replaced"  # folder of records that gave way, beside those that took their place
 
 
 def record_under(setting: str, path: Path, read: Callable[[Path], Kind]) -> bytes:
@@ -33,6 +35,30 @@ def is_same_job(setting: str, path: Path, other: Path, read: Callable[[Path], Ki
     except DataError:  # another file, such as a study's summary
         return False
     return found == _job_under(setting, read(path))
+
+
+def loses_scores(path: Path, data: bytes) -> bool:
+    """Whether the record at ``path`` has scores that the record ``data`` has not."""
+    return bool(_scored(path.read_bytes()) - _scored(data))
+
+
+def set_aside(path: Path) -> Path:
+    """Move a record into a hidden folder beside it, which no report reads; return where it is."""
+    folder = path.parent / REPLACED
+    folder.mkdir(exist_ok=True)
+    taken, target = 1, folder / path.name
+    while target.exists():
+        taken += 1
+        target = folder / f"{path.stem}-{taken}{path.suffix}"
+    return path.rename(target)
+
+
+def _scored(data: bytes) -> set[str]:
+    """Return names of the scores of a record of any task."""
+    record = json.loads(data)
+    scores = [[s["variant"], s["dataset"], s["subset"]] for s in record.get("scores", ())]
+    tests = [test["test"] for test in record.get("tests", ())]
+    return {json.dumps(one, sort_keys=True) for one in (*scores, *tests)}
 
 
 def _job_under(setting: str, record: Record | GroundingRecord) -> Job | GroundingJob:

@@ -16,6 +16,7 @@ from typing import IO
 
 from diffuprompt.engine import format_seconds, write_bytes
 from diffuprompt.matrix.entry import Runnable
+from diffuprompt.matrix.records import loses_scores, set_aside
 from diffuprompt.matrix.worker import ERROR
 
 POLL_S = 0.1
@@ -158,17 +159,28 @@ class _Matrix:
         return left / min(self.parallel, max(1, len(self.waiting) + len(self.running)))
 
     def _keep_record(self, p: Runnable) -> None:
-        """Copy a record to the results; an older one of the same job gives way."""
+        """Copy a record to the results; an older one of the same job gives way, and is kept."""
         if self.results is None:
             return
         target = self.results / f"{p.name}.json"
         data = p.record_as_asked()
         for other in sorted(self.results.glob("*.json")):
             if other != target and p.is_repeated_in(other):
-                log.info("%s gives way to %s: the same job under other settings", other, target)
-                other.unlink()
-        if not target.exists() or target.read_bytes() != data:
-            write_bytes(target, data)
+                kept = set_aside(other)
+                log.warning(
+                    "%s gave way to %s, the same job under other settings, and is %s now; to show "
+                    "both, name what changes with --setting",
+                    other,
+                    target,
+                    kept,
+                )
+        if target.exists() and target.read_bytes() == data:
+            return
+        if target.exists() and loses_scores(target, data):
+            log.warning(
+                "%s had scores that were not asked for; it is %s now", target, set_aside(target)
+            )
+        write_bytes(target, data)
 
     def _stop_all(self) -> None:
         """Ask what still runs to save and stop; only after an interruption there is any."""
