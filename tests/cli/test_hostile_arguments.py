@@ -120,7 +120,7 @@ def test_a_name_for_what_nothing_changes_is_refused(capsys: pytest.CaptureFixtur
     line = ["study", "base-to-new", "--data", "scenes", "--learners", "coop", "--dry-run"]
     said = refused([*line, "--setting", "slow"], capsys)
     assert "--setting slow: nothing is changed that it could name (see --set)" in said
-    for change in (["--set", "epochs=2"], ["--precision", "bf16"]):
+    for change in (["--set", "epochs=2"], ["--precision", "bf16"], ["--precision", "fp32"]):
         assert front.main([*line, "--setting", "slow", *change]) == 0
     line = ["ground", "study", "--worlds", "scenes", "--methods", "coop", "--dry-run"]
     assert "--setting slow: nothing is changed" in refused([*line, "--setting", "slow"], capsys)

@@ -66,6 +66,19 @@ def test_a_record_that_two_studies_share_counts_once(tmp_path: Path) -> None:
     assert len(load_records([tmp_path])) == 1
 
 
+def test_of_a_run_that_was_scored_on_more_later_the_later_record_counts(tmp_path: Path) -> None:
+    whole = factory.record()
+    earlier = whole.model_copy(update={"scores": whole.scores[:1]})
+    for name, record in (("a", earlier), ("b", whole), ("c", earlier)):
+        (tmp_path / f"{name}.json").write_text(record.model_dump_json())
+    (found,) = load_records([tmp_path])
+    assert found.path == tmp_path / "b.json"
+    trained_otherwise = earlier.model_copy(update={"config": {"train": {"epochs": 77}}})
+    (tmp_path / "c.json").write_text(trained_otherwise.model_dump_json())
+    with pytest.raises(DataError, match=r"(?s)same job.*a\.json.*b\.json.*c\.json"):
+        load_records([tmp_path])
+
+
 def test_ablations_are_other_jobs_and_summaries_and_benchmarks_no_records(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(factory.record().model_dump_json())
     other = factory.record(setting="overfit.steps=3")

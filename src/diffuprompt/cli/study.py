@@ -55,8 +55,8 @@ class DataArgs(MatrixArgs):
     setting: Annotated[str, tyro.conf.arg(metavar="TEXT")] = ""
     """Name of what --set or --precision changes: reports show these rows apart, beside the main
     ones."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """As in `diffuprompt train`."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """As in `diffuprompt train`: fp32 where it is not given."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
 
@@ -98,9 +98,9 @@ def shared(args: DataArgs, *, data: str = "") -> Shared:
         backbone=args.backbone,
         shots=args.shots if isinstance(args, StudyArgs) else SHOTS_OF_THE_FIELD,
         overrides=args.set,
-        setting=setting_of(args.setting, bool(args.set) or args.precision != "fp32"),
+        setting=setting_of(args.setting, bool(args.set) or args.precision is not None),
         runs_dir=args.runs_dir,
-        precision=args.precision,
+        precision=args.precision or "fp32",
         device=args.device,
     )
 

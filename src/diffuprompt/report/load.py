@@ -183,14 +183,36 @@ def _grounding_order(source: GroundingSource) -> tuple[str | int, ...]:
 def _unique(
     sources: Sequence[AnySource], order: Callable[[AnySource], tuple[str | int, ...]]
 ) -> tuple[list[AnySource], list[str]]:
-    """Return one source a job, and what is wrong where the files of a job differ."""
+    """Return one source a job, and what is wrong where the files of a job differ.
+
+    Of a run that was scored on more later, an earlier copy says nothing else: the later one counts.
+    """
     by_job: dict[tuple[str | int, ...], list[AnySource]] = defaultdict(list)
     for source in sources:
         by_job[order(source)].append(source)
+    widest = {job: max(found, key=lambda s: len(_results(s))) for job, found in by_job.items()}
     problems = [
         f"the same job {job} in {len(found)} files: {', '.join(str(s.path) for s in found)}; "
         "keep or name only one, or train ablations with --setting"
         for job, found in by_job.items()
-        if any(s.record != found[0].record for s in found)
+        if not all(_is_within(s, widest[job]) for s in found)
     ]
-    return [found[0] for found in by_job.values()], problems
+    return list(widest.values()), problems
+
+
+def _is_within(source: AnySource, other: AnySource) -> bool:
+    """Whether the record of ``other`` has all that this one has: same training, same results."""
+    a, b = source.record, other.record
+    same = (a.config, a.hashes) == (b.config, b.hashes)
+    return same and _results(source).items() <= _results(other).items()
+
+
+def _results(source: AnySource) -> dict[str, str]:
+    """Return what was found by each way of making prompts on each part of each test set."""
+    record = source.record
+    if isinstance(record, GroundingRecord):
+        return {test.test: f"{test.content} {test.rank} {test.giou_rank}" for test in record.tests}
+    return {
+        f"{score.variant} {score.dataset} {score.subset}": f"{score.total} {score.hits}"
+        for score in record.scores
+    }
