@@ -243,6 +243,32 @@ def test_a_sweep_shows_only_seeds_that_all_points_share() -> None:
     assert "seeds 1, 2;" in captions[1]
 
 
+def test_another_sampler_has_a_sweep_over_evaluations_of_its_own() -> None:
+    """Figure 4 of the paper: AMED beside the default, each at several numbers of evaluations."""
+    main, *_ = swept()
+    other = {**main.config, "diffusion": {**main.config["diffusion"], "sampler": "amed"}}
+    job = main.job.model_copy(update={"setting": "amed"})
+    amed = configured(other, main.model_copy(update={"job": job}))
+    made = report([main, amed])
+    assert [h for h in headings(made) if h.startswith("Sweep over eval")] == [
+        "Sweep over evaluations (CoCoOp)", "Sweep over evaluations with amed (CoCoOp)",
+    ]  # fmt: skip
+    figures = [p.figure.name for p in made.sections[0].parts if p.figure is not None]
+    assert len(figures) == len(set(figures)) == 2
+    (ablations,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
+    assert [row[0] for row in ablations.table.rows] == ["CoCoOp + diffusion · amed"]
+    elsewhere = {**other, "fit": {"beta": 2}}  # another training is another figure
+    made = report([main, configured(elsewhere, amed)])
+    assert "Sweep over evaluations with amed (CoCoOp)" not in headings(made)
+
+
+def test_an_ablation_says_its_precision_where_the_default_has_another() -> None:
+    main = configured({"precision": "bf16"}, factory.record())
+    made = report([main, factory.record(setting="fp32")])
+    (ablations,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
+    assert [row[0] for row in ablations.table.rows] == ["CoCoOp + diffusion · fp32 (fp32)"]
+
+
 def test_sweeps_and_ablations_stay_out_of_the_main_table() -> None:
     made = report([*swept(), factory.record(setting="fit.beta=0")])
     names = [str(row[0]) for row in made.sections[0].headline.rows]

@@ -36,9 +36,10 @@ class Setting:
 class Section:
     """All rows of one setting, in the order of the table, and the records behind them.
 
-    ``sweeps`` are rows of generators that were sampled in another way than configured, and
-    ``ablations`` rows of jobs with another configuration, their controls among them; neither is a
-    row of the main tables. Where there is nothing but ablations, they are the rows.
+    ``sweeps`` are rows of generators that were sampled in another way than configured,
+    ``ablations`` rows of jobs with another configuration, their controls among them, and
+    ``ablated_sweeps`` the sweeps of these; none is a row of the main tables. Where there is nothing
+    but ablations, they are the rows.
     """
 
     setting: Setting
@@ -46,6 +47,7 @@ class Section:
     sources: tuple[Source, ...]
     sweeps: tuple[Row, ...] = ()
     ablations: tuple[Row, ...] = ()
+    ablated_sweeps: tuple[Row, ...] = ()
 
     @property
     def main(self) -> tuple[Row, ...]:
@@ -133,21 +135,17 @@ def _section(setting: Setting, sources: Sequence[Source]) -> Section:
             grouped[_Key(job.learner, job.generator, variant, job.setting)].append(record)
     order = {key: row_order(key.learner, key.generator, key.variant) for key in grouped}
     keys = sorted(grouped, key=lambda k: (order[k], k.generator != "none", k.setting))
-    rows = {key: make_row(*key, grouped[key]) for key in keys if _is_used(key)}
+    rows = {key: make_row(*key, grouped[key]) for key in keys}
     main = [r for k, r in rows.items() if not k.setting and not k.variant.is_resampled]
-    ablations = tuple(r for k, r in rows.items() if k.setting)
+    ablations = tuple(r for k, r in rows.items() if k.setting and not k.variant.is_resampled)
     return Section(
         setting=setting,
         rows=_merge_own(main) if main else ablations,
         sources=tuple(sources),
-        sweeps=tuple(r for k, r in rows.items() if k.variant.is_resampled),
+        sweeps=tuple(r for k, r in rows.items() if not k.setting and k.variant.is_resampled),
         ablations=ablations if main else (),
+        ablated_sweeps=tuple(r for k, r in rows.items() if k.setting and k.variant.is_resampled),
     )
-
-
-def _is_used(key: _Key) -> bool:
-    """Whether a row is shown anywhere: no other sampling of a job that is itself an ablation."""
-    return not (key.setting and key.variant.is_resampled)
 
 
 def _merge_own(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -70,12 +70,13 @@ def _parts(
     generated = shown[0].generator != NO_GENERATOR
     rows: list[tuple[Cell, ...]] = []
     for row in shown:
-        default = _intervals(row, every.get((row.learner, row.generator, row.variant, "")))
+        without = every.get((row.learner, row.generator, row.variant, ""))
+        default = _intervals(row, without)
         values = tuple(number(row.mean(m), 2) for m in metrics)
         differences = tuple(difference(default.get(m)) for m in metrics)
         controls = _beside_controls(row, every) if generated else ()
         told = (number(row.costs.train_s, 1), Number(value=len(row.seeds), digits=0))
-        rows.append((row.name, *values, *differences, *controls, *told))
+        rows.append((_name(row, without), *values, *differences, *controls, *told))
     columns = (
         "Job",
         *names,
@@ -86,6 +87,12 @@ def _parts(
     )
     table = Table(columns=columns, rows=tuple(rows), caption=caption)
     return (SectionPart(heading=title, table=table),)
+
+
+def _name(row: Row, default: Row | None) -> str:
+    """Return a row's name, with its precision where that of the row beside it is another one."""
+    differs = default is not None and default.precision != row.precision
+    return f"{row.name} ({row.precision})" if differs else row.name
 
 
 def _beside_controls(row: Row, every: Mapping[Key, Row]) -> tuple[Cell, ...]:

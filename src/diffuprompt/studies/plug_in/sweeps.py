@@ -25,6 +25,7 @@ from diffuprompt.studies.plug_in.gains import GENERATED
 from diffuprompt.studies.plug_in.sweep_figure import SweepFigure
 
 EVALUATIONS, ITERATIONS = "evaluations", "overfitting iterations"
+SAMPLER = f"{DIFFUSION}.sampler"
 ENOUGH = 3  # points that make a curve
 
 Points = dict[int, Row]
@@ -32,16 +33,20 @@ Points = dict[int, Row]
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Rows of one learner by the number that varies, `EVALUATIONS` or `ITERATIONS`."""
+    """Rows of one learner by the number that varies, `EVALUATIONS` or `ITERATIONS`.
+
+    ``sampler`` names the one of another sampler than the learner's main row has; "" for its own.
+    """
 
     learner: str
     what: str
     points: Points
+    sampler: str = ""
 
     @property
     def jobs(self) -> frozenset[tuple[str, str, str]]:
-        """Learner, generator and setting of the ablations among the points."""
-        rows = self.points.values()
+        """Learner, generator and setting of the ablations that the sweep shows instead."""
+        rows = () if self.sampler else self.points.values()
         return frozenset((r.learner, r.generator, r.setting) for r in rows if r.setting)
 
 
@@ -51,22 +56,42 @@ def find_sweeps(section: Section) -> tuple[Sweep, ...]:
     for row in section.main:
         if row.variant != GENERATED:
             continue
-        for what, points in (
-            (EVALUATIONS, _evaluations(section, row)),
-            (ITERATIONS, _iterations(section, row)),
+        others = [
+            (_sampler(o), _evaluations(section.ablated_sweeps, o)) for o in _resolved(section, row)
+        ]
+        for what, sampler, points in (
+            (EVALUATIONS, "", _evaluations(section.sweeps, row)),
+            *((EVALUATIONS, sampler, points) for sampler, points in others),
+            (ITERATIONS, "", _iterations(section, row)),
         ):
             shared = _shared_seeds(points)
             if len(shared) >= ENOUGH:
-                found.append(Sweep(learner=row.learner, what=what, points=shared))
+                found.append(Sweep(learner=row.learner, what=what, points=shared, sampler=sampler))
     return tuple(found)
 
 
-def _evaluations(section: Section, row: Row) -> Points:
+def _resolved(section: Section, row: Row) -> list[Row]:
+    """Return the ablations of a row that differ from it in the sampler alone."""
+    return [
+        other
+        for other in section.ablations
+        if (other.learner, other.variant) == (row.learner, row.variant)
+        and differing_fields(other.config, row.config) == {SAMPLER}
+    ]
+
+
+def _sampler(row: Row) -> str:
+    return str(row.config[DIFFUSION]["sampler"])
+
+
+def _evaluations(sweeps: Sequence[Row], row: Row) -> Points:
     """The same trained generators, sampled with other numbers of evaluations."""
     points: Points = {}
-    for other in section.sweeps:
+    for other in sweeps:
         variant = other.variant
-        is_same = (other.learner, variant.generator) == (row.learner, DIFFUSION)
+        is_same = (other.learner, variant.generator, other.setting) == (
+            row.learner, DIFFUSION, row.setting
+        )  # fmt: skip
         if is_same and variant.nfe is not None and variant.draws == 1:
             points[variant.nfe] = other
     configured = row.config.get(DIFFUSION, {}).get("nfe")
@@ -108,17 +133,19 @@ def sweep_part(section: Section, sweep: Sweep) -> SectionPart:
         name: tuple((float(x), value) for x, value in series if value is not None)
         for name, series in _costs(sweep).items()
     }
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{setting.dataset}-{setting.backbone}-{learner}".lower())
+    told = f"{setting.dataset}-{setting.backbone}-{learner}-{sweep.sampler}".strip("-").lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", told)
+    by = f" with {sweep.sampler}" if sweep.sampler else ""
     figure = SweepFigure(
         name=f"sweep-{what.replace(' ', '-')}-{slug}",
-        alt=f"{learner_name(learner)} + diffusion on {setting.dataset} over {what}",
+        alt=f"{learner_name(learner)} + diffusion{by} on {setting.dataset} over {what}",
         x=what,
         cost="milliseconds per image" if evaluations else "overfitting, seconds",
         log_x=evaluations,
         lines={metric_name(m): line for m in section.metrics if (line := _line(sweep.points, m))},
         costs={name: series for name, series in costs.items() if series},
     )
-    heading = f"Sweep over {what} ({learner_name(learner)})"
+    heading = f"Sweep over {what}{by} ({learner_name(learner)})"
     return SectionPart(heading=heading, table=_table(section, sweep), figure=figure)
 
 
