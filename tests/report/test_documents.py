@@ -16,7 +16,7 @@ from diffuprompt.errors import ConfigError, DataError, StorageError
 from diffuprompt.report import html
 from diffuprompt.report.load import load_records
 from diffuprompt.report.markdown import check, make_results, write
-from diffuprompt.report.pages import make_pages, render_index
+from diffuprompt.report.pages import index_lines, make_pages, render_index
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.views import Report, build_report
 from diffuprompt.studies.reported import STUDIES
@@ -135,6 +135,21 @@ def test_a_page_of_a_study_is_linked_with_what_it_says_first(report: Report) -> 
     index = render_index(report, made, folder="pages", others=theirs)
     assert "## [Grounding](results/x/RESULTS.md)\n\n- **Scenes**: It gains.\n\n" in index
     assert "More." not in index
+
+
+def test_all_shots_of_a_data_set_are_one_line_of_the_index() -> None:
+    said = {
+        "birds · clip, 1 shots": ["All is highest with A, 1, of 2 methods. Zero has 0."],
+        "birds · clip, 4 shots": ["All is highest with B, 2, of 2 methods. Zero has 0."],
+        "fish · clip, 4 shots": ["All is highest with C, 3, of 2 methods. Zero has 0.", "More."],
+        "overall": ["A wins."],
+    }
+    assert index_lines(said) == {
+        "birds · clip": "1 shots: All is highest with A, 1, of 2 methods; 4 shots: All is highest "
+        "with B, 2, of 2 methods.",
+        "fish · clip, 4 shots": "All is highest with C, 3, of 2 methods. Zero has 0. More.",
+        "overall": "A wins.",
+    }
 
 
 def test_page_is_one_well_formed_file_without_outside_resources(report: Report) -> None:

@@ -390,6 +390,24 @@ def test_a_study_of_one_learner_says_what_each_deciding_comparison_says() -> Non
     assert "is above shuffled pi" in shuffled
 
 
+def test_where_there_is_no_h_learners_are_counted() -> None:
+    far, near = (0.25, 0.25), (0.75, 0.75)
+
+    def one(learner: str, own: tuple[float, float]) -> Record:
+        whole = exact(learner, {"own": own, "diffusion": (1.0, 1.0), "regression": near})
+        job = whole.job.model_copy(update={"protocol": "few-shot"})
+        half = [s for s in whole.scores if s.subset == "base"]
+        every = tuple(s.model_copy(update={"subset": "all"}) for s in half)
+        return whole.model_copy(update={"scores": every, "job": job})
+
+    (said,) = report([one("coop", far), one("cocoop", near)]).sections[0].verdicts
+    assert said == (
+        "In all accuracy diffusion is above own prompts for 1 of 2, regression E[V*|pi] for 0 of 2 "
+        "learners, intervals above zero."
+    )
+    assert len(report([one("coop", far)]).sections[0].verdicts) == 2, "one is told at length"
+
+
 def test_the_engine_alone_shows_nothing_of_the_study(tmp_path: Path) -> None:
     made = build_report(sources(swept()))
     assert made.sections[0].parts == ()

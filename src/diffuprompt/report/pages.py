@@ -143,8 +143,8 @@ def render_index(
     for page in pages:
         if page not in service:
             lines = [
-                f"- **{markdown_escape(key)}**: {markdown_escape(' '.join(said))}"
-                for key, said in page.answers.items()
+                f"- **{markdown_escape(key)}**: {markdown_escape(said)}"
+                for key, said in index_lines(page.answers).items()
             ]
             blocks.append(f"## [{markdown_escape(page.title)}]({folder}/{page.name}.md)")
             blocks += ["\n".join(lines)] if lines else []
@@ -154,6 +154,26 @@ def render_index(
         blocks += ["\n".join(lines)] if (lines := first_lines(text)) else []
     links = " · ".join(f"[{page.title}]({folder}/{page.name}.md)" for page in service)
     return "\n\n".join([*blocks, links]) + "\n"
+
+
+def index_lines(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return what the index says of a page, one line for all numbers of shots of a data set.
+
+    Where there are several numbers of shots, each has the first half of its first sentence.
+    """
+    by_shots: dict[str, dict[str, str]] = {}
+    for key, said in answers.items():
+        if (found := re.fullmatch(r"(.+), (\d+) shots", key)) is not None:
+            by_shots.setdefault(found[1], {})[found[2]] = said[0].partition(". ")[0].rstrip(".")
+    out: dict[str, str] = {}
+    for key, said in answers.items():
+        about = key.rpartition(", ")[0]
+        shots = by_shots.get(about, {})
+        if len(shots) > 1:
+            out[about] = "; ".join(f"{n} shots: {text}" for n, text in shots.items()) + "."
+        else:
+            out[key] = " ".join(said)
+    return out
 
 
 def first_lines(text: str) -> list[str]:

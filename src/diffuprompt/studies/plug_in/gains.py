@@ -17,7 +17,9 @@ from diffuprompt.report import (
     difference,
     joint_bootstrap,
     learner_name,
+    metric_name,
     plain,
+    verdict,
 )
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION
 
@@ -119,6 +121,29 @@ def decides(comparison: Comparison) -> bool:
     """Whether it is with own prompts or with a control above which a gain counts."""
     other = comparison.b.variant
     return other == OWN or other.control in DECIDING
+
+
+def counted_verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """Say for how many learners diffusion is above each, where there is no H to average.
+
+    One learner's comparisons are said one by one.
+    """
+    found = [c for c in comparisons if decides(c)]
+    learners = list(dict.fromkeys(c.a.learner for c in found))
+    if len(learners) < 2:
+        return tuple(verdict(comparison) for comparison in found)
+    measure = next(iter(found[0].intervals))
+    if not all(measure in c.intervals for c in found):
+        return tuple(verdict(comparison) for comparison in found)
+    above = []
+    for against in dict.fromkeys(c.against for c in found):
+        own = [c.intervals[measure] for c in found if c.against == against]
+        count = sum(interval.low > 0 for interval in own)
+        above.append(f"{against} for {count} of {len(own)}")
+    return (
+        f"In {metric_name(measure).lower()} accuracy diffusion is above "
+        f"{', '.join(above)} learners, intervals above zero.",
+    )
 
 
 def gains_verdicts(gains: Gains) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffuprompt.record import Record
-from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, SectionPart, verdict
+from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, SectionPart
 from diffuprompt.studies.plug_in.ablations import ablation_parts, setting_parts
-from diffuprompt.studies.plug_in.gains import decides, find_gains, gains_verdicts
+from diffuprompt.studies.plug_in.gains import counted_verdicts, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
 from diffuprompt.studies.plug_in.summary import SCHEMA, summary_text
 from diffuprompt.studies.plug_in.sweeps import find_sweeps, sweep_part
@@ -38,9 +38,7 @@ class PlugInReport:
         if gains is not None and len(gains.each) > 1:
             verdicts = gains_verdicts(gains)
         else:
-            verdicts = tuple(
-                verdict(comparison) for comparison in comparisons if decides(comparison)
-            )
+            verdicts = counted_verdicts(comparisons)
         return Extras(
             parts=(
                 *(gains_parts(section, gains) if gains is not None else ()),
