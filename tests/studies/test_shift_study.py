@@ -256,6 +256,6 @@ def test_which_sort_of_learner_gains_more() -> None:
     )  # to those who gain nothing, the difference is the gain
     said = shift_verdicts(gains)
     assert said[2].startswith("On changes of style (scenes-sketch), the gain of multi-modal ")
-    assert "is above that of textual ones (+10.00 [" in said[2]
+    assert "(MaPLe) is above that of textual ones (CoOp, CoCoOp): +10.00 [" in said[2]
     assert said[3].startswith("On damaged pictures (scenes-noisy)")
     assert len(shift_verdicts(gains_of(record(RIGHT)))) == 2

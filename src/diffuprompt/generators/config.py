@@ -73,10 +73,9 @@ class OverfitConfig:
 class FitConfig:
     """Training of any generator: L = ce_weight * CE + beta * its own loss (2410.20164, eq. 8).
 
-    Deviations from the paper, which gives no value or one that hardly trains: targets are
-    normalised residuals to the learner's prompts; AdamW instead of SGD at 0.0035; no
-    cross-entropy (``tools.choose_recipes --grid options`` makes a row with it); where it is asked
-    for, it is taken for ``ce_samples`` images of each batch.
+    Deviations from the paper: targets are normalised residuals to the learner's prompts; AdamW
+    instead of SGD at 0.0035; no cross-entropy (``tools.choose_recipes --grid options`` makes rows
+    with these); where it is asked for, it is taken for ``ce_samples`` images of each batch.
 
     Attributes:
         mode: "two_stage" trains on overfitted prompts of a finished learner; "joint" lets learner

@@ -79,14 +79,20 @@ class ShiftGains:
         tests = targets or self.targets
         return _interval([p for one in self.each for p in _pairs(one, other, tests, self.seeds)])
 
+    @property
+    def sorts(self) -> tuple[list[Robustness], list[Robustness]]:
+        """The multi-modal learners, and the textual ones."""
+        multi, text = (
+            [one for one in self.each if one.learner in names] for names in (MULTI_MODAL, TEXTUAL)
+        )
+        return multi, text
+
     def multi_modal_minus_textual(self, targets: Sequence[str]) -> Interval | None:
         """Return by how much multi-modal learners gain more than textual ones, over own prompts.
 
         None without a target, a seed that all have, or learners of both sorts.
         """
-        multi, text = (
-            [one for one in self.each if one.learner in names] for names in (MULTI_MODAL, TEXTUAL)
-        )
+        multi, text = self.sorts
         if not (multi and text and targets and self.seeds):
             return None
         # a mean over pairs, in which both sorts weigh the same and the second one counts negative

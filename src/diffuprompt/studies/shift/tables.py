@@ -127,13 +127,15 @@ def _sorts(gains: ShiftGains) -> tuple[str, ...]:
         return ()
     styles = [t for t in gains.targets if gains.world.is_style(t)]
     damaged = [t for t in gains.targets if t not in styles]
+    multi, text = (", ".join(learner_name(one.learner) for one in sort) for sort in gains.sorts)
     out = []
     for what, targets in (("changes of style", styles), ("damaged pictures", damaged)):
         interval = gains.multi_modal_minus_textual(targets)
         if interval is not None:
             out.append(
-                f"On {what} ({', '.join(targets)}), the gain of multi-modal learners is "
-                f"{_word(interval)} that of textual ones ({plain(difference(interval))} points)."
+                f"On {what} ({', '.join(targets)}), the gain of multi-modal learners ({multi}) is "
+                f"{_word(interval)} that of textual ones ({text}): {plain(difference(interval))} "
+                "points."
             )
     return tuple(out)
 
