@@ -32,8 +32,12 @@ def record(seed: int) -> Record:
     logits = [
         factory.score("diffusion", part, [i < 4 for i in range(8)]) for part in ("base", "new")
     ]
+    regression = Variant.of_control("regression", "diffusion")
+    control = [
+        factory.score(regression, part, [i < 5 for i in range(8)]) for part in ("base", "new")
+    ]
     made = factory.record(seed=seed, total=8)
-    return made.model_copy(update={"scores": (*logits, *scores)})
+    return made.model_copy(update={"scores": (*logits, *control, *scores)})
 
 
 def test_density_stands_beside_logits_and_distance() -> None:
@@ -49,7 +53,9 @@ def test_density_stands_beside_logits_and_distance() -> None:
     rows = tables[f"{HEADING}: paired differences"].rows
     assert [(row[0], row[1], plain(row[2])[:6]) for row in rows] == [
         ("CoCoOp + diffusion, density,sigmas=1", "CoCoOp + diffusion", "+25.00"),
+        ("CoCoOp + diffusion, density,sigmas=1", "regression E[V*|pi]", "+12.50"),
         ("CoCoOp + diffusion, density,sigmas=1", "CoCoOp + diffusion, distance", "+50.00"),
         ("CoCoOp + diffusion, distance", "CoCoOp + diffusion", "−25.00"),
+        ("CoCoOp + diffusion, distance", "regression E[V*|pi]", "−37.50"),
     ]
     assert "CoCoOp + diffusion, density,sigmas=1  75.00  75.00  75.00" in summary(sources)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import bounded
+from diffuprompt.cli.parse import Switch, bounded
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
 from diffuprompt.ranges import OVERFIT_STEPS
 from diffuprompt.studies import FOCUS, LEARNERS, STEPS
@@ -44,6 +44,10 @@ class Args(StudyArgs):
     """basic: the two controls that decide, regression and shuffled pi."""
     oracle: bool = True
     """Whether all controls hold prompts overfitted to the test labels, by far the slowest."""
+    score: Literal["logits", "density"] = "logits"
+    """As in `diffuprompt evaluate`: density also scores generators as classifiers."""
+    open_world: Switch[bool] = False
+    """Also score base and new classes among the names of both, beside the trivial control."""
 
 
 def run(args: Args) -> int:
@@ -69,6 +73,8 @@ def run(args: Args) -> int:
         steps=args.steps or STEPS,
         controls=args.controls,
         oracle=args.oracle,
+        score=args.score,
+        open_world=args.open_world,
     )
     code = carry_out(plan(jobs), args, f"{FOLDER}/{Path(args.data).name}")
     folder = args.results / FOLDER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -41,6 +41,8 @@ class Args(StudyArgs):
     """Of the corruptions."""
     styled: Switch[bool] = False
     """Also train diffusion on V* of styled copies of the training pictures, as ablations."""
+    score: Literal["logits", "density"] = "logits"
+    """As in `diffuprompt evaluate`: density also scores generators as classifiers."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
 
@@ -75,6 +77,7 @@ def run(args: Args) -> int:
             severities=args.severities,
             attempts=(STYLED,) if args.styled else (),
             only_written=args.dry_run,
+            score=args.score,
         )
         left = len(unwritten_targets(world, args.shifted, args.severities))
         if args.dry_run and left:

@@ -1,14 +1,14 @@
 """The generator as a classifier: what its density adds to the logits of generated prompts.
 
-Two tables: accuracy with its cost, and paired differences to the logits alone and to the control
-that puts the distance to the regression in the place of the density.
+Two tables: accuracy with its cost, and paired differences to logits alone, to the regression and
+to the control that puts the distance to the regression in the place of the density.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from diffuprompt.record import Judging
+from diffuprompt.record import Judging, Variant
 from diffuprompt.report.aggregate import Section
 from diffuprompt.report.compare import Comparison, compare
 from diffuprompt.report.cost_table import number
@@ -57,11 +57,15 @@ def density_parts(section: Section) -> tuple[SectionPart, ...]:
 
 
 def density_comparisons(section: Section) -> tuple[Comparison, ...]:
-    """Compare judged names with the logits alone, and a density with its distance."""
+    """Compare judged names with logits alone and regression, and a density with its distance."""
     pairs = [
         (row, other)
         for row in section.judged
-        for other in (logits_of(section, row), _distance_of(section, row))
+        for other in (
+            logits_of(section, row),
+            _regression_of(section, row),
+            _distance_of(section, row),
+        )
         if other is not None
     ]
     return tuple(c for a, b in pairs if (c := compare(a, b)) is not None)
@@ -71,6 +75,12 @@ def logits_of(section: Section, row: Row) -> Row | None:
     """Return the row of the same generated prompts without judging."""
     plain = row.variant.model_copy(update={"judged": None})
     return _find(section.rows, replace(row, variant=plain))
+
+
+def _regression_of(section: Section, row: Row) -> Row | None:
+    """Return the control that reads the mean of V* and draws nothing, scored by its logits."""
+    control = Variant.of_control("regression", row.generator)
+    return _find(section.rows, replace(row, variant=control))
 
 
 def _distance_of(section: Section, row: Row) -> Row | None:
