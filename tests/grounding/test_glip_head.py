@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from diffuprompt.grounding.detectors.bert import BertConfig
 from diffuprompt.grounding.detectors.deform import deform_conv
-from diffuprompt.grounding.detectors.dyhead import DynamicBlock
+from diffuprompt.grounding.detectors.dyhead import DynamicBlock, Upsample
 from diffuprompt.grounding.detectors.glip import GlipConfig, Head
 from diffuprompt.grounding.detectors.neck import Pyramid
 
@@ -40,8 +40,16 @@ def hard(x: Tensor) -> Tensor:
     return ((x + 3) / 6).clamp(0, 1)
 
 
-def test_the_dynamic_block_is_its_formula() -> None:
-    block = randomised(DynamicBlock(16))
+def repeated(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Return every cell twice in each direction: "nearest" of a map that is twice as fine."""
+    assert (rows, columns) == (2 * x.shape[2], 2 * x.shape[3])
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+@pytest.mark.parametrize("upsample", ["bilinear", "nearest"])
+def test_the_dynamic_block_is_its_formula(upsample: Upsample) -> None:
+    block = randomised(DynamicBlock(16, upsample))
+    finer = corners_aligned if upsample == "bilinear" else repeated
     given = levels()
     with torch.no_grad():
         got = block(given)
@@ -64,7 +72,7 @@ def test_the_dynamic_block_is_its_formula() -> None:
             if i > 0:
                 branches.append(seen(2, given[i - 1]))
             if i < 2:
-                branches.append(corners_aligned(seen(0, given[i + 1]), x.shape[2], x.shape[3]))
+                branches.append(finer(seen(0, given[i + 1]), x.shape[2], x.shape[3]))
             total = torch.zeros_like(x)
             for branch in branches:
                 scale = torch.einsum(
