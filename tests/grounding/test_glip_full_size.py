@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from diffuprompt.checkpoints import load_clip
+from diffuprompt.clip import Clip, sentence_tokens
+from diffuprompt.engine import torch_stream
 from diffuprompt.grounding.contract import Adaptation, VisualPrompt
 from diffuprompt.grounding.detectors.bert import BertConfig
 from diffuprompt.grounding.detectors.captions import CaptionTokenizer
 from diffuprompt.grounding.detectors.glip import Glip, GlipConfig
 from diffuprompt.grounding.detectors.glip_detector import GlipDetector
 from diffuprompt.grounding.detectors.swin import SwinConfig
+from diffuprompt.grounding.masks.condition import pooled_condition
+from diffuprompt.grounding.masks.generator import MaskGenerator
+from diffuprompt.grounding.masks.settings import GeneratorConfig
 
 CAPTIONS, ROOTS = ("the red cup left of the lamp", "a cup"), ((0, 11), (0, 5))
 WORDS = ["the", "red", "cup", "left", "of", "lamp", "a"]
-# all widths and strides of GLIP-T(A), one block of each kind: seconds, not half a minute
-SHALLOW = GlipConfig(
-    swin=SwinConfig(depths=(2, 1, 1, 1)), bert=BertConfig(vocab_size=32, layers=1), depth=1
-)
 
 
 @pytest.fixture
@@ -61,14 +64,6 @@ def one_step(config: GlipConfig, side: int, batch: int, depth: int, length: int)
 
 
 @pytest.mark.usefixtures("_drawn_alike")
-def test_real_widths_take_one_step_at_224_pixels() -> None:
-    detector = one_step(SHALLOW, 224, batch=1, depth=3, length=8)
-    assert detector.grids(224, 224) == [(56, 56)] * 2 + [(28, 28), (14, 14), (7, 7)]
-    assert detector.sites.visual == (96, 96, 192, 384, 768)
-    assert detector.sites.levels == (256,) * 5
-
-
-@pytest.mark.usefixtures("_drawn_alike")
 def test_the_levels_of_224_pixels_have_1049_anchors() -> None:
     config = GlipConfig(
         swin=SwinConfig(width=4, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1)), channels=16, depth=1,
@@ -83,15 +78,55 @@ def test_the_levels_of_224_pixels_have_1049_anchors() -> None:
     assert first == [3.5 - 31.5, 3.5 - 31.5, 3.5 + 31.5, 3.5 + 31.5]
 
 
-@pytest.mark.slow
+OTHERS = [(1, 8), (3, 8), (6, 8), (12, 8), (9, 2), (9, 4), (9, 12), (9, 16)]
+
+
 @pytest.mark.usefixtures("_drawn_alike")
 @pytest.mark.parametrize(
-    ("depth", "length"), [(1, 8), (3, 8), (6, 8), (9, 8), (12, 8), (9, 2), (9, 4), (9, 12), (9, 16)]
+    ("depth", "length"), [(9, 8), *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHERS)]
 )
 def test_full_size_takes_one_step_at_224_pixels(depth: int, length: int) -> None:
     """The paper's depths and lengths on all 12 blocks, 12 layers and 6 dynamic blocks."""
-    detector = one_step(GlipConfig(), 224, batch=2, depth=depth, length=length)
-    assert len(detector.sites.visual) == len(detector.sites.textual) == 12
+    detector = one_step(GlipConfig(), 224, batch=1, depth=depth, length=length)
+    assert detector.sites.visual == (96,) * 2 + (192,) * 2 + (384,) * 6 + (768,) * 2
+    assert (len(detector.sites.textual), detector.sites.levels) == (12, (256,) * 5)
+    sides = [56] * 2 + [28] * 2 + [14] * 6 + [7] * 2
+    assert detector.grids(224, 224) == [(side, side) for side in sides]
+
+
+@pytest.mark.usefixtures("_drawn_alike")
+def test_the_papers_generator_reads_a_vit_b32_and_takes_one_step() -> None:
+    """Features of a CLIP at ViT-B/32's shapes for 224 pixels, and the network of 12 layers."""
+    small = load_clip("scenes-clip")
+    text = replace(
+        small.config.text, width=512, layers=12, heads=8, mlp_width=2048, vocab_size=49408,
+        context_length=77,
+    )  # fmt: skip
+    vision = replace(
+        small.config.vision, width=768, layers=12, heads=12, mlp_width=3072, image_size=224,
+        patch_size=32,
+    )  # fmt: skip
+    config = replace(small.config, text=text, vision=vision, embed_dim=512)
+    clip = Clip(config, small.tokenizer, small.preprocess).freeze()
+    with torch.inference_mode():
+        condition = pooled_condition(
+            clip.vision(torch.rand(1, 3, 224, 224)),
+            clip.text(sentence_tokens(clip.tokenizer, ["the red ring"], 77))[0],
+        )
+    assert condition.widths() == {"pooled": 512}
+    settings = GeneratorConfig.preset("paper")
+    made = MaskGenerator(settings, condition.widths(), generator=torch_stream(1, "init"))
+    masks = torch.zeros(1, 1, 224, 224)
+    masks[..., 60:120, 80:160] = 1
+    terms = made.losses(
+        condition.to(torch.float32), torch.randn(1, 4, 28, 28), masks, torch_stream(1, "noise")
+    )
+    before = made.dit.out.weight.clone()
+    terms["loss"].backward()
+    torch.optim.AdamW(made.parameters(), 1e-4).step()
+    assert torch.isfinite(terms["loss"])
+    assert not torch.equal(before, made.dit.out.weight)
+    assert sum(p.numel() for p in made.dit.parameters()) > 30_000_000
 
 
 @pytest.mark.slow
