@@ -139,13 +139,13 @@ def test_a_users_own_files_in_a_folder(tmp_path: Path, monkeypatch: pytest.Monke
         opened(Path("mine"), "val")
 
 
-def test_pictures_elsewhere_and_captions_cleaned(tmp_path: Path) -> None:
+def test_pictures_elsewhere(tmp_path: Path) -> None:
     file = layouts.user_file(tmp_path / "pictures")
     there = file.rename(tmp_path / "mine.json")
     with pytest.raises(DataError, match=r"3 problem.*\n  annotation 10: .*1\.png.*not found"):
         opened(there, "all")
-    found = opened(there, "all", pictures=tmp_path / "pictures", clean=True)
-    assert (found[0].text, found[0].root) == ("the red cup number 1", (4, 11))
+    found = opened(there, "all", pictures=tmp_path / "pictures")
+    assert found[0].text[slice(*found[0].root)].lower() == "red cup"
 
 
 def test_pictures_are_dealt_to_splits(tmp_path: Path) -> None:

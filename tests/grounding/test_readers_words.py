@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from diffuprompt.grounding.expressions import Span
 from diffuprompt.grounding.worlds import roots
-from diffuprompt.grounding.worlds.cleaning import clean_caption, clean_with_root
 from diffuprompt.grounding.worlds.making import WorldName, make_expressions
 from diffuprompt.grounding.worlds.roots import leading_root, parsed_root, root_phrase, whole_caption
 
@@ -123,36 +121,3 @@ def test_leading_words_are_the_roots_of_made_expressions(world: WorldName) -> No
 def test_whole_captions(text: str, expected: str) -> None:
     start, end = whole_caption(text)
     assert text[start:end] == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("The RED cup.", "the red cup"),
-        ('a.b!c"d(e)f*g#h:i;j~k', "a b c d e f g h i j k"),
-        ("  two \t spaces\n", "two spaces"),
-        ("it's blue-green, yes?", "it's blue-green, yes?"),
-        (" ".join(map(str, range(40))), " ".join(map(str, range(30)))),
-        ("...", ""),
-    ],
-)
-def test_cleaned_captions(text: str, expected: str) -> None:
-    assert clean_caption(text) == expected
-    assert clean_caption(expected) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "root", "cleaned"),
-    [
-        ("(A)  Red  Cup. left", "Red  Cup", "red cup"),
-        ("(A)  Red  Cup. left", "Red  Cup.", "red cup"),
-        ("the redcup", "cup", "cup"),
-        ("\u0130stanbul \u0130s here", "\u0130s", "i\u0307s"),  # lower case is longer
-        (" ".join(["w"] * 30) + " cup", "cup", " ".join(["w"] * 30)),  # lost: all of it
-    ],
-)
-def test_root_phrases_follow_cleaning(text: str, root: str, cleaned: str) -> None:
-    start = text.rindex(root)
-    span: Span = (start, start + len(root))
-    found, (first, last) = clean_with_root(text, span)
-    assert found[first:last] == cleaned

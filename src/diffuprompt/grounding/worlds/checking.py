@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from diffuprompt.errors import DataError
 from diffuprompt.grounding.expressions import Expression, Span
-from diffuprompt.grounding.worlds.cleaning import clean_with_root
 from diffuprompt.grounding.worlds.filed import FiledExpression, FiledExpressions
 from diffuprompt.grounding.worlds.pictures import PictureFile, PictureFiles
 from diffuprompt.grounding.worlds.problems import Problems, shown
@@ -39,14 +38,11 @@ class Collector:
     Args:
         source: file or folder of annotations, for messages.
         pictures: folders; pictures are in the first one that has any.
-        clean: whether captions are cleaned; see `cleaning`.
         roots: finds root phrases where annotations have none; see `roots`.
     """
 
-    def __init__(
-        self, source: Path, pictures: Sequence[Path], *, clean: bool, roots: RootFinder
-    ) -> None:
-        self._source, self._clean, self._roots = source, clean, roots
+    def __init__(self, source: Path, pictures: Sequence[Path], *, roots: RootFinder) -> None:
+        self._source, self._roots = source, roots
         self.problems = Problems(source)
         self.pictures = PictureFiles(pictures, self.problems)
         self._rows: list[FiledExpression] = []
@@ -148,13 +144,7 @@ class Collector:
             raise DataError(f"caption {shown(caption)} is no valid Unicode")
         if not _says_something(caption):
             raise DataError(f"caption {shown(caption)} is empty: it has no letter or digit")
-        span = self._roots(caption) if root is None else _span(caption, root)
-        if not self._clean:
-            return caption, span
-        cleaned, span = clean_with_root(caption, span)
-        if not _says_something(cleaned):
-            raise DataError(f"caption {shown(caption)} is empty once it is cleaned")
-        return cleaned, span
+        return caption, self._roots(caption) if root is None else _span(caption, root)
 
 
 def _span(caption: str, root: object) -> Span:

@@ -43,7 +43,6 @@ def open_expressions(
     split: str,
     *,
     pictures: Path | None = None,
-    clean: bool = False,
     roots: RootFinder = root_phrase,
 ) -> FiledExpressions:
     """Return the expressions of a split; what layout they are in is found out.
@@ -56,7 +55,6 @@ def open_expressions(
             one's own that names no splits, "train", "val" and "test" are dealt by picture, and
             "all" is everything.
         pictures: folder of the pictures; looked for beside the annotations when it is not given.
-        clean: whether captions, also those that a detector reads, are cleaned; see `clean_caption`.
         roots: finds root phrases where annotations have none.
 
     Raises:
@@ -71,7 +69,7 @@ def open_expressions(
         folders = [base / name for base in (folder, *folder.parents[:2]) for name in _PICTURES]
     else:
         folders = [pictures]
-    collector = Collector(file, folders, clean=clean, roots=roots)
+    collector = Collector(file, folders, roots=roots)
     if layout == "refer":
         refer.read_refer(file, split, collector)
     elif layout == "flickr":
