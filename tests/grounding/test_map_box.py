@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from diffuprompt.grounding.methods.map_box import LEVEL, boxes_of_map
-from diffuprompt.stages.grounding.score import mask_iou
+from diffuprompt.grounding.metrics import mask_iou
 
 
 def test_the_part_with_most_mass_comes_first() -> None:

@@ -71,7 +71,7 @@ from .methods.training import (
     fit_method as fit_method,
     paper_fit as paper_fit,
 )
-from .metrics import first_hit as first_hit
+from .metrics import first_hit as first_hit, mask_iou as mask_iou
 from .worlds.collages import CollageWorld as CollageWorld
 from .worlds.cutouts import (
     cutout_names as cutout_names,

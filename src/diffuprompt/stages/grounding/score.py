@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from diffuprompt.grounding import (
     Batch,
@@ -23,6 +22,7 @@ from diffuprompt.grounding import (
     decoded,
     detected,
     first_hit,
+    mask_iou,
     stored,
 )
 from diffuprompt.runs import Stage, StageFolder, Values
@@ -35,7 +35,6 @@ TENSORS = "scores.safetensors"
 BATCH = 32
 RANK, GIOU_RANK, MASK_IOU, DETECT = "rank", "giou_rank", "mask_iou", "detect_ms"
 MAPS_NDIM = 4  # of masks (B, K, H, W); latents have channels, too
-HALF = 0.5  # from where on a cell belongs to a mask
 MOST = 254  # ranks beyond it count as the last one
 
 
@@ -163,19 +162,6 @@ def _cleanest(maps: Tensor, vae: MaskVae | None) -> Tensor:
         return maps[:, 0]
     assert vae is not None
     return stored(decoded(vae, maps[:, :1]))[:, 0].cpu()
-
-
-def mask_iou(maps_BHW: Tensor, truth_BHW: Tensor) -> Tensor:
-    """Return the IoU ``(B,)`` of maps, from one half on, with true masks of any resolution."""
-    truth = (
-        functional.adaptive_avg_pool2d(truth_BHW[:, None], (maps_BHW.shape[1], maps_BHW.shape[2]))[
-            :, 0
-        ]
-        >= HALF
-    )
-    guess = maps_BHW >= HALF
-    both, either = (guess & truth).sum((1, 2)), (guess | truth).sum((1, 2))
-    return both / either.clamp(min=1)
 
 
 def _ranks(found: Sequence[Detections], batch: Batch, *, generalised: bool) -> Tensor:

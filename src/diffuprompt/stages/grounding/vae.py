@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from diffuprompt.engine import torch_stream, train
-from diffuprompt.grounding import Expressions, MaskVae, VaeConfig, VaeFit, VaeTask, mean_latents
+from diffuprompt.grounding import (
+    Expressions,
+    MaskVae,
+    VaeConfig,
+    VaeFit,
+    VaeTask,
+    mask_iou,
+    mean_latents,
+)
 from diffuprompt.runs import Stage, StageFolder, Values
 from diffuprompt.stages.grounding.bench import GroundingBench
 
 VERSION = 1
 TENSORS = "vae.safetensors"
-BATCH, SAMPLE, HALF = 64, 1024, 0.5
+BATCH, SAMPLE = 64, 1024
 
 
 def vae_stage(
@@ -89,8 +97,5 @@ def _iou(vae: MaskVae, masks_NHW: Tensor) -> float:
     found = []
     for rows in batches(len(masks_NHW), BATCH):
         truth = masks_NHW[rows][:, None].to(vae.shift.device).float() / 255
-        guess = vae.decode(vae.encode(truth)[0]) >= HALF
-        true = truth >= HALF
-        both = (guess & true).sum((1, 2, 3))
-        found.append(both / (guess | true).sum((1, 2, 3)).clamp(min=1))
+        found.append(mask_iou(vae.decode(vae.encode(truth)[0])[:, 0], truth[:, 0]))
     return 100 * float(torch.cat(found).mean())
