@@ -106,6 +106,7 @@ OPTIONS: tuple[Settings, ...] = (
     ("fit.recipe=sgd", "fit.lr=0.0035"),
     ("overfit.negatives=4",),
     ("overfit.optimiser=adam",),
+    ("overfit.optimiser=adam", "overfit.steps=10", "overfit.lr=1e-6"),  # ProtoDiff's
     ("diffusion.prediction=eps",),
     ("diffusion.prediction=v",),
     ("diffusion.schedule=cosine",),
