@@ -297,6 +297,10 @@ def test_a_record_with_other_scores_is_not_written_over(
     assert [len(read_record(path).scores) for path in (first, second)] == [
         len(before[0]), len(before[2])
     ]  # fmt: skip
+    kept.write_text("[" * 100_000)  # whatever it is, it is not lost
+    run_matrix([job], results=folder, parallel=1, threads=1)
+    assert read_record(kept).scores == asked.scores
+    assert len(records_of(folder / ".replaced")) == 3
 
 
 def records_of(folder: Path) -> list[str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from diffuprompt.errors import DataError
+from diffuprompt.reading import read_json
 from diffuprompt.record import Job, Record
 from diffuprompt.record_grounding import GroundingJob, GroundingRecord
 
@@ -38,8 +39,12 @@ def is_same_job(setting: str, path: Path, other: Path, read: Callable[[Path], Ki
 
 
 def loses_scores(path: Path, data: bytes) -> bool:
-    """Whether the record at ``path`` has scores that the record ``data`` has not."""
-    return bool(_scored(path.read_bytes()) - _scored(data))
+    """Whether the file at ``path`` has scores that the record ``data`` has not, or is no record."""
+    try:
+        found = _scored(read_json(path, error=DataError))
+    except (DataError, AttributeError, KeyError, TypeError):
+        return True
+    return bool(found - _scored(json.loads(data)))
 
 
 def set_aside(path: Path) -> Path:
@@ -53,9 +58,8 @@ def set_aside(path: Path) -> Path:
     return path.rename(target)
 
 
-def _scored(data: bytes) -> set[str]:
+def _scored(record: Any) -> set[str]:
     """Return names of the scores of a record of any task."""
-    record = json.loads(data)
     scores = [[s["variant"], s["dataset"], s["subset"]] for s in record.get("scores", ())]
     tests = [test["test"] for test in record.get("tests", ())]
     return {json.dumps(one, sort_keys=True) for one in (*scores, *tests)}
