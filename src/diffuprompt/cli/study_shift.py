@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from diffuprompt.cli.parse import Switch, bounded
+from diffuprompt.cli.parse import bounded
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
 from diffuprompt.errors import ConfigError
 from diffuprompt.ranges import SEVERITY
@@ -18,7 +18,7 @@ diffuprompt study shift --dry-run
 diffuprompt study shift --worlds scenes --learners coop cocoop --seeds 1
 diffuprompt study shift --worlds corruptions --severities 1 3 5 --backbone photo-clip-lite
 diffuprompt study shift --worlds living objects --jobs 2
-diffuprompt study shift --worlds scenes --learners coop --styled
+diffuprompt study shift --worlds scenes --learners coop --attempts styled
 """
 FOLDER = "shift-study"
 
@@ -39,8 +39,11 @@ class Args(StudyArgs):
     """Which of `diffuprompt ls learners`; without it the six of the study."""
     severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = (3,)
     """Of the corruptions."""
-    styled: Switch[bool] = False
-    """Also train diffusion on V* of styled copies of the training pictures, as ablations."""
+    attempts: Annotated[
+        tuple[Literal["styled", "grouped"], ...], tyro.conf.arg(metavar="NAME...")
+    ] = ()
+    """Attempts to make diffusion robust, as ablations: train it on V* of styled copies of the
+    training pictures too, each found alone or begun with its style together."""
     score: Literal["logits", "density"] = "logits"
     """As in `diffuprompt evaluate`: density also scores generators as classifiers."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
@@ -52,8 +55,8 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.matrix import plan
     from diffuprompt.studies import (
+        ATTEMPTS,
         LEARNERS,
-        STYLED,
         find_worlds,
         shift_jobs,
         unwritten_targets,
@@ -75,7 +78,7 @@ def run(args: Args) -> int:
             seeds=args.seeds,
             made=args.shifted,
             severities=args.severities,
-            attempts=(STYLED,) if args.styled else (),
+            attempts=[ATTEMPTS[name] for name in args.attempts],
             only_written=args.dry_run,
             score=args.score,
         )

@@ -20,6 +20,8 @@ from diffuprompt.generators import (
     OverfitConfig,
     Problem,
     PromptPairs,
+    begin_together,
+    calibrate,
     measure,
     overfit,
     overfit_statistics,
@@ -30,7 +32,7 @@ from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 from diffuprompt.stages.image_set import ImageSet
 from diffuprompt.stages.memory import fitting_batch
-from diffuprompt.stages.styled_views import with_copies
+from diffuprompt.stages.styled_views import style_groups, with_copies
 
 VERSION = 1
 TENSORS, SPECTRUM = "targets.safetensors", "spectrum.json"
@@ -79,10 +81,10 @@ class Targets:
 def targets(bench: Bench, store: Store, stage: Stage, learner: Learner) -> Targets:
     """Return V* of every training image in its test view; found here where nobody has yet.
 
-    With ``overfit.views=styled`` the images are followed by their copies, see `styled_views`.
+    With other ``overfit.views`` the images are followed by their copies, see `styled_views`.
     """
     images = bench.train
-    if OverfitConfig(**stage.config["overfit"]).views == "styled":
+    if OverfitConfig(**stage.config["overfit"]).views != "own":
         images = with_copies(images, bench.progress)
 
     def make(folder: StageFolder) -> Values:
@@ -96,9 +98,14 @@ def _overfit(
 ) -> Values:
     config = OverfitConfig(**stage.config["overfit"])
     problem, config = problem_of(config, learner, images)
+    begun, lr = problem, None
+    if config.views == "grouped":
+        lr = config.lr or calibrate(problem, config, folder=folder.work, key=stage.key)
+        begun = begin_together(problem, style_groups(images), config, lr, bench.progress)
     result = overfit(
-        problem,
+        begun,
         config,
+        lr=lr,
         folder=folder.work,
         key=stage.key,
         save_every_s=bench.save_every_s,

@@ -1,4 +1,4 @@
-"""Copies of training pictures in other styles, for which V* is found too (overfit.views=styled).
+"""Copies of training pictures in other styles, for which V* is found too (``overfit.views``).
 
 An attempt of our own to make prompt diffusion robust: features of shifted pictures lie where the
 generator has seen none. Kinds are those that are furthest from the targets of the study under shift
@@ -8,6 +8,9 @@ on scenes (sketch, noisy, inverted, painted): no lines, noise or palette.
 from __future__ import annotations
 
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from diffuprompt.data import SEVERITIES, Item, shifted_png
 from diffuprompt.engine import Progress, write_bytes
@@ -40,3 +43,9 @@ def with_copies(images: ImageSet, progress: Progress) -> ImageSet:
             task.advance(1)
     grids = None if images.grids is None else GridStore(images.store)
     return ImageSet((*images.items, *copies), images.classes, images.store, grids)
+
+
+def style_groups(images: ImageSet) -> list[Tensor]:
+    """Return the positions of the copies of each kind among what `with_copies` returned."""
+    half = len(images) // 2
+    return [torch.arange(half + first, len(images), len(KINDS)) for first in range(len(KINDS))]

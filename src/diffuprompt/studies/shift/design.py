@@ -14,7 +14,8 @@ MULTI_MODAL = ("maple", "promptsrc", "coprompt")
 # Multi-modal prompts suit changes of style, says the paper, and textual ones natural oddities as in
 # ImageNet-A (section 5.2). Oddities cannot be made; damaged pictures stand beside the styles.
 STYLES = ("scenes-sketch", "scenes-inverted", "scenes-painted", "grey", "edges", "palette")
-STYLED = "overfit.views=styled"  # an attempt to make diffusion robust
+# Attempts to make diffusion robust, by name: the settings of further jobs.
+ATTEMPTS = {"styled": "overfit.views=styled", "grouped": "overfit.views=grouped"}
 WHOLE = "caltech101"
 _LIVING, _OBJECTS = HALVES
 _SCENES = tuple(name for name in SCENE_STYLES if name != "scenes")
