@@ -20,7 +20,7 @@ from diffuprompt.ranges import (
 from diffuprompt.record import ZERO_SHOT_NEW, Judging, Variant
 
 REGRESSION, ORACLE = "regression", "oracle"
-BASIC = (REGRESSION, "shuffled", "trust")
+BASIC = (REGRESSION, "shuffled")
 LABEL_FREE = (*BASIC, "noise", "nearest", "mean")
 SEEDED = ("shuffled", "noise")  # controls that draw
 OF_TARGETS = ("nearest", "mean", ORACLE)  # controls that need V* and no generator

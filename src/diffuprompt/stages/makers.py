@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from diffuprompt.engine import NULL
 from diffuprompt.generators import (
@@ -56,7 +55,7 @@ def control_prompts(
 
     Args:
         name: "regression", "shuffled" (the condition of another image of the test set), "noise"
-            (of none), "nearest", "mean" or "trust".
+            (of none), "nearest" or "mean".
         generator: what the control is compared with.
         images: the test set.
         pairs: returns the training images with V*, for "nearest" and "mean" only.
@@ -69,8 +68,6 @@ def control_prompts(
     if name == "mean":
         return _without_gradients(MeanResidual(pairs()))
     sample = generated_prompts(generator)
-    if name == "trust":
-        return _trusted(sample, pairs().features)
     if name == "shuffled":
         order = shuffled_order(len(images), seed)
         return lambda ask: sample(replace(ask, features=images.rows(order[ask.index])))
@@ -82,25 +79,6 @@ def control_prompts(
         return sample(replace(ask, features=drawn))
 
     return from_noise
-
-
-def _trusted(sample: Maker, known_NE: Tensor) -> Maker:
-    """Return an attempt under shift: generated residuals shrink away from the training features.
-
-    By the median distance of a training feature to its nearest other one, over the distance of the
-    image's to its nearest, where that is larger (cosine).
-    """
-    known_NE = normalize(known_NE, dim=1)
-    near_NN = known_NE @ known_NE.T
-    usual = 1 - near_NN.fill_diagonal_(-1).amax(1).median()
-
-    @torch.no_grad()
-    def make(ask: Ask) -> Tensor:
-        far_B = 1 - (normalize(ask.features, dim=1) @ known_NE.T).amax(1)
-        share_B1 = (usual / far_B.clamp_min(usual))[:, None]
-        return ask.initial + share_B1 * (sample(ask) - ask.initial)
-
-    return make
 
 
 def oracle_prompts(learner: Learner, images: ImageSet, config: OverfitConfig, lr: float) -> Maker:
