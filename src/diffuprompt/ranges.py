@@ -82,8 +82,6 @@ TEXT_MIB = Range(1, 16 * 2**20)
 IMAGE_MIB = Range(0, 16 * 2**20)
 NFE = Range(1, 1000)
 SAMPLES = Range(1, 1000)
-SIGMA = Range(0, 1_000_000, above=True)  # of noise
-CANDIDATES = Range(1, 1000)  # names that are judged
 TOP = Range(1, 1_000_000)  # names shown
 OVERFIT_STEPS = Range(0, 10_000)  # of overfitting
 EPOCHS = Range(0, 100_000)

@@ -14,7 +14,7 @@ ZERO_SHOT_NEW = "zero-shot-new"  # the control of the open world, of a learner o
 class Judging(Fields):
     """How names were judged by the prompts that they would ask for, beside the logits.
 
-    No record says yet what it is worth, or that these defaults are the best ones.
+    Nothing does so any more: the records that have it say that it brings nothing.
 
     Attributes:
         by: "density", the generator's own, or the control "distance", to the regression.

@@ -10,7 +10,7 @@ import tyro
 
 from diffuprompt.cli.parse import Positional, Switch, bounded
 from diffuprompt.errors import ConfigError, DataError
-from diffuprompt.ranges import CANDIDATES, NFE, OVERFIT_STEPS, SAMPLES, SIGMA, WEIGHT
+from diffuprompt.ranges import NFE, SAMPLES
 
 EXAMPLES = """
 diffuprompt evaluate runs/scenes-cocoop
@@ -19,7 +19,6 @@ diffuprompt evaluate runs/scenes-cocoop --no-oracle
 diffuprompt evaluate runs/scenes-cocoop --controls none --nfe 1 2 3 10
 diffuprompt evaluate runs/scenes-cocoop --samples 8
 diffuprompt evaluate runs/scenes-cocoop --controls basic --open-world
-diffuprompt evaluate runs/scenes-cocoop --controls basic --score density --candidates 3
 diffuprompt evaluate runs/caltech101-cocoop --data caltech101 scenes ~/Pictures/birds
 """
 
@@ -54,19 +53,6 @@ class Args:
     control: the method for base names and the frozen backbone for new ones."""
     samples: Annotated[int, SAMPLES, bounded(SAMPLES)] = 1
     """From 2 on, also score the mean of the probabilities over that many draws of prompts."""
-    score: Literal["logits", "density"] = "logits"
-    """density: also score the generator as a classifier: for the most probable names of an image
-    it says how unlikely the prompts are that each name would ask for. Several times slower."""
-    sigmas: Annotated[tuple[float, ...], SIGMA, bounded(SIGMA, "SIGMA...")] = (2.0,)
-    """Of --score density: noise levels at which a diffusion model is asked."""
-    weight: Annotated[float, WEIGHT, bounded(WEIGHT)] = 3.0
-    """Of --score density: what an error of 1 counts against the logits."""
-    candidates: Annotated[int, CANDIDATES, bounded(CANDIDATES)] = 5
-    """Of --score density: how many names of an image are judged."""
-    score_steps: Annotated[int, OVERFIT_STEPS, bounded(OVERFIT_STEPS)] = 1
-    """Of --score density: gradient steps to a name's prompts; 0 for as many as in training."""
-    margin: Annotated[float, WEIGHT, bounded(WEIGHT)] = 0.0
-    """Of --score density: judge only images whose two best logits differ by no more; 0 for all."""
 
 
 def run(args: Args) -> int:
@@ -89,12 +75,6 @@ def run(args: Args) -> int:
         nfe=args.nfe,
         samples=args.samples,
         open_world=args.open_world,
-        score=args.score,
-        sigmas=args.sigmas,
-        weight=args.weight,
-        candidates=args.candidates,
-        score_steps=args.score_steps,
-        margin=args.margin,
     )
     progress = console_progress()
     for folder in args.run:

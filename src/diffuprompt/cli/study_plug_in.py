@@ -44,8 +44,6 @@ class Args(StudyArgs):
     """basic: the two controls that decide, regression and shuffled pi."""
     oracle: bool = True
     """Whether all controls hold prompts overfitted to the test labels, by far the slowest."""
-    score: Literal["logits", "density"] = "logits"
-    """As in `diffuprompt evaluate`: density also scores generators as classifiers."""
     open_world: Switch[bool] = False
     """Also score base and new classes among the names of both, beside the trivial control."""
 
@@ -73,7 +71,6 @@ def run(args: Args) -> int:
         steps=args.steps or STEPS,
         controls=args.controls,
         oracle=args.oracle,
-        score=args.score,
         open_world=args.open_world,
     )
     code = carry_out(plan(jobs), args, f"{FOLDER}/{Path(args.data).name}")

@@ -44,8 +44,6 @@ class Args(StudyArgs):
     ] = ()
     """Attempts to make diffusion robust, as ablations: train it on V* of styled copies of the
     training pictures too, each found alone or begun with its style together."""
-    score: Literal["logits", "density"] = "logits"
-    """As in `diffuprompt evaluate`: density also scores generators as classifiers."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
 
@@ -80,7 +78,6 @@ def run(args: Args) -> int:
             severities=args.severities,
             attempts=[ATTEMPTS[name] for name in args.attempts],
             only_written=args.dry_run,
-            score=args.score,
         )
         left = len(unwritten_targets(world, args.shifted, args.severities))
         if args.dry_run and left:

@@ -9,7 +9,7 @@ Legend: B image, E embedding, F flat, N training image, Z normalised coordinate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -177,24 +177,6 @@ class PromptGenerator(nn.Module, ABC):
     def upgrade(cls, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of an artifact of 0.1 under today's names."""
         return tensors
-
-    def surprise(
-        self, flat_BF: Tensor, features_BE: Tensor, initial_BF: Tensor, *, sigmas: Sequence[float]
-    ) -> Tensor:
-        """Return ``(B,)``: how unlikely prompts are given their images, per coordinate.
-
-        Args:
-            flat_BF: prompts of these images.
-            features_BE: the condition pi.
-            initial_BF: the learner's own prompts for them.
-            sigmas: noise levels at which a diffusion model is asked; others have no use for them.
-
-        Raises:
-            ConfigError: this generator has no density (``kind.density``), or a noise level lies
-                outside of what it was trained on.
-        """
-        known = [name for name, kind in KINDS.items() if kind.density]
-        raise ConfigError(f"{self.name} has no density; those of {known} can be asked")
 
     def regression(self, features_BE: Tensor, initial_BF: Tensor) -> Tensor:
         """Return the mean of all prompts of an image, E[V*|pi] ``(B, F)``, by one evaluation.

@@ -6,7 +6,6 @@ Legend: B image, E embedding, R principal coordinate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -76,19 +75,9 @@ class PromptFlow(PromptGenerator):
         blur = BLUR * moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         noise = moved(torch.randn(z_BZ.shape, generator=stream), z_BZ)
         transform = self.network(features_BE)
-        log_density = self._log_density(z_BZ + blur, transform)
+        u, ladj = transform.call_and_ladj(z_BZ + blur)
+        log_density = -0.5 * (u.square() + math.log(2 * math.pi)).sum(1) + ladj
         return TrainingLoss(-log_density.mean() / z_BZ.shape[1], transform.inv(noise))
-
-    def surprise(
-        self, flat_BF: Tensor, features_BE: Tensor, initial_BF: Tensor, *, sigmas: Sequence[float]
-    ) -> Tensor:
-        """Return the negative log density per coordinate ``(B,)``, exact, in nats."""
-        z_BZ = self.normaliser.encode(flat_BF, initial_BF)
-        return -self._log_density(z_BZ, self.network(features_BE)) / z_BZ.shape[1]
-
-    def _log_density(self, z_BZ: Tensor, transform: Any) -> Tensor:
-        u_BZ, ladj_B = transform.call_and_ladj(z_BZ)
-        return -0.5 * (u_BZ.square() + math.log(2 * math.pi)).sum(1) + ladj_B
 
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the image of one draw of noise times ``temperature`` ``(B, R)``."""

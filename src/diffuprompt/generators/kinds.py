@@ -24,7 +24,6 @@ class GeneratorKind:
         stepwise: whether it samples by steps from noise: then other numbers of evaluations can be
             chosen, and one evaluation of much noise is a regression.
         draws_noise: whether samples of one image differ from draw to draw.
-        density: whether it says how unlikely given prompts are.
         joint: whether it can be trained together with the learner (``fit.mode``).
         whitens: whether it models two or more whitened coordinates, and nothing else.
         defaults: where it differs from the sections' defaults: section -> key -> value.
@@ -39,7 +38,6 @@ class GeneratorKind:
     sampling: tuple[str, ...] = ()
     stepwise: bool = False
     draws_noise: bool = True
-    density: bool = False
     joint: bool = False
     whitens: bool = False
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -70,7 +68,6 @@ def _rival(
     generator: str,
     *reads: str,
     draws_noise: bool = True,
-    density: bool = False,
     whitens: bool = False,
     **defaults: Mapping[str, Any],
 ) -> GeneratorKind:
@@ -83,7 +80,6 @@ def _rival(
         reads=("size", *reads),
         sampling=tuple(key for key in reads if key == "temperature"),
         draws_noise=draws_noise,
-        density=density,
         whitens=whitens,
         defaults=defaults,
     )
@@ -99,7 +95,6 @@ KINDS: dict[str, GeneratorKind] = {
         reads=tuple(f.name for f in fields(DiffusionConfig)),
         sampling=("sampler", "grid", "nfe", "sigma_start", "guidance", "ensemble"),
         stepwise=True,
-        density=True,
         joint=True,
     ),
     "mlp": _rival(
@@ -127,14 +122,12 @@ KINDS: dict[str, GeneratorKind] = {
         "a conditional variational autoencoder",
         "diffuprompt.generators.vae:PromptVae",
         *("latent", "kl_weight", "temperature"),
-        density=True,
     ),
     "flow": _rival(
         "flow",
         "affine couplings on principal coordinates, conditioned on the image",
         "diffuprompt.generators.flow:PromptFlow",
         "temperature",
-        density=True,
         whitens=True,
         fit={"normaliser": "whiten"},
     ),

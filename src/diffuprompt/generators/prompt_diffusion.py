@@ -5,7 +5,7 @@ Legend: B image, E embedding, F flat, Z normalised coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -192,31 +192,6 @@ class PromptDiffusion(PromptGenerator):
         sigmas = self._grid("euler", 1, least=HIDING)
         z_BZ = self._carry(features_BE, 0, "euler", sigmas)
         return self.normaliser.decode(z_BZ, initial_BF)
-
-    def surprise(
-        self, flat_BF: Tensor, features_BE: Tensor, initial_BF: Tensor, *, sigmas: Sequence[float]
-    ) -> Tensor:
-        """Return the denoising error ``(B,)``, a mean square in units of the targets.
-
-        The mean over ``sigmas``, each with the one fixed noise, the same for every prompt: what is
-        compared differs in nothing else. Up to weights and a constant it bounds the negative log
-        density (Ho et al. 2020, arXiv 2006.11239; Li et al. 2023, arXiv 2303.16203, who classify
-        images so).
-        """
-        low, high = self.schedule.sigma_min, self.schedule.sigma_max
-        wrong = [sigma for sigma in sigmas if not low <= sigma <= high]
-        if wrong or not sigmas:
-            raise ConfigError(
-                f"sigmas: expected noise levels from {low:.4g} to {high:.4g}, got {list(sigmas)}"
-            )
-        z_BZ = self.normaliser.encode(flat_BF, initial_BF)
-        denoise = self.denoise(features_BE, guidance=self.config.guidance)
-        errors = []
-        for sigma in sigmas:
-            x_BZ = z_BZ + sigma * self.draw_noise(0)
-            guess_BZ = denoise(x_BZ, x_BZ.new_full((len(x_BZ),), sigma))
-            errors.append((guess_BZ - z_BZ).square().mean(1))
-        return torch.stack(errors).mean(0)
 
     def solver(self, nfe: int | None = None) -> nn.Module | None:
         """Return AMED's pairs for ``nfe`` evaluations where AMED is the sampler, made if needed."""

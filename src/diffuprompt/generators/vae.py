@@ -77,20 +77,6 @@ class PromptVae(PromptGenerator):
         loss = error + self.kl_weight * kl_K.clamp_min(FREE_BITS).mean()
         return TrainingLoss(loss, guess, shown={"mse": error, "kl": kl_K.mean()})
 
-    def surprise(
-        self, flat_BF: Tensor, features_BE: Tensor, initial_BF: Tensor, *, sigmas: Sequence[float]
-    ) -> Tensor:
-        """Return the training loss of each row ``(B,)``: the negative ELBO at the mean code.
-
-        The error of the reconstruction and the KL divergence per latent number, at the weight that
-        training ends with; without free bits, which say nothing about a single row.
-        """
-        z_BZ = self.normaliser.encode(flat_BF, initial_BF)
-        mean, logvar = self.network.encode(z_BZ, features_BE, None)
-        error = (self.network.decoder(features_BE, mean) - z_BZ).square().mean(1)
-        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(1)
-        return error + self.config.kl_weight * kl
-
     def generate(self, features_BE: Tensor, draw: int = 0) -> Tensor:
         """Return the decoded code of one draw ``(B, Z)``."""
         return self.network.decoder(features_BE, self.config.temperature * self.draw_noise(draw))
@@ -115,7 +101,7 @@ class _Vae(nn.Module):
         reset(self.code, generator)
 
     def encode(
-        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator | None
+        self, z_BZ: Tensor, features_BE: Tensor, stream: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return mean and log variance ``(B, K)`` of the code."""
         mean, logvar = self.code(self.encoder(z_BZ, features_BE, generator=stream)).chunk(2, 1)

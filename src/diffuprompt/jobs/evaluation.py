@@ -7,17 +7,8 @@ from typing import Annotated, Literal
 
 from diffuprompt.errors import ConfigError
 from diffuprompt.generators import KINDS
-from diffuprompt.ranges import (
-    CANDIDATES,
-    NFE,
-    OVERFIT_STEPS,
-    SAMPLES,
-    SIGMA,
-    WEIGHT,
-    Range,
-    misfits,
-)
-from diffuprompt.record import ZERO_SHOT_NEW, Judging, Variant
+from diffuprompt.ranges import NFE, SAMPLES, Range, misfits
+from diffuprompt.record import ZERO_SHOT_NEW, Variant
 
 REGRESSION, ORACLE = "regression", "oracle"
 BASIC = (REGRESSION, "shuffled")
@@ -39,9 +30,6 @@ class Evaluation:
             generators that draw noise.
         open_world: whether the test images of base and new classes are scored among the names of
             both too, with the control that a method has to beat there.
-        score: "density" also scores generators that have one as classifiers of their own, and,
-            where there is a regression, the distance to it in the place of the density.
-        sigmas, weight, candidates, score_steps, margin: of that score, see `record.Judging`.
     """
 
     controls: Literal["all", "basic", "none"] = "all"
@@ -49,12 +37,6 @@ class Evaluation:
     nfe: Annotated[tuple[Annotated[int, NFE], ...], Range(0, 100)] = ()
     samples: Annotated[int, SAMPLES] = 1
     open_world: bool = False
-    score: Literal["logits", "density"] = "logits"
-    sigmas: Annotated[tuple[Annotated[float, SIGMA], ...], Range(1, 100)] = Judging().sigmas
-    weight: Annotated[float, WEIGHT] = Judging().weight
-    candidates: Annotated[int, CANDIDATES] = Judging().candidates
-    score_steps: Annotated[int, OVERFIT_STEPS] = Judging().steps
-    margin: Annotated[float, WEIGHT] = Judging().margin
 
     def __post_init__(self) -> None:
         problems = misfits(self, "evaluation")
@@ -71,10 +53,6 @@ class Evaluation:
             found += [Variant.generated(generator, nfe=n) for n in self.nfe]
         if self.samples > 1 and kind.draws_noise:
             found.append(Variant.generated(generator, draws=self.samples))
-        if self.score == "density" and kind.density:
-            found.append(self._judged(generator, "density", kind.stepwise))
-            if kind.stepwise:
-                found.append(self._judged(generator, "distance", stepwise=False))
         chosen = {"all": LABEL_FREE, "basic": BASIC, "none": ()}[self.controls]
         names = [name for name in chosen if kind.stepwise or name != REGRESSION]
         if self.oracle and self.controls == "all":
@@ -87,17 +65,3 @@ class Evaluation:
             return (Variant.own(), Variant.of_control(ZERO_SHOT_NEW))
         control = Variant.of_control(ZERO_SHOT_NEW, generator)
         return (Variant.own(), Variant.generated(generator), control)
-
-    def _judged(
-        self, generator: str, by: Literal["density", "distance"], stepwise: bool
-    ) -> Variant:
-        """Return the variant; what a way of judging does not read is left at its default."""
-        judged = Judging(
-            by=by,
-            sigmas=self.sigmas if stepwise else Judging().sigmas,
-            weight=self.weight,
-            candidates=self.candidates,
-            steps=self.score_steps,
-            margin=self.margin,
-        )
-        return Variant(prompts="generated", generator=generator, judged=judged)

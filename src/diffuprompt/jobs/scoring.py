@@ -20,15 +20,12 @@ from diffuprompt.runs import Stage, Store, checksum, digest
 from diffuprompt.stages import (
     Bench,
     ImageSet,
-    Judge,
     Maker,
     Result,
     Scored,
     Targets,
     ZeroShotForNew,
     control_prompts,
-    density,
-    distance,
     generated_prompts,
     oracle_prompts,
     overfit_stage,
@@ -76,7 +73,6 @@ class Scoring:
             images,
             lambda: self._makers(variant, images),
             f"scoring {variant.label} ({test.title})",
-            None if variant.judged is None else lambda: self._judge(variant, images),
         )
         self.seconds += result.seconds
         return Score(
@@ -113,13 +109,8 @@ class Scoring:
             config["num_base"] = self._num_base
         if templates := self._other_templates(test, variant):
             config["templates"] = templates
-        spared = {"generator"}  # named by its key above
-        if variant.judged is None:  # as before there was a choice
-            spared.add("judged")
-        else:
-            inputs["targets"] = self._targets_stage.key  # of the step size
-            config["overfit"] = stated(resolved.overfit)
-        how = variant.model_dump(mode="json", exclude=spared)
+        # the generator is named by its key above; no names are judged any more
+        how = variant.model_dump(mode="json", exclude={"generator", "judged"})
         return score_stage(variant=how, config=config, inputs=inputs)
 
     @property
@@ -239,14 +230,6 @@ class Scoring:
             self._fit_sampler(variant.nfe)
             return (generated_prompts(self.generator, nfe=variant.nfe),)
         return [generated_prompts(self.generator, draw=k) for k in range(variant.draws)]
-
-    def _judge(self, variant: Variant, images: ImageSet) -> Judge:
-        """Return what judges the names of a batch by the prompts that they would ask for."""
-        how = variant.judged
-        assert how is not None
-        by = density(self.generator, how) if how.by == "density" else distance(self.generator)
-        overfit = self.run.resolved.overfit
-        return Judge(self.learner, images, by, how, overfit, self._targets.lr)
 
     def _fit_sampler(self, nfe: int) -> None:
         """Make the generator ready for another number of evaluations."""

@@ -28,7 +28,7 @@ CAPTION = (
 
 def density_parts(section: Section) -> tuple[SectionPart, ...]:
     """Return the tables of a section whose names were judged; none without such scores."""
-    judged = section.judged
+    judged = _judged(section)
     if not judged:
         return ()
     rows: list[Row] = []
@@ -60,7 +60,7 @@ def density_comparisons(section: Section) -> tuple[Comparison, ...]:
     """Compare judged names with logits alone and regression, and a density with its distance."""
     pairs = [
         (row, other)
-        for row in section.judged
+        for row in _judged(section)
         for other in (
             logits_of(section, row),
             _regression_of(section, row),
@@ -74,13 +74,19 @@ def density_comparisons(section: Section) -> tuple[Comparison, ...]:
 def logits_of(section: Section, row: Row) -> Row | None:
     """Return the row of the same generated prompts without judging."""
     plain = row.variant.model_copy(update={"judged": None})
-    return _find(section.rows, replace(row, variant=plain))
+    return _find((*section.rows, *section.ablations), replace(row, variant=plain))
+
+
+def _judged(section: Section) -> tuple[Row, ...]:
+    """Return the rows of main jobs, and of ablations."""
+    ablated = tuple(row for row in section.ablated_sweeps if row.variant.judged is not None)
+    return (*section.judged, *ablated)
 
 
 def _regression_of(section: Section, row: Row) -> Row | None:
     """Return the control that reads the mean of V* and draws nothing, scored by its logits."""
     control = Variant.of_control("regression", row.generator)
-    return _find(section.rows, replace(row, variant=control))
+    return _find((*section.rows, *section.ablations), replace(row, variant=control))
 
 
 def _distance_of(section: Section, row: Row) -> Row | None:
@@ -91,7 +97,7 @@ def _distance_of(section: Section, row: Row) -> Row | None:
     # it asks at no noise level
     other = judged.model_copy(update={"by": "distance", "sigmas": Judging().sigmas})
     control = row.variant.model_copy(update={"judged": other})
-    return _find(section.judged, replace(row, variant=control))
+    return _find(_judged(section), replace(row, variant=control))
 
 
 def _find(rows: tuple[Row, ...], like: Row) -> Row | None:

@@ -11,7 +11,6 @@ from .calibration import (
     logits_of as logits_of,
     threshold_of as threshold_of,
 )
-from .candidates import Judge as Judge, density as density, distance as distance
 from .features import FeatureStore as FeatureStore
 from .generator import (
     generator_stage as generator_stage,

@@ -83,8 +83,6 @@ class Ask:
 
 Maker = Callable[[Ask], Tensor]
 """Returns the source prompts ``(B, F)`` of a batch."""
-Judging = Callable[[Ask, Tensor], Tensor]
-"""Returns logits ``(B, C)`` in the place of those of the generated prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +120,6 @@ def scored(
     images: Images,
     makers: Callable[[], Sequence[Maker]],
     label: str,
-    judging: Callable[[], Judging] | None = None,
 ) -> Result:
     """Return the score of a stage; computed here where nobody has yet.
 
@@ -135,12 +132,10 @@ def scored(
         makers: returns what makes the prompts, called only where there is something to compute;
             several are draws, whose probabilities are averaged; none score the learner's own.
         label: what is scored, for people.
-        judging: returns what changes the logits of generated prompts, asked for as ``makers``.
     """
 
     def make(folder: StageFolder) -> Values:
-        judge = None if judging is None else judging()
-        return _Scoring(bench, folder, learner, images, makers(), label, judge).run()
+        return _Scoring(bench, folder, learner, images, makers(), label).run()
 
     folder = store.made(stage, make)
     data = read_json(folder.check(RESULT))
@@ -161,9 +156,7 @@ class _Scoring:
         images: Images,
         makers: Sequence[Maker],
         label: str,
-        judge: Judging | None = None,
     ) -> None:
-        self.judge, self.judged = judge, 0.0
         self.bench, self.folder, self.learner = bench, folder, learner
         self.images, self.makers, self.label = images, makers, label
         self.answers = Answers.empty(len(images))
@@ -191,13 +184,11 @@ class _Scoring:
         timings = {"classify_ms": 1000 * self.classifying / count}
         if self.makers:
             timings["generate_ms"] = 1000 * self.generating / count
-        if self.judge:
-            timings["judge_ms"] = 1000 * self.judged / count
         hits = pack_hits((self.answers.predicted == self.images.labels.cpu()).tolist())
         metrics = measures(self.answers, self.images.labels)
         result = {"metrics": metrics, "hits": hits, "total": count, "timings": timings}
         write_json(self.folder.path / RESULT, result)
-        return {"seconds": self.generating + self.classifying + self.judged}
+        return {"seconds": self.generating + self.classifying}
 
     @torch.inference_mode()
     def _own_text(self) -> Tensor | None:
@@ -219,19 +210,12 @@ class _Scoring:
             with torch.inference_mode():
                 prompts = None if flat is None else learner.spec.unpack(flat)
                 out.append(learner.logits(batch, self.images.classes, prompts, text))
-            end = _now(device)
             self.generating += middle - start
-            self.classifying += end - middle
-            if self.judge is not None and ask is not None:
-                out[-1] = self.judge(ask, out[-1])
-                self.judged += _now(device) - end
+            self.classifying += _now(device) - middle
         return out
 
     def _save(self) -> None:
-        told = {
-            "done": str(self.done),
-            "seconds": f"{self.generating} {self.classifying} {self.judged}",
-        }
+        told = {"done": str(self.done), "seconds": f"{self.generating} {self.classifying}"}
         write_sealed(self.folder.work / ANSWERS, vars(self.answers), told)
 
     def _resume(self) -> None:
@@ -244,8 +228,7 @@ class _Scoring:
             raise CheckpointError(f"{path}: of another test set; delete {self.folder.path}")
         self.answers = Answers(**tensors)
         self.done = int(told["done"])
-        spent = [*map(float, told["seconds"].split()), 0.0]  # before names were judged: two
-        self.generating, self.classifying, self.judged = spent[:3]
+        self.generating, self.classifying = map(float, told["seconds"].split()[:2])
 
 
 def _now(device: torch.device) -> float:

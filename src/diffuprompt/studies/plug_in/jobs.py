@@ -23,15 +23,14 @@ def plug_in_jobs(
     steps: Sequence[int] = STEPS,
     controls: Literal["all", "basic"] = "all",
     oracle: bool = True,
-    score: Literal["logits", "density"] = "logits",
     open_world: bool = False,
 ) -> tuple[MatrixJob, ...]:
     """Return the jobs of the plug-in study, the most wanted first.
 
     Every learner without and with diffusion and its ``controls``; for ``rivals_for`` the other
     generators; for ``sweep_for`` further numbers of evaluations, scored of the same run, and runs
-    with ``steps`` overfitting iterations. All but these runs are scored by ``score`` and, with
-    ``open_world``, among the names of base and new classes together, too.
+    with ``steps`` overfitting iterations. All but these runs are, with ``open_world``, scored
+    among the names of base and new classes together, too.
 
     Raises `ConfigError` naming every job that cannot be, focus that is no learner of the study, or
     steps below 1.
@@ -55,14 +54,14 @@ def plug_in_jobs(
             for learner in learners:
                 nfe = NFE if learner in sweep_for else ()
                 scored = Evaluation(
-                    controls=controls, oracle=oracle, nfe=nfe, score=score, open_world=open_world
+                    controls=controls, oracle=oracle, nfe=nfe, open_world=open_world
                 )
                 asked.append(Asked(learner, seed, DIFFUSION, scored))
     plain = Evaluation(controls="none")
-    judged = Evaluation(controls="none", score=score, open_world=open_world)
+    both = Evaluation(controls="none", open_world=open_world)
     rivals = [generator for generator in generators if generator != DIFFUSION]
     for seed in seeds:
-        asked += [Asked(learner, seed, rival, judged) for learner in rivals_for for rival in rivals]
+        asked += [Asked(learner, seed, rival, both) for learner in rivals_for for rival in rivals]
     if DIFFUSION in generators:
         settings = [f"overfit.steps={k}" for k in steps]
         for seed in seeds:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from diffuprompt.data import open_dataset, write_shifted
 from diffuprompt.engine import NULL, Progress
@@ -25,7 +24,6 @@ def shift_jobs(
     made: Path,
     severities: Sequence[int] = SEVERITIES,
     attempts: Sequence[str] = (),
-    score: Literal["logits", "density"] = "logits",
     only_written: bool = False,
 ) -> tuple[MatrixJob, ...]:
     """Return every learner without and with diffusion, scored on its source and all targets.
@@ -41,7 +39,6 @@ def shift_jobs(
         made: where `write_targets` writes.
         severities: of targets that are made.
         attempts: overrides of further jobs with diffusion.
-        score: how, beside the logits, generators are scored.
         only_written: leave out targets that `write_targets` has yet to write, to list jobs.
 
     Raises:
@@ -50,7 +47,7 @@ def shift_jobs(
     paths = target_paths(world, made, severities)
     unwritten = unwritten_targets(world, made, severities) if only_written else ()
     tests = (*(str(path) for path in paths if path not in unwritten), *world.controls)
-    scored = Evaluation(controls="basic", score=score)
+    scored = Evaluation(controls="basic")
     asked: list[Asked] = []
     for seed in seeds:
         for generator in (NO_GENERATOR, DIFFUSION):
