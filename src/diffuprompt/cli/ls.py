@@ -46,7 +46,8 @@ def run(args: Args) -> int:
     header, rows = KINDS[args.kind](args)
     rows = [row for row in rows if fnmatchcase(str(row[0]), args.glob)]
     lines = [line for row in rows for line in _wrapped(row)]
-    print(table(header, lines) if rows else f"no {args.kind} match {args.glob!r}")
+    where = f" in {args.runs_dir}" if args.kind == "runs" else ""
+    print(table(header, lines) if rows else f"no {args.kind} match {args.glob!r}{where}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -39,11 +39,9 @@ class Args(StudyArgs):
     """Which of `diffuprompt ls learners`; without it the six of the study."""
     severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = (3,)
     """Of the corruptions."""
-    attempts: Annotated[
-        tuple[Literal["styled", "grouped"], ...], tyro.conf.arg(metavar="NAME...")
-    ] = ()
-    """Attempts to make diffusion robust, as ablations: train it on V* of styled copies of the
-    training pictures too, each found alone or begun with its style together."""
+    attempts: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
+    """Attempts to make diffusion robust, as ablations. styled: V* of styled copies of the training
+    pictures trains it too; grouped: V* of these starts from what suits their whole style."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
 
@@ -53,8 +51,8 @@ def run(args: Args) -> int:
     from diffuprompt.cli.console import console_progress
     from diffuprompt.matrix import plan
     from diffuprompt.studies import (
-        ATTEMPTS,
         LEARNERS,
+        find_attempts,
         find_worlds,
         shift_jobs,
         unwritten_targets,
@@ -76,7 +74,7 @@ def run(args: Args) -> int:
             seeds=args.seeds,
             made=args.shifted,
             severities=args.severities,
-            attempts=[ATTEMPTS[name] for name in args.attempts],
+            attempts=find_attempts(args.attempts),
             only_written=args.dry_run,
         )
         left = len(unwritten_targets(world, args.shifted, args.severities))

@@ -17,8 +17,12 @@ def data_folders(root: Path | None = None) -> list[Path]:
     ``root`` when given, else the environment variable DIFFUPROMPT_DATA, else ``../shared`` beside
     the working directory or beside the git checkout that it is in. Each may be the data folder
     itself or hold it under the name ``data``.
+
+    Raises `DataError` where ``root`` is no folder.
     """
     if root is not None:
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; expected the one that holds the data sets")
         bases = [root]
     elif os.environ.get(VARIABLE):
         bases = [Path(os.environ[VARIABLE]).expanduser()]

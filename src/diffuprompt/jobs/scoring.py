@@ -109,7 +109,8 @@ class Scoring:
             config["num_base"] = self._num_base
         if templates := self._other_templates(test, variant):
             config["templates"] = templates
-        # the generator is named by its key above; no names are judged any more
+        assert variant.judged is None, "no names are judged any more"
+        # the generator is named by its key above
         how = variant.model_dump(mode="json", exclude={"generator", "judged"})
         return score_stage(variant=how, config=config, inputs=inputs)
 

@@ -48,4 +48,5 @@ def with_copies(images: ImageSet, progress: Progress) -> ImageSet:
 def style_groups(images: ImageSet) -> list[Tensor]:
     """Return the positions of the copies of each kind among what `with_copies` returned."""
     half = len(images) // 2
-    return [torch.arange(half + first, len(images), len(KINDS)) for first in range(len(KINDS))]
+    kinds = range(min(half, len(KINDS)))
+    return [torch.arange(half + first, len(images), len(KINDS)) for first in kinds]

@@ -108,7 +108,7 @@ def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
     Raises `ConfigError` naming every job that cannot be.
     """
     jobs: list[MatrixJob] = []
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}  # what is wrong -> of which learners
     for a in asked:
         try:
             job = shared.job(
@@ -120,9 +120,10 @@ def make_jobs(shared: Shared, asked: Sequence[Asked]) -> tuple[MatrixJob, ...]:
                 train_domains=a.train_domains,
             )
         except ConfigError as error:
-            problems.append(f"{a.learner}: {error}")
+            problems.setdefault(str(error), []).append(a.learner)
         else:
             jobs.append(MatrixJob(job=job, evaluation=a.evaluation))
     if problems:
-        raise ConfigError("\n  ".join(dict.fromkeys(problems)))
+        told = [f"{', '.join(dict.fromkeys(of))}: {error}" for error, of in problems.items()]
+        raise ConfigError("\n  ".join(told))
     return tuple(jobs)

@@ -75,6 +75,19 @@ def find_worlds(names: tuple[str, ...]) -> tuple[World, ...]:
     return tuple(WORLDS[name] for name in names or WORLDS)
 
 
+def find_attempts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the settings of some attempts. Raises `ConfigError` for unknown ones."""
+    problems = [
+        f"--attempts: expected some of {list(ATTEMPTS)}, got {name!r}."
+        f"{near_miss(name, list(ATTEMPTS))}"
+        for name in names
+        if name not in ATTEMPTS
+    ]
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+    return tuple(ATTEMPTS[name] for name in names)
+
+
 def world_of(source: str) -> World | None:
     """Return the world that is trained on a data set; None where there is none."""
     return next((world for world in WORLDS.values() if world.source == source), None)
