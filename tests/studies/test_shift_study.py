@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.report import factory
@@ -17,8 +18,8 @@ from diffuprompt.report import OWN, Number, Section, build_sections, plain
 from diffuprompt.report.load import Source
 from diffuprompt.report.views import build_report
 from diffuprompt.studies.shared import Shared
-from diffuprompt.studies.shift.design import WORLDS, find_worlds
-from diffuprompt.studies.shift.gains import ShiftGains, find_shift_gains
+from diffuprompt.studies.shift.design import WORLDS, find_attempts, find_worlds
+from diffuprompt.studies.shift.gains import GENERATED, ShiftGains, find_shift_gains
 from diffuprompt.studies.shift.jobs import shift_jobs
 from diffuprompt.studies.shift.report import ShiftReport
 from diffuprompt.studies.shift.tables import shift_verdicts
@@ -28,7 +29,7 @@ RIGHT = {"own": 100, "diffusion": 120, "regression": 110, "shuffled": 120}  # of
 
 
 def record(
-    right: dict[str, int],
+    right: dict[Any, int],
     *,
     learner: str = "coop",
     seed: int = 1,
@@ -183,6 +184,8 @@ def test_targets_that_are_not_written_yet_are_left_out_of_a_list(tmp_path: Path)
 def test_a_world_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
         find_worlds(("scene",))
+    with pytest.raises(ConfigError, match=r"--attempts.*'style'\. Did you mean 'styled'"):
+        find_attempts(("style",))
 
 
 def test_the_worlds_say_what_is_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,8 +216,8 @@ def test_halves_share_no_class_and_miss_none() -> None:
         half_of(whole.select(range(99)), "caltech101-living")
 
 
-def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
-    """A setting is a row of its own, compared with its own controls."""
+def test_an_attempt_stands_below_the_mean_and_has_a_sentence_of_its_own() -> None:
+    """A setting is compared with its own controls, and with diffusion as it is."""
     main = record(RIGHT)
     tried = record({**RIGHT, "diffusion": 140})
     tried = tried.model_copy(
@@ -222,14 +225,51 @@ def test_an_attempt_stands_below_the_mean_and_changes_no_sentence() -> None:
     )
     before = ShiftReport().extras(section_of(main), ())
     after = ShiftReport().extras(section_of(main, tried), ())
-    assert after.verdicts == before.verdicts
-    (table, targets), (old, _) = (
+    assert before.verdicts is not None
+    assert after.verdicts is not None
+    assert after.verdicts[:-1] == before.verdicts
+    assert (
+        "overfit.views=styled is above diffusion as it is on the targets (CoOp; "
+        in (after.verdicts[-1])
+    )
+    (table, targets, attempts), (old, _) = (
         [part.table for part in extras.parts] for extras in (after, before)
     )
+    cells = [plain(cell) for cell in attempts.rows[0]]
+    assert cells[:6] == ["overfit.views=styled", "CoOp", "100.00", "100.00", "45.00", "52.50"]
+    assert cells[6].startswith("+7.50 [")
+    assert cells[7].startswith("+11.25 [")  # over the regression of diffusion as it is
+    assert cells[8] == "1"
+    assert len(attempts.rows) == 1
     assert table.rows[:-1] == old.rows
     assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
     assert plain(table.rows[-1][7]).startswith("+15.00 [")
     assert len(targets.rows) == 2
+
+
+def test_an_attempt_may_be_scored_of_the_same_run_and_of_some_seeds() -> None:
+    """A control that no study asks for: 30 of 200 more than diffusion, and half on the second."""
+    tried = {**RIGHT, Variant.of_control("trust", "diffusion"): 150}
+    records = [record(tried), record(tried, learner="vpt"), record(RIGHT, seed=2)]
+    gains = gains_of(*records)
+    assert [one.setting for one in gains.each] == ["", ""]
+    assert {(one.learner, one.setting, one.seeds) for one in gains.ablations} == {
+        ("coop", "trust", (1,)),
+        ("vpt", "trust", (1,)),
+    }
+    over = gains.over_plain(gains.attempts["trust"], GENERATED)
+    assert over is not None
+    assert over.estimate == pytest.approx(11.25)
+    (*_, attempts) = (part.table for part in ShiftReport().extras(section_of(*records), ()).parts)
+    assert [[plain(row[1]), plain(row[8])] for row in attempts.rows] == [
+        ["CoOp", "1"],
+        ["VPT", "1"],
+        ["Mean", "1"],
+    ]
+    # without a seed in common nothing is said
+    apart = gains_of(record(RIGHT), record(tried, seed=2, learner="vpt"))
+    assert gains_of(record(RIGHT)).attempts == {}
+    assert apart.over_plain([(apart.ablations[0], apart.each[0])], GENERATED) is None
 
 
 def test_the_engine_leaves_other_test_sets_to_the_study() -> None:

@@ -31,7 +31,14 @@ from diffuprompt.report.load import (
     load_records,
 )
 from diffuprompt.report.markdown import check, read_notes, write
-from diffuprompt.report.names import METRICS, OWN, generator_name, learner_name, metric_name
+from diffuprompt.report.names import (
+    METRICS,
+    OWN,
+    generator_name,
+    is_attempt,
+    learner_name,
+    metric_name,
+)
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.render import FIGURES, shell_block
@@ -85,6 +92,7 @@ __all__ = [
     "find_records",
     "generator_name",
     "generic_commands",
+    "is_attempt",
     "joint_bootstrap",
     "learner_name",
     "load_grounding_records",

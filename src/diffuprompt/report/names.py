@@ -57,6 +57,11 @@ def is_control(variant: Variant) -> bool:
     return variant.prompts == "control"
 
 
+def is_attempt(variant: Variant) -> bool:
+    """Whether it is a control that has no name here: a way of sampling that was tried once."""
+    return is_control(variant) and variant.control not in CONTROLS
+
+
 def is_oracle(variant: Variant) -> bool:
     """Whether a variant reads the labels of the test images."""
     return variant.control == ORACLE

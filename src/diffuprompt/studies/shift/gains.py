@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffuprompt.record import Record, Variant
-from diffuprompt.report import OWN, Interval, Section, joint_bootstrap
+from diffuprompt.report import OWN, Interval, Section, is_attempt, joint_bootstrap
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION, LEARNERS
 from diffuprompt.studies.shift.design import MULTI_MODAL, TEXTUAL, World, world_of
 
@@ -42,18 +42,26 @@ class Robustness:
     setting: str
     hits: Mapping[Variant, Hits]
 
-    def accuracy(self, variant: Variant, tests: Sequence[str]) -> float | None:
-        """Return the mean over test sets of the accuracy in per cent; None where not scored."""
+    def accuracy(
+        self, variant: Variant, tests: Sequence[str], seeds: Sequence[int] = ()
+    ) -> float | None:
+        """Return the mean over test sets, of all or some seeds, of the accuracy in per cent.
+
+        None where not all is scored.
+        """
         if variant not in self.hits or not set(tests) <= self.hits[variant].keys():
             return None
-        return fmean(100 * float(self.hits[variant][test].mean()) for test in tests)
+        index = [self.seeds.index(seed) for seed in seeds or self.seeds]
+        return fmean(100 * float(self.hits[variant][test][index].mean()) for test in tests)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftGains:
     """All learners of one world, in the order of the study, and the targets that all scored.
 
-    ``ablations`` are the same learners under other settings, and in no mean.
+    ``ablations`` are the same learners under other settings, and in no mean. So are attempts that
+    were scored of the same run, as a control that no study asks for: under its name they stand
+    with what was scored in the place of the generated prompts.
     """
 
     world: World
@@ -70,14 +78,44 @@ class ShiftGains:
         """Return what diffusion adds to a learner over ``other``, mean over targets, in points."""
         if other not in one.hits:
             return None
-        return _interval(_pairs(one, other, self.targets, one.seeds))
+        return _interval(_pairs(one, GENERATED, one, other, self.targets, one.seeds))
 
     def mean_over(self, other: Variant, targets: Sequence[str] = ()) -> Interval | None:
         """Return the same, averaged over learners, on the seeds that all have."""
         if not self.seeds or any(other not in one.hits for one in self.each):
             return None
         tests = targets or self.targets
-        return _interval([p for one in self.each for p in _pairs(one, other, tests, self.seeds)])
+        return _interval(
+            [p for one in self.each for p in _pairs(one, GENERATED, one, other, tests, self.seeds)]
+        )
+
+    @property
+    def attempts(self) -> Mapping[str, tuple[tuple[Robustness, Robustness], ...]]:
+        """By setting, learners under it, each with the same learner as it is."""
+        plain = {one.learner: one for one in self.each}
+        out: dict[str, list[tuple[Robustness, Robustness]]] = {}
+        for one in self.ablations:
+            if one.learner in plain:
+                out.setdefault(one.setting, []).append((one, plain[one.learner]))
+        return {setting: tuple(pairs) for setting, pairs in out.items()}
+
+    def over_plain(
+        self, attempts: Sequence[tuple[Robustness, Robustness]], other: Variant
+    ) -> Interval | None:
+        """Return what diffusion gains by an attempt over ``other`` without it, mean over targets.
+
+        Averaged over learners, in points, on the seeds that all have.
+        """
+        seeds = common_seeds(attempts)
+        if not seeds or any(other not in plain.hits for _, plain in attempts):
+            return None
+        return _interval(
+            [
+                p
+                for tried, plain in attempts
+                for p in _pairs(tried, GENERATED, plain, other, self.targets, seeds)
+            ]
+        )
 
     @property
     def sorts(self) -> tuple[list[Robustness], list[Robustness]]:
@@ -96,8 +134,11 @@ class ShiftGains:
         if not (multi and text and targets and self.seeds):
             return None
         # a mean over pairs, in which both sorts weigh the same and the second one counts negative
-        more = [p for one in multi for p in _pairs(one, OWN, targets, self.seeds)] * len(text)
-        less = [p for one in text for p in _pairs(one, OWN, targets, self.seeds)] * len(multi)
+        more, less = (
+            [p for one in sort for p in _pairs(one, GENERATED, one, OWN, targets, self.seeds)]
+            for sort in (multi, text)
+        )
+        more, less = more * len(text), less * len(multi)
         half = _interval([*more, *((own, made) for made, own in less)])
         return Interval(estimate=2 * half.estimate, low=2 * half.low, high=2 * half.high)
 
@@ -110,6 +151,11 @@ class ShiftGains:
             if all(interval is not None and interval.low > 0 for interval in over):
                 found.append(one.learner)
         return tuple(found)
+
+
+def common_seeds(attempts: Sequence[tuple[Robustness, Robustness]]) -> tuple[int, ...]:
+    """Return the seeds that all of some attempts have, and the learners as they are."""
+    return tuple(sorted(set.intersection(*(set(one.seeds) for both in attempts for one in both))))
 
 
 def find_shift_gains(section: Section) -> ShiftGains | None:
@@ -131,12 +177,24 @@ def find_shift_gains(section: Section) -> ShiftGains | None:
         _robustness(sorted(jobs[job], key=lambda record: record.job.seed), targets)
         for job in sorted(jobs, key=lambda job: (job[0], _rank(job[1])))
     ]
-    return ShiftGains(
-        world=world,
-        targets=targets,
-        each=tuple(one for one in found if not one.setting),
-        ablations=tuple(one for one in found if one.setting),
-    )
+    each = tuple(one for one in found if not one.setting)
+    other = [one for main in each for one in _other_controls(jobs["", main.learner], targets)]
+    ablations = (*(one for one in found if one.setting), *other)
+    return ShiftGains(world=world, targets=targets, each=each, ablations=ablations)
+
+
+def _other_controls(records: Sequence[Record], targets: Sequence[str]) -> list[Robustness]:
+    """Return controls that no study asks for, each in the place of the generated prompts."""
+    scored = [score.variant for record in records for score in record.scores]
+    out = []
+    for variant in dict.fromkeys(scored):
+        if not is_attempt(variant):
+            continue
+        of = [record for record in records if set(targets) <= _scored(record, variant)]
+        if of:
+            of.sort(key=lambda record: record.job.seed)
+            out.append(_robustness(of, targets, generated=variant))
+    return out
 
 
 def _both(record: Record) -> set[str]:
@@ -162,14 +220,19 @@ def _scored(record: Record, variant: Variant) -> set[str]:
     return {test for test, many in tests.items() if not world.is_target(test) or many == total}
 
 
-def _robustness(records: Sequence[Record], targets: Sequence[str]) -> Robustness:
+def _robustness(
+    records: Sequence[Record], targets: Sequence[str], generated: Variant = GENERATED
+) -> Robustness:
+    """Return one learner; ``generated`` is what stands for its generated prompts."""
     hits, job = {}, records[0].job
     for variant in (OWN, GENERATED, *CONTROLS):
-        tests = set.intersection(*(_scored(record, variant) for record in records))
+        of = generated if variant == GENERATED else variant
+        tests = set.intersection(*(_scored(record, of) for record in records))
         if set(targets) <= tests:
-            hits[variant] = {test: _hits(records, variant, test) for test in sorted(tests)}
+            hits[variant] = {test: _hits(records, of, test) for test in sorted(tests)}
     seeds = tuple(record.job.seed for record in records)
-    return Robustness(learner=job.learner, seeds=seeds, setting=job.setting, hits=hits)
+    setting = job.setting or (generated.control if generated != GENERATED else "")
+    return Robustness(learner=job.learner, seeds=seeds, setting=setting, hits=hits)
 
 
 def _hits(records: Sequence[Record], variant: Variant, test: str) -> NDArray[np.bool_]:
@@ -181,11 +244,18 @@ def _hits(records: Sequence[Record], variant: Variant, test: str) -> NDArray[np.
     return np.array(rows, dtype=np.bool_)
 
 
-def _pairs(one: Robustness, other: Variant, targets: Sequence[str], seeds: Sequence[int]) -> Pairs:
-    """Return diffusion and ``other`` on each target, under one name: the pictures are the same."""
-    index = [one.seeds.index(seed) for seed in seeds]
+def _pairs(
+    one: Robustness,
+    made: Variant,
+    two: Robustness,
+    other: Variant,
+    targets: Sequence[str],
+    seeds: Sequence[int],
+) -> Pairs:
+    """Return two variants on each target, under one name: the pictures are the same."""
+    first, second = ([of.seeds.index(seed) for seed in seeds] for of in (one, two))
     return [
-        ({PART: one.hits[GENERATED][test][index]}, {PART: one.hits[other][test][index]})
+        ({PART: one.hits[made][test][first]}, {PART: two.hits[other][test][second]})
         for test in targets
     ]
 

@@ -16,7 +16,14 @@ from diffuprompt.report import (
     plain,
 )
 from diffuprompt.studies.plug_in.design import DECIDING
-from diffuprompt.studies.shift.gains import CONTROLS, GENERATED, RESAMPLES, Robustness, ShiftGains
+from diffuprompt.studies.shift.gains import (
+    CONTROLS,
+    GENERATED,
+    RESAMPLES,
+    Robustness,
+    ShiftGains,
+    common_seeds,
+)
 
 NAMES = {
     OWN: "that with the learners' own prompts",
@@ -25,11 +32,15 @@ NAMES = {
 
 
 def shift_parts(gains: ShiftGains) -> tuple[SectionPart, ...]:
-    """Return the table of learners, and one of what each target says."""
-    return (
+    """Return the table of learners, one of what each target says, and one of attempts."""
+    parts = [
         SectionPart(heading="Diffusion under shift", table=shift_table(gains)),
         SectionPart(heading="Gain of diffusion on each target", table=target_table(gains)),
-    )
+    ]
+    if gains.attempts:
+        heading = "Attempts to make diffusion robust"
+        parts.append(SectionPart(heading=heading, table=attempt_table(gains)))
+    return tuple(parts)
 
 
 def shift_table(gains: ShiftGains) -> Table:
@@ -92,6 +103,62 @@ def target_table(gains: ShiftGains) -> Table:
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
+def attempt_table(gains: ShiftGains) -> Table:
+    """One row per attempt and learner: diffusion by it beside diffusion as it is; means last."""
+    source, targets = (gains.world.source,), gains.targets
+    regression = CONTROLS[0]
+    rows: list[tuple[Cell, ...]] = []
+    for setting, attempts in gains.attempts.items():
+        for tried, plain_one in attempts:
+            both = ((tried, plain_one),)
+            seeds = common_seeds(both)
+            at = [
+                number(one.accuracy(GENERATED, tests, seeds), 2)
+                for tests in (source, targets)
+                for one in (plain_one, tried)
+                if seeds
+            ] or [None] * 4
+            over = (difference(gains.over_plain(both, v)) for v in (GENERATED, regression))
+            told = ", ".join(map(str, seeds)) or None
+            rows.append((setting, learner_name(tried.learner), *at, *over, told))
+        if len(attempts) > 1:
+            over = (difference(gains.over_plain(attempts, v)) for v in (GENERATED, regression))
+            seeds = common_seeds(attempts)
+            rows.append((setting, "Mean", *[None] * 4, *over, ", ".join(map(str, seeds)) or None))
+    columns = (
+        "Attempt",
+        "Learner",
+        "source, diffusion",
+        "source, attempt",
+        "targets, diffusion",
+        "targets, attempt",
+        "over diffusion",
+        "over its regression",
+        "Seeds",
+    )
+    caption = (
+        "Diffusion as it is, and as an attempt changes it, on the seeds that both have; paired "
+        "differences on the targets as above. The regression is that of diffusion as it is."
+    )
+    return Table(columns=columns, rows=tuple(rows), caption=caption)
+
+
+def _attempted(gains: ShiftGains) -> tuple[str, ...]:
+    """Say what attempts are worth on the targets, each against diffusion as it is."""
+    said = []
+    for setting, attempts in gains.attempts.items():
+        interval = gains.over_plain(attempts, GENERATED)
+        if interval is not None:
+            names = ", ".join(learner_name(tried.learner) for tried, _ in attempts)
+            seeds = ", ".join(map(str, common_seeds(attempts)))
+            said.append(
+                f"Of the attempts to make diffusion robust, {setting} is {_word(interval)} "
+                f"diffusion as it is on the targets ({names}; seeds {seeds}): "
+                f"{plain(difference(interval))} points."
+            )
+    return tuple(said)
+
+
 def _controls(gains: ShiftGains) -> tuple[str, ...]:
     """Return the control sets that every learner scored."""
     return tuple(
@@ -118,7 +185,7 @@ def shift_verdicts(gains: ShiftGains) -> tuple[str, ...]:
         "On the targets it is above the regression and above the shuffled condition, both "
         f"intervals above zero, for {len(gains.above)} of {count}{f': {names}' if names else ''}."
     )
-    return (first, second, *_sorts(gains)) if said else ()
+    return (first, second, *_sorts(gains), *_attempted(gains)) if said else ()
 
 
 def _sorts(gains: ShiftGains) -> tuple[str, ...]:
