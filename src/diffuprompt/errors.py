@@ -81,8 +81,8 @@ def _advice(code: int | None) -> str:
     if code in _FULL:
         return (
             "make room, or lead large files elsewhere (runs: --runs-dir; what is kept between "
-            "runs: the folder DIFFUPROMPT_CACHE, at most DIFFUPROMPT_CACHE_GIB beside archives and "
-            "styled in it, which nothing bounds and you may delete), " + _AGAIN
+            "runs: the folder DIFFUPROMPT_CACHE, at most DIFFUPROMPT_CACHE_GIB beside archives "
+            "in it, which nothing bounds and you may delete), " + _AGAIN
         )
     if code in _CLOSED:
         return "make the folder writable for you, or name another one"

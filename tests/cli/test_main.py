@@ -219,7 +219,11 @@ class OutOfMemoryError(RuntimeError):
             ["memory is not enough"],
         ),
         (OSError(28, "No space left on device", "a/b"), 5, ["a/b", "No space left", "make room"]),
-        (OSError(122, "Disk quota exceeded", "a/b"), 5, ["a/b", "DIFFUPROMPT_CACHE_GIB", "styled"]),
+        (
+            OSError(122, "Disk quota exceeded", "a/b"),
+            5,
+            ["a/b", "DIFFUPROMPT_CACHE_GIB", "archives"],
+        ),
         (OSError(30, "Read-only file system", "a/b"), 5, ["a/b", "writable"]),
         (PermissionError(13, "Permission denied", "a/b"), 1, ["a/b: Permission denied"]),
         (NotADirectoryError(20, "Not a directory", b"a/\xff"), 1, ["a/\\xff: Not a directory"]),

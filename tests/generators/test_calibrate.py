@@ -10,7 +10,7 @@ import torch
 from tests.generators.toy import Counting, bowl_problem, problem_of, softmax_problem
 
 from diffuprompt.errors import CheckpointError
-from diffuprompt.generators.calibration import calibrate
+from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.overfitting import overfit
 

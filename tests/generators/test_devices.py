@@ -14,7 +14,7 @@ from tests.generators.toy import BOTH, linear_pairs, make, make_any, never, rand
 from diffuprompt.engine.loop import train
 from diffuprompt.engine.optim import Optimiser
 from diffuprompt.errors import TrainingError
-from diffuprompt.generators.calibration import calibrate
+from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import FitConfig, OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.fitting import fit, make_task
@@ -185,8 +185,8 @@ def test_steps_of_overfitting_wait_for_nobody(listed, optimiser):
 
 
 def test_calibration_and_overfitting_run_there_and_resume(tmp_path, monkeypatch):
-    monkeypatch.setattr("diffuprompt.generators.calibration.LADDER", 1)
-    monkeypatch.setattr("diffuprompt.generators.calibration.STEPS", 1)
+    monkeypatch.setattr("diffuprompt.generators.calibrate.LADDER", 1)
+    monkeypatch.setattr("diffuprompt.generators.calibrate.STEPS", 1)
     config = OverfitConfig(steps=1, batch=4)
     with accelerator():
         problem = cocoop_problem(DEVICE, True)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.world import CLASSES, Opened, opened
-from torch import Tensor
-from torch.nn import functional
 
-from diffuprompt.data import load_image
-from diffuprompt.data.shift import shifted
 from diffuprompt.errors import CheckpointError, ConfigError
 from diffuprompt.generators.config import OverfitConfig
-from diffuprompt.generators.descent import Problem, descend
-from diffuprompt.generators.groups import begin_together
 from diffuprompt.learners.base import Learner
 from diffuprompt.runs.store import Store
 from diffuprompt.stages import overfit as module
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts, task_loss
 from diffuprompt.stages.memory import fitting_batch, image_bytes, num_tokens
-from diffuprompt.stages.overfit import Targets, class_lists, problem_of, targets, zero_shot
-from diffuprompt.stages.styled_views import style_groups
+from diffuprompt.stages.overfit import Targets, class_lists, targets, zero_shot
 
 SHALLOW = {"vpt": ("vision_depth=2",), "maple": ("depth=2", "vision_depth=2")}  # two layers
 
@@ -135,65 +127,6 @@ def test_the_stage_keeps_statistics_and_the_spectrum_and_is_made_once(
     assert torch.equal(again.pairs.target, pairs.target)
     assert again.folder.values() == measured
     assert not again.folder.work.exists()
-
-
-def test_styled_views_add_a_copy_of_each_picture(world: Path, tmp_path: Path) -> None:
-    """Kinds take turns; features and V* of copies are their own; originals come first."""
-    plain = bench(world, learner="vpt")  # reads features and grids
-    found = bench(world, "overfit.views=styled", "overfit.steps=1", learner="vpt")
-    assert "views" not in plain.prepared.resolved.to_json()["overfit"]
-    assert found.prepared.resolved.to_json()["overfit"]["views"] == "styled"
-    images = found.train
-    made = found_in(Store(tmp_path), found, learner_of(found))
-    count = len(images)
-    assert (len(made.images), made.images.items[:count]) == (2 * count, images.items)
-    assert torch.equal(made.images.labels, images.labels.repeat(2))
-    first = load_image(Path(made.images.items[count].path))
-    source = load_image(images.store.root / images.items[0].path)
-    assert first.tobytes() == shifted(source, "grey", 1, [0]).tobytes()
-    pairs, originals = made.pairs, made.originals
-    assert torch.equal(originals.features, images.features)
-    assert len(pairs.features.unique(dim=0)) == len(pairs.target.unique(dim=0)) == 2 * count
-    assert torch.equal(originals.target, pairs.target[:count])
-
-
-def test_copies_of_one_style_start_together(world: Path, tmp_path: Path) -> None:
-    """Before its own step V* of a copy has moved with its style, and originals have not."""
-    settings = ("overfit.steps=1", "overfit.lr=1")
-    found = bench(world, "overfit.views=grouped", *settings, learner="vpt")
-    made = found_in(Store(tmp_path), found, learner_of(found))
-    plain = bench(world, "overfit.views=styled", *settings, learner="vpt")
-    alone = found_in(Store(tmp_path), plain, learner_of(plain))
-    count = len(found.train)
-    assert torch.equal(made.originals.target, alone.originals.target)
-    learner = learner_of(found)
-    config = replace(OverfitConfig(steps=1, lr=1.0), batch=count)
-    problem, _ = problem_of(config, learner, made.images)
-    groups = style_groups(made.images)
-    assert sorted(torch.cat(groups).tolist()) == list(range(count, 2 * count))
-    begun = begin_together(problem, groups, config, 1.0)
-    for group in groups:
-        moved = begun.initial[group] - problem.initial[group]
-        assert moved.abs().max() > 0
-        torch.testing.assert_close(moved, moved[:1].expand_as(moved))
-        # the mean loss of a style falls, which the prompts of each image alone do not share
-        before, after = (_loss(problem, p.initial[group], group) for p in (problem, begun))
-        assert after < before
-        want = descend(begun, group, config, 1.0)["prompts"]
-        torch.testing.assert_close(made.pairs.target[group], want)
-
-
-def _loss(problem: Problem, prompts: Tensor, index: Tensor) -> float:
-    with torch.no_grad():
-        return float(
-            functional.cross_entropy(problem.logits(prompts, index), problem.labels[index])
-        )
-
-
-def test_joint_training_has_no_styled_views(world: Path) -> None:
-    joint = ("fit.mode=joint", "fit.ce_weight=1", "overfit.views=styled")
-    with pytest.raises(ConfigError, match=r"overfit\.views: joint.*two_stage"):
-        bench(world, *joint, learner="coop")
 
 
 def test_who_asks_for_the_same_targets_shares_them(

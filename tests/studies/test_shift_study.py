@@ -18,7 +18,7 @@ from diffuprompt.report import OWN, Number, Section, build_sections, plain
 from diffuprompt.report.load import Source
 from diffuprompt.report.views import build_report
 from diffuprompt.studies.shared import Shared
-from diffuprompt.studies.shift.design import WORLDS, find_attempts, find_worlds
+from diffuprompt.studies.shift.design import WORLDS, find_worlds
 from diffuprompt.studies.shift.gains import GENERATED, ShiftGains, find_shift_gains
 from diffuprompt.studies.shift.jobs import shift_jobs
 from diffuprompt.studies.shift.report import ShiftReport
@@ -184,8 +184,6 @@ def test_targets_that_are_not_written_yet_are_left_out_of_a_list(tmp_path: Path)
 def test_a_world_that_is_none() -> None:
     with pytest.raises(ConfigError, match=r"'scene'\. Did you mean 'scenes'"):
         find_worlds(("scene",))
-    with pytest.raises(ConfigError, match=r"--attempts.*'style'\. Did you mean 'styled'"):
-        find_attempts(("style",))
 
 
 def test_the_worlds_say_what_is_trained_on(capsys: pytest.CaptureFixture[str]) -> None:

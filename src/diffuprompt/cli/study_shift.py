@@ -18,7 +18,6 @@ diffuprompt study shift --dry-run
 diffuprompt study shift --worlds scenes --learners coop cocoop --seeds 1
 diffuprompt study shift --worlds corruptions --severities 1 3 5 --backbone photo-clip-lite
 diffuprompt study shift --worlds living objects --jobs 2
-diffuprompt study shift --worlds scenes --learners coop --attempts styled
 """
 FOLDER = "shift-study"
 
@@ -39,9 +38,6 @@ class Args(StudyArgs):
     """Which of `diffuprompt ls learners`; without it the six of the study."""
     severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = (3,)
     """Of the corruptions."""
-    attempts: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
-    """Attempts to make diffusion robust, as ablations. styled: V* of styled copies of the training
-    pictures trains it too; grouped: V* of these starts from what suits their whole style."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
 
@@ -52,7 +48,6 @@ def run(args: Args) -> int:
     from diffuprompt.matrix import plan
     from diffuprompt.studies import (
         LEARNERS,
-        find_attempts,
         find_worlds,
         shift_jobs,
         unwritten_targets,
@@ -74,7 +69,6 @@ def run(args: Args) -> int:
             seeds=args.seeds,
             made=args.shifted,
             severities=args.severities,
-            attempts=find_attempts(args.attempts),
             only_written=args.dry_run,
         )
         left = len(unwritten_targets(world, args.shifted, args.severities))

@@ -78,13 +78,7 @@ from .scenes import (
 from .scenes.captions import noun_phrase as noun_phrase, with_article as with_article
 from .scenes.dataset import parse_look as parse_look
 from .sentences import find_sentences as find_sentences
-from .shift import (
-    SEVERITIES as SEVERITIES,
-    SHIFTS as SHIFTS,
-    check_kind as check_kind,
-    shifted_png as shifted_png,
-    write_shifted as write_shifted,
-)
+from .shift import SHIFTS as SHIFTS, check_kind as check_kind, write_shifted as write_shifted
 from .sources import absolute_spec as absolute_spec, open_dataset as open_dataset
 from .splitfile import write_split_file as write_split_file
 from .transforms import Preprocess as Preprocess

@@ -1,5 +1,4 @@
 from .base import PromptGenerator as PromptGenerator
-from .calibration import calibrate as calibrate
 from .config import (
     DiffusionConfig as DiffusionConfig,
     FitConfig as FitConfig,
@@ -15,7 +14,6 @@ from .controls import (
 )
 from .descent import Logits as Logits, Problem as Problem, descend as descend
 from .fitting import FitTask as FitTask, fit as fit, quality as quality
-from .groups import begin_together as begin_together
 from .joint import Base as Base, fit_joint as fit_joint
 from .kinds import KINDS as KINDS
 from .label_space import Confusion as Confusion, union as union

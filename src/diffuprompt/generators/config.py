@@ -49,11 +49,6 @@ class OverfitConfig:
         target_drop: relative fall of the cross-entropy after 5 steps, see ``lr``.
         batch: most images optimised together; changes nothing but memory and speed. 0 takes as
             many as the memory budget of the text path holds.
-        views: which training pictures V* is found for and the generator trained on: their "own"
-            test views, or "styled": behind each its copy in grey, blurred, compressed or of low
-            contrast, so that the generator sees features that shifted test pictures may have;
-            "grouped": the same, where V* of a copy starts from prompts that were found for all
-            copies of its style together. Two stages only.
         negatives: classes beside the true one that enter the cross-entropy: those that zero-shot
             CLIP confuses with it most. 0, or too many, for all.
     """
@@ -64,7 +59,6 @@ class OverfitConfig:
     target_drop: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7
     batch: Annotated[int, Range(0, BATCH.high)] = 32
     negatives: int = 0
-    views: Literal["own", "styled", "grouped"] = field(default="own", metadata=LATER)
 
     def __post_init__(self) -> None:
         _refuse(misfits(self, "overfit"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffuprompt.engine import NULL, Progress
 from diffuprompt.errors import CheckpointError, ConfigError
-from diffuprompt.generators.calibration import calibrate
+from diffuprompt.generators.calibrate import calibrate
 from diffuprompt.generators.config import OverfitConfig
 from diffuprompt.generators.descent import Problem, descend
 from diffuprompt.generators.shards import Part, Shards

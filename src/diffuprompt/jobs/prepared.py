@@ -239,11 +239,6 @@ def _check(resolved: Resolved, header: Header) -> None:
             f"learner.{options.class_bound}: class-specific contexts cannot score new classes; "
             "use --protocol few-shot"
         )
-    if resolved.overfit.views != "own" and resolved.fit.mode == "joint":
-        problems.append(
-            "overfit.views: joint training overfits each batch of the training pictures anew and "
-            "has no copies of them; use fit.mode=two_stage"
-        )
     if options.class_bound and resolved.generator != NO_GENERATOR:
         parts = ("overfit.negatives", "fit.classes")
         values = (resolved.overfit.negatives, resolved.fit.classes)

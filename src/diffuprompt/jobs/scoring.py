@@ -214,7 +214,7 @@ class Scoring:
         return targets(self.bench, self.store, self._targets_stage, self.learner)
 
     def _pairs(self) -> PromptPairs:
-        return self._targets.originals
+        return self._targets.pairs
 
     def _makers(self, variant: Variant, images: ImageSet) -> Sequence[Maker]:
         """Return what makes the prompts of a variant; none for the learner's own."""

@@ -178,6 +178,6 @@ def quality_pairs(chain: Chain, bench: Bench, learner: Learner, found: Targets) 
     """Return training images with V* of the learner as it is scored; after joint training some."""
     assert chain.generator is not None
     if "overfit" not in chain.generator.config:
-        return found.originals
+        return found.pairs
     base = joint_base(bench, learner, chain.generator.config["overfit"], found.lr)
     return base.pairs(bench.train.features)

@@ -20,8 +20,6 @@ from diffuprompt.generators import (
     OverfitConfig,
     Problem,
     PromptPairs,
-    begin_together,
-    calibrate,
     measure,
     overfit,
     overfit_statistics,
@@ -32,7 +30,6 @@ from diffuprompt.stages.bench import Bench
 from diffuprompt.stages.flat_prompts import learner_logits, own_prompts
 from diffuprompt.stages.image_set import ImageSet
 from diffuprompt.stages.memory import fitting_batch
-from diffuprompt.stages.styled_views import style_groups, with_copies
 
 VERSION = 1
 TENSORS, SPECTRUM = "targets.safetensors", "spectrum.json"
@@ -58,19 +55,12 @@ class Targets:
     folder: StageFolder
     images: ImageSet
     learner: Learner
-    num_originals: int
 
     @cached_property
     def pairs(self) -> PromptPairs:
         """Features, the learner's own prompts, and V*."""
         target = self.folder.read(TENSORS)["prompts"].to(self.learner.clip.device)
         return PromptPairs(self.images.features, own_prompts(self.learner, self.images), target)
-
-    @cached_property
-    def originals(self) -> PromptPairs:
-        """The same of the training images alone, where ``images`` holds copies behind them."""
-        count, pairs = self.num_originals, self.pairs
-        return PromptPairs(pairs.features[:count], pairs.initial[:count], pairs.target[:count])
 
     @property
     def lr(self) -> float:
@@ -79,33 +69,20 @@ class Targets:
 
 
 def targets(bench: Bench, store: Store, stage: Stage, learner: Learner) -> Targets:
-    """Return V* of every training image in its test view; found here where nobody has yet.
-
-    With other ``overfit.views`` the images are followed by their copies, see `styled_views`.
-    """
-    images = bench.train
-    if OverfitConfig(**stage.config["overfit"]).views != "own":
-        images = with_copies(images, bench.progress)
+    """Return V* of every training image in its test view; found here where nobody has yet."""
 
     def make(folder: StageFolder) -> Values:
-        return _overfit(bench, stage, learner, images, folder)
+        return _overfit(bench, stage, learner, folder)
 
-    return Targets(store.made(stage, make), images, learner, len(bench.train))
+    return Targets(store.made(stage, make), bench.train, learner)
 
 
-def _overfit(
-    bench: Bench, stage: Stage, learner: Learner, images: ImageSet, folder: StageFolder
-) -> Values:
+def _overfit(bench: Bench, stage: Stage, learner: Learner, folder: StageFolder) -> Values:
     config = OverfitConfig(**stage.config["overfit"])
-    problem, config = problem_of(config, learner, images)
-    begun, lr = problem, None
-    if config.views == "grouped":
-        lr = config.lr or calibrate(problem, config, folder=folder.work, key=stage.key)
-        begun = begin_together(problem, style_groups(images), config, lr, bench.progress)
+    problem, config = problem_of(config, learner, bench.train)
     result = overfit(
-        begun,
+        problem,
         config,
-        lr=lr,
         folder=folder.work,
         key=stage.key,
         save_every_s=bench.save_every_s,

@@ -131,7 +131,7 @@ def _copies(
     def make(one: tuple[Item, str]) -> tuple[str, bytes]:
         item, path = one
         random = _stream(seed, item.path, kind, severity)
-        return path, shifted_png(manifest.root / item.path, kind, severity, random)
+        return path, _shifted_png(manifest.root / item.path, kind, severity, random)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(left), AT_ONCE):
@@ -183,7 +183,7 @@ def _stream(seed: int, path: str, kind: str, severity: int) -> list[int]:
     return [seed, int.from_bytes(digest[:16])]
 
 
-def shifted_png(path: Path, kind: str, severity: int, seed: Sequence[int]) -> bytes:
+def _shifted_png(path: Path, kind: str, severity: int, seed: Sequence[int]) -> bytes:
     """Return the shifted picture as PNG, with the orientation that the original names.
 
     Raises `DataError` where it cannot be read; the arguments are otherwise those of `shifted`.

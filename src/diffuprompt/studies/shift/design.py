@@ -14,8 +14,6 @@ MULTI_MODAL = ("maple", "promptsrc", "coprompt")
 # Multi-modal prompts suit changes of style, says the paper, and textual ones natural oddities as in
 # ImageNet-A (section 5.2). Oddities cannot be made; damaged pictures stand beside the styles.
 STYLES = ("scenes-sketch", "scenes-inverted", "scenes-painted", "grey", "edges", "palette")
-# Attempts to make diffusion robust, by name: the settings of further jobs.
-ATTEMPTS = {"styled": "overfit.views=styled", "grouped": "overfit.views=grouped"}
 WHOLE = "caltech101"
 _LIVING, _OBJECTS = HALVES
 _SCENES = tuple(name for name in SCENE_STYLES if name != "scenes")
@@ -73,19 +71,6 @@ def find_worlds(names: tuple[str, ...]) -> tuple[World, ...]:
     if problems:
         raise ConfigError("\n  ".join(problems))
     return tuple(WORLDS[name] for name in names or WORLDS)
-
-
-def find_attempts(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the settings of some attempts. Raises `ConfigError` for unknown ones."""
-    problems = [
-        f"--attempts: expected some of {list(ATTEMPTS)}, got {name!r}."
-        f"{near_miss(name, list(ATTEMPTS))}"
-        for name in names
-        if name not in ATTEMPTS
-    ]
-    if problems:
-        raise ConfigError("\n  ".join(problems))
-    return tuple(ATTEMPTS[name] for name in names)
 
 
 def world_of(source: str) -> World | None:

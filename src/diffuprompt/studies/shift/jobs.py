@@ -23,13 +23,9 @@ def shift_jobs(
     seeds: Sequence[int],
     made: Path,
     severities: Sequence[int] = SEVERITIES,
-    attempts: Sequence[str] = (),
     only_written: bool = False,
 ) -> tuple[MatrixJob, ...]:
     """Return every learner without and with diffusion, scored on its source and all targets.
-
-    Behind them come the attempts to make diffusion robust, each a setting like
-    "overfit.views=styled".
 
     Args:
         shared: what all jobs have in common, but for the data.
@@ -38,7 +34,6 @@ def shift_jobs(
         seeds: of the jobs.
         made: where `write_targets` writes.
         severities: of targets that are made.
-        attempts: overrides of further jobs with diffusion.
         only_written: leave out targets that `write_targets` has yet to write, to list jobs.
 
     Raises:
@@ -52,9 +47,6 @@ def shift_jobs(
     for seed in seeds:
         for generator in (NO_GENERATOR, DIFFUSION):
             asked += [Asked(learner, seed, generator, scored) for learner in learners]
-    for seed in seeds:
-        for attempt in attempts:
-            asked += [Asked(learner, seed, DIFFUSION, scored, attempt) for learner in learners]
     common = replace(shared, data=world.source, protocol=PROTOCOL, test_data=tests)
     return make_jobs(common, asked)
 
