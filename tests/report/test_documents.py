@@ -83,6 +83,8 @@ def test_two_indices_beside_one_another_have_pages_of_their_own(
 
     with pytest.raises(ConfigError, match="--pages: expected --write or --check"):
         run(Args(paths=(results,), pages=tmp_path))
+    with pytest.raises(ConfigError, match="--format: .* --out"):
+        run(Args(paths=(results,), format="csv"))
 
 
 def test_check_passes_and_then_shows_what_changed(results: Path, tmp_path: Path) -> None:

@@ -190,6 +190,9 @@ def test_the_worlds_say_what_is_trained_on(capsys: pytest.CaptureFixture[str]) -
     words = ["study", "shift", "--dry-run", "--data", "scenes"]
     assert main(words) == ConfigError.exit_code
     assert "choose some with --worlds" in capsys.readouterr().err
+    words = ["study", "shift", "--dry-run", "--worlds", "scenes", "--severities", "5"]
+    assert main(words) == ConfigError.exit_code
+    assert "add --worlds corruptions" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_half_has_the_sentences_of_the_whole(tmp_path: Path) -> None:

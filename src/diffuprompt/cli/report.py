@@ -11,6 +11,7 @@ import tyro
 from diffuprompt.cli.parse import Positional
 from diffuprompt.errors import ConfigError
 
+FORMATS = "md,csv,tex,html"
 EXAMPLES = """
 diffuprompt report runs
 diffuprompt report results --out page --format html,csv
@@ -30,7 +31,7 @@ class Args:
     """Record files, or folders with runs/JOB/record.json or results/STUDY/JOB.json at any depth."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Write the report here; without it, --write, --check and --summary a table is printed."""
-    format: Annotated[str, tyro.conf.arg(metavar="LIST")] = "md,csv,tex,html"
+    format: Annotated[str, tyro.conf.arg(metavar="LIST")] = FORMATS
     """What to write into --out: some of md,csv,tex,html."""
     write: Annotated[Path | None, tyro.conf.arg(metavar="RESULTS.md")] = None
     """Write the report as pages and this index of them, with NOTES.md from the folders given, and
@@ -72,6 +73,8 @@ def run(args: Args) -> int:
 
     studies = studies_against(args.against)
     formats = parse_formats(args.format)
+    if args.format != FORMATS and args.out is None:
+        raise ConfigError("--format: says what --out writes; name a folder with --out too")
     title = args.title or TITLE
     if args.check is not None:
         check(args.paths, args.check, studies=studies, title=title, pages=args.pages)

@@ -20,6 +20,7 @@ diffuprompt study shift --worlds corruptions --severities 1 3 5 --backbone photo
 diffuprompt study shift --worlds living objects --jobs 2
 """
 FOLDER = "shift-study"
+SEVERITIES = (3,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Args(StudyArgs):
     """scenes, corruptions, living, objects; without it all of them."""
     learners: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ()
     """Which of `diffuprompt ls learners`; without it the six of the study."""
-    severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = (3,)
+    severities: Annotated[tuple[int, ...], SEVERITY, bounded(SEVERITY, "N...")] = SEVERITIES
     """Of the corruptions."""
     shifted: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("shifted")
     """Where the shifted copies are written, before the first job; those there are used."""
@@ -59,6 +60,11 @@ def run(args: Args) -> int:
         raise ConfigError("--data: the worlds say what is trained on; choose some with --worlds")
     if not args.severities:
         raise ConfigError("--severities: expected at least one")
+    if args.severities != SEVERITIES and not any(world.made for world in worlds):
+        raise ConfigError(
+            "--severities: only the targets of corruptions are made in some; leave it out, or add "
+            "--worlds corruptions"
+        )
     code = 0
     for world in worlds:
         common = shared(args, data=world.source)
