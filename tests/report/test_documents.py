@@ -147,7 +147,7 @@ def test_all_shots_of_a_data_set_are_one_line_of_the_index() -> None:
         "overall": ["A wins."],
     }
     assert index_lines(said) == {
-        "birds · clip": "1 shots: All is highest with A, 1, of 2 methods; 4 shots: All is highest "
+        "birds · clip": "1 shot: All is highest with A, 1, of 2 methods; 4 shots: All is highest "
         "with B, 2, of 2 methods.",
         "fish · clip, 4 shots": "All is highest with C, 3, of 2 methods. Zero has 0. More.",
         "overall": "A wins.",

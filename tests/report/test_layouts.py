@@ -271,7 +271,7 @@ def test_a_method_that_does_not_beat_the_trivial_control_is_seen_not_to() -> Non
     ]
     made = report(records)
     (finding,) = (f for f in made.sections[0].findings if "both halves" in f)
-    assert "1 of 2 methods are above" in finding
+    assert "1 of 2 methods beat" in finding
     assert finding.endswith(": CoOp.")
     names = [row[0] for row in made.sections[0].headline.rows]
     assert names.count("— zero-shot for new names") == 2

@@ -30,8 +30,9 @@ def open_world(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     above = [c.a.name for c in found if c.intervals["open"].low > 0]
     names = f": {', '.join(above)}" if above else ""
     return (
-        f"With the names of both halves offered, {len(above)} of {len(found)} methods are above "
-        f"themselves for base names and zero-shot for new ones, intervals above zero{names}.",
+        f"With the names of both halves offered, {len(above)} of {len(found)} methods beat the "
+        "trivial control, the method itself for base names and zero-shot for new ones, with "
+        f"intervals above zero{names}.",
     )
 
 

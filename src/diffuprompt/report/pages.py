@@ -170,10 +170,14 @@ def index_lines(answers: Mapping[str, Sequence[str]]) -> dict[str, str]:
         about = key.rpartition(", ")[0]
         shots = by_shots.get(about, {})
         if len(shots) > 1:
-            out[about] = "; ".join(f"{n} shots: {text}" for n, text in shots.items()) + "."
+            out[about] = "; ".join(f"{_shots(n)}: {text}" for n, text in shots.items()) + "."
         else:
             out[key] = " ".join(said)
     return out
+
+
+def _shots(number: str) -> str:
+    return f"{number} shot" if number == "1" else f"{number} shots"
 
 
 def first_lines(text: str) -> list[str]:
