@@ -83,7 +83,7 @@ def test_two_indices_beside_one_another_have_pages_of_their_own(
 
     with pytest.raises(ConfigError, match="--pages: expected --write or --check"):
         run(Args(paths=(results,), pages=tmp_path))
-    with pytest.raises(ConfigError, match="--format: .* --out"):
+    with pytest.raises(ConfigError, match=r"--format: .* --out"):
         run(Args(paths=(results,), format="csv"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffuprompt.cli.summary import summary
+from diffuprompt.data import HALVES
 from diffuprompt.errors import DataError
 from diffuprompt.record import Record, Score, Variant
 from diffuprompt.report.extension import SectionPart
@@ -70,6 +71,18 @@ def test_averages_over_data_sets_have_both_harmonic_means() -> None:
     (page, *_) = make_pages(made, notes="", figures="f")
     assert page.text.index("Average over 2 data sets") < page.text.index("## birds")
     assert "base-to-new-average-over-2-data-sets-scenes-clip-16-shots" in all_tables(made)
+
+
+def test_a_half_of_a_data_set_is_in_no_average() -> None:
+    """Two data sets and the halves of a third are averaged over two."""
+    records = [
+        scored({("own", d, "all"): 4}, dataset=d, learner="coop", generator="none",
+               protocol="few-shot")
+        for d in ("birds", "cars", *HALVES)
+    ]  # fmt: skip
+    headings = [layout.part.heading for layout in report(records).layouts]
+    assert headings[0] == "Average over 2 data sets · scenes-clip, 16 shots"
+    assert report(records[1:]).layouts == ()
 
 
 def test_one_data_set_has_no_average() -> None:

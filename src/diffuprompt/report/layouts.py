@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffuprompt.data import HALVES
 from diffuprompt.report.aggregate import Section, Setting
 from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.left_out import left_out_part
@@ -63,7 +64,9 @@ def _average(setting: Setting, sections: Sequence[Section]) -> Iterator[Layout]:
     """Yield the averages over data sets, and a table of each measure.
 
     Where all trainings of a transfer leave one test set out each, the average is over these.
+    Halves of a data set stand in none, since they are no data sets beside it.
     """
+    sections = [section for section in sections if section.setting.dataset not in HALVES]
     if len(sections) < 2:
         return
     shots = f", {setting.shots} shots" if setting.shots else ""
