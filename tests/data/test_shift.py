@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from diffuprompt.cli.main import main
-from diffuprompt.data import SEVERITIES, SHIFTS, open_dataset, write_shifted
+from diffuprompt.data import SHIFTS, open_dataset, write_shifted
 from diffuprompt.data.scenes import CLASSES
 from diffuprompt.data.scenes.dataset import parse_look, picture
-from diffuprompt.data.shift import shifted, writing
+from diffuprompt.data.shift import SEVERITIES, shifted, writing
 from diffuprompt.errors import ConfigError, DataError
 
 NAMES = ("zebra/foal", "Åland lamb", "ant")  # not sorted, and no plain folder names

@@ -13,6 +13,7 @@ GONE: dict[tuple[str, str], tuple[Any, str]] = {
     ("overfit", "episode"): (0, "8f91120"),
     ("overfit", "proximal"): (0.0, "d42a228"),
     ("overfit", "smoothing"): (0.0, "d42a228"),
+    ("overfit", "views"): ("own", "1239b99"),
     ("diffusion", "text_tokens"): (0, "b281abf"),
     ("diffusion", "conditioning"): ("tokens", "b281abf"),
 }
