@@ -12,6 +12,7 @@ from diffuprompt.cli.parse import bounded
 from diffuprompt.cli.study import StudyArgs, carry_out, shared
 from diffuprompt.errors import ConfigError
 from diffuprompt.ranges import SEVERITY
+from diffuprompt.studies import SEVERITIES
 
 EXAMPLES = """
 diffuprompt study shift --dry-run
@@ -20,7 +21,6 @@ diffuprompt study shift --worlds corruptions --severities 1 3 5 --backbone photo
 diffuprompt study shift --worlds living objects --jobs 2
 """
 FOLDER = "shift-study"
-SEVERITIES = (3,)
 
 
 @dataclass(frozen=True, kw_only=True)

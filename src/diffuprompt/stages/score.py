@@ -228,7 +228,8 @@ class _Scoring:
             raise CheckpointError(f"{path}: of another test set; delete {self.folder.path}")
         self.answers = Answers(**tensors)
         self.done = int(told["done"])
-        self.generating, self.classifying = map(float, told["seconds"].split()[:2])
+        spent = told["seconds"].split()  # a third number where names were judged, which is gone
+        self.generating, self.classifying = map(float, spent[:2])
 
 
 def _now(device: torch.device) -> float:

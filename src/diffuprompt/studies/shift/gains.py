@@ -78,7 +78,7 @@ class ShiftGains:
         """Return what diffusion adds to a learner over ``other``, mean over targets, in points."""
         if other not in one.hits:
             return None
-        return _interval(_pairs(one, GENERATED, one, other, self.targets, one.seeds))
+        return _interval(_pairs(one, one, other, self.targets, one.seeds))
 
     def mean_over(self, other: Variant, targets: Sequence[str] = ()) -> Interval | None:
         """Return the same, averaged over learners, on the seeds that all have."""
@@ -86,7 +86,7 @@ class ShiftGains:
             return None
         tests = targets or self.targets
         return _interval(
-            [p for one in self.each for p in _pairs(one, GENERATED, one, other, tests, self.seeds)]
+            [p for one in self.each for p in _pairs(one, one, other, tests, self.seeds)]
         )
 
     @property
@@ -113,7 +113,7 @@ class ShiftGains:
             [
                 p
                 for tried, plain in attempts
-                for p in _pairs(tried, GENERATED, plain, other, self.targets, seeds)
+                for p in _pairs(tried, plain, other, self.targets, seeds)
             ]
         )
 
@@ -135,7 +135,7 @@ class ShiftGains:
             return None
         # a mean over pairs, in which both sorts weigh the same and the second one counts negative
         more, less = (
-            [p for one in sort for p in _pairs(one, GENERATED, one, OWN, targets, self.seeds)]
+            [p for one in sort for p in _pairs(one, one, OWN, targets, self.seeds)]
             for sort in (multi, text)
         )
         more, less = more * len(text), less * len(multi)
@@ -231,7 +231,7 @@ def _robustness(
         if set(targets) <= tests:
             hits[variant] = {test: _hits(records, of, test) for test in sorted(tests)}
     seeds = tuple(record.job.seed for record in records)
-    setting = job.setting or (generated.control if generated != GENERATED else "")
+    setting = job.setting or generated.control
     return Robustness(learner=job.learner, seeds=seeds, setting=setting, hits=hits)
 
 
@@ -246,16 +246,18 @@ def _hits(records: Sequence[Record], variant: Variant, test: str) -> NDArray[np.
 
 def _pairs(
     one: Robustness,
-    made: Variant,
     two: Robustness,
     other: Variant,
     targets: Sequence[str],
     seeds: Sequence[int],
 ) -> Pairs:
-    """Return two variants on each target, under one name: the pictures are the same."""
+    """Return diffusion of ``one`` and ``other`` of ``two`` on each target, under one name.
+
+    The pictures are the same.
+    """
     first, second = ([of.seeds.index(seed) for seed in seeds] for of in (one, two))
     return [
-        ({PART: one.hits[made][test][first]}, {PART: two.hits[other][test][second]})
+        ({PART: one.hits[GENERATED][test][first]}, {PART: two.hits[other][test][second]})
         for test in targets
     ]
 
