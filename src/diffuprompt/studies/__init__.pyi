@@ -17,7 +17,7 @@ from .plug_in.summary import (
 from .published.against import HEADING as HEADING
 from .reported import STUDIES as STUDIES, studies_against as studies_against
 from .shared import Shared as Shared
-from .shift.design import SEVERITIES as SEVERITIES, find_worlds as find_worlds
+from .shift.design import find_worlds as find_worlds
 from .shift.jobs import (
     shift_jobs as shift_jobs,
     unwritten_targets as unwritten_targets,
