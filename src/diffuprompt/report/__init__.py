@@ -15,7 +15,7 @@ from diffuprompt.report.compare import (
 )
 from diffuprompt.report.configuration import differing_fields
 from diffuprompt.report.cost_table import number
-from diffuprompt.report.costs import Costs
+from diffuprompt.report.costs import Costs, device_in_words, timed_on
 from diffuprompt.report.extension import Appendix, Extras, Figure, SectionPart, Study
 from diffuprompt.report.figure_file import write_files
 from diffuprompt.report.figures import BLUE, GREY, ORANGE, WIDTH, style, to_svg
@@ -87,6 +87,7 @@ __all__ = [
     "check",
     "compare",
     "default_comparisons",
+    "device_in_words",
     "difference",
     "differing_fields",
     "find_records",
@@ -110,6 +111,7 @@ __all__ = [
     "read_notes",
     "shell_block",
     "style",
+    "timed_on",
     "to_markdown",
     "to_svg",
     "verdict",

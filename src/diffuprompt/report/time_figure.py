@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffuprompt.report.aggregate import Section
+from diffuprompt.report.costs import usual_device
 from diffuprompt.report.extension import SectionPart
 from diffuprompt.report.figures import WIDTH, label, row_colour, style, to_svg
 from diffuprompt.report.files import figure_name
@@ -21,16 +22,18 @@ CAPTION = (
     "H against wall seconds of training (learner, overfitting and generator; prompt-free image "
     "features at hand), means over seeds, the fastest first. Bold: no faster method is better."
 )
+ELSEWHERE = " Left out, since timed on another device than the rest ({usual}): {names}."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A method: seconds of training, H in per cent, and the colour of its role."""
+    """A method: seconds of training, H in per cent, the colour of its role, and the device."""
 
     method: str
     seconds: float
     h: float
     colour: str
+    timed_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +80,14 @@ class TimeFigure:
 
 
 def time_part(section: Section) -> SectionPart | None:
-    """Return the methods of a section by their seconds of training; None where few say both."""
-    points = tuple(sorted(_points(section), key=lambda point: (point.seconds, -point.h)))
+    """Return the methods of a section by their seconds of training; None where few say both.
+
+    Seconds of several devices do not compare: only those of the one that most ran on are there.
+    """
+    every = sorted(_points(section), key=lambda point: (point.seconds, -point.h))
+    usual = usual_device([point.timed_on for point in every])
+    points = tuple(point for point in every if point.timed_on == usual)
+    others = ", ".join(point.method for point in every if point.timed_on != usual)
     if len(points) < FEWEST:
         return None
     setting, front = section.setting, _front(points)
@@ -90,7 +99,8 @@ def time_part(section: Section) -> SectionPart | None:
         )
         for point in points
     )
-    table = Table(columns=("Method", "Training s", "H"), rows=rows, caption=CAPTION)
+    caption = CAPTION + (ELSEWHERE.format(usual=usual, names=others) if others else "")
+    table = Table(columns=("Method", "Training s", "H"), rows=rows, caption=caption)
     figure = TimeFigure(
         name=figure_name(f"time {setting.title}"),
         alt=f"H against seconds of training, {setting.title}",
@@ -103,7 +113,10 @@ def _points(section: Section) -> Iterator[Point]:
     for row in section.main:
         seconds, h = row.costs.train_s, row.mean(MEASURE)
         if seconds is not None and h is not None and not is_control(row.variant):
-            yield Point(method=row.name, seconds=seconds, h=h, colour=row_colour(row))
+            place = row.costs.timed_on
+            yield Point(
+                method=row.name, seconds=seconds, h=h, colour=row_colour(row), timed_on=place
+            )
 
 
 def _front(points: tuple[Point, ...]) -> list[Point]:

@@ -12,6 +12,7 @@ from diffuprompt.report.commands import generic_commands
 from diffuprompt.report.compare import RESAMPLES, Comparison, default_comparisons, difference
 from diffuprompt.report.confidence import calibration_part, confidence_table
 from diffuprompt.report.cost_table import COST_CAPTION, COSTS, cost_cells, cost_table
+from diffuprompt.report.costs import timed_on
 from diffuprompt.report.density import density_parts
 from diffuprompt.report.differences import differences_table
 from diffuprompt.report.extension import Extras, Figure, SectionPart, Study
@@ -174,10 +175,12 @@ def headline_table(section: Section) -> Table:
 def _headline_caption(section: Section) -> str:
     seeds = ", ".join(map(str, section.seeds))
     formula = " H: harmonic mean of mean base and mean new; its ± is of the seeds' own H."
-    return (
+    told = timed_on((row.name, row.costs) for row in section.rows if not is_control(row.variant))
+    caption = (
         f"Accuracy in per cent, mean ± population standard deviation (ddof 0); seeds: {seeds}."
         f"{formula if 'h' in section.metrics else ''} Bold: best, oracle aside. {COST_CAPTION}"
     )
+    return f"{caption} {told}".rstrip()
 
 
 def _column(rows: Sequence[Row], metric: str) -> list[Cell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffuprompt.report import Cell, Interval, MethodRow, Number, Table, number
+from diffuprompt.report import Cell, Interval, MethodRow, Number, Table, device_in_words, number
 from diffuprompt.studies.grounding.design import (
     FROZEN,
     MEASURE_NAMES,
@@ -15,7 +15,6 @@ from diffuprompt.studies.grounding.findings import WorldFindings, varied_of
 
 MAIN = ("r1", "r5", "r10", "ub")
 MISSING = "missing"
-DEVICES = {"cpu": "CPU"}
 ORACLE = "oracle"  # reads the answer: the best of nothing
 COSTS = ("Trainable", "Generator", "Total", "Training s", "ms a picture", "Timed on")
 
@@ -230,7 +229,7 @@ def _costs(found: WorldFindings, row: MethodRow | None, test: str) -> tuple[Cell
         number(row.mean(lambda r: r.total_parameters), 0),
         number(timed.mean(lambda r: sum(r.seconds.values())), 1),
         number(timed.milliseconds(test), 1),
-        DEVICES.get(timed.devices[0], timed.devices[0]),
+        device_in_words(timed.devices[0]),
     )
 
 

@@ -19,6 +19,7 @@ from diffuprompt.report import (
     difference,
     metric_name,
     number,
+    timed_on,
 )
 from diffuprompt.studies.plug_in.design import DECIDING
 
@@ -85,7 +86,8 @@ def _parts(
         "Training s",
         "Seeds",
     )
-    table = Table(columns=columns, rows=tuple(rows), caption=caption)
+    place = timed_on((row.name, row.costs) for row in shown)
+    table = Table(columns=columns, rows=tuple(rows), caption=f"{caption} {place}".rstrip())
     return (SectionPart(heading=title, table=table),)
 
 
