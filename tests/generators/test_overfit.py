@@ -181,6 +181,13 @@ def test_prompts_that_leave_the_finite_numbers_name_their_image():
         overfit(problem_of((broken, initial, labels)), OverfitConfig(steps=2, lr=0.1, batch=4))
 
 
+def test_a_learner_that_left_them_before_is_told_from_it():
+    logits, initial, labels = softmax_problem()
+    initial[5] = torch.nan
+    with pytest.raises(TrainingError, match=r"own prompts for image 5 .*fit.stop_gradient=true"):
+        overfit(problem_of((logits, initial, labels)), OverfitConfig(steps=2, lr=0.1, batch=4))
+
+
 def test_statistics_are_medians():
     problem = problem_of(softmax_problem())
     result = overfit(problem, OverfitConfig(steps=2, lr=0.5))

@@ -108,9 +108,16 @@ def descend(
         ce.append(functional.cross_entropy(scores, target, reduction="none"))
     bad = ~torch.isfinite(prompts.detach().sum(1) + ce[-1])  # a sum is finite as its terms are
     if bad.any():
+        image = int(index_B[bad][0])
+        if not torch.isfinite(initial[bad][0]).all():
+            raise TrainingError(
+                f"the learner's own prompts for image {image} are no finite numbers any more: "
+                "training them with the generator (fit.mode=joint) moved them too far; set "
+                "fit.stop_gradient=true or a smaller fit.lr"
+            )
         raise TrainingError(
-            f"overfitting image {int(index_B[bad][0])} left the finite numbers at lr={lr:g}; "
-            "set a smaller overfit.lr"
+            f"overfitting image {image} left the finite numbers at lr={lr:g}; set a smaller "
+            "overfit.lr"
         )
     prompts = prompts.detach()
     if config.steps in keep:
