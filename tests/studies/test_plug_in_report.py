@@ -301,6 +301,24 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
         assert cell.value == pytest.approx(value), column
 
 
+def test_where_all_classes_are_trained_the_controls_are_compared_in_the_one_measure() -> None:
+    def whole(record: Record, setting: str = "") -> Record:
+        job = record.job.model_copy(update={"protocol": "few-shot", "setting": setting})
+        scores = [s.model_copy(update={"subset": "all"}) for s in record.scores[::2]]
+        return record.model_copy(update={"job": job, "scores": tuple(scores)})
+
+    other = {"own": (0.25, 0.0), "diffusion": (0.5, 0.0), "regression": (0.5, 0.0)}
+    made = report([whole(exact("cocoop", EXACT)), whole(exact("cocoop", other), "fit.epochs=9")])
+    (part,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
+    found = dict(zip(part.table.columns, part.table.rows[0], strict=True))
+    for column, value in (
+        ("All − default", -25.0),
+        ("All − own prompts", 25.0),
+        ("All − regression", 0.0),
+    ):
+        assert found[column].value == pytest.approx(value), column  # type: ignore[union-attr]
+
+
 def test_other_settings_of_learners_stand_with_their_protocol(tmp_path: Path) -> None:
     alone = made_by("none", exact("cocoop", {"own": (0.75, 0.75)}))
     other = made_by("none", exact("cocoop", {"own": (0.5, 0.5)}))

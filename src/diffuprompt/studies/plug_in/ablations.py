@@ -24,7 +24,7 @@ from diffuprompt.report import (
 from diffuprompt.studies.plug_in.design import DECIDING
 
 Key = tuple[str, str, Variant, str]  # learner, generator, variant, setting
-CONTROLLED = ("H − own prompts", "H − regression", "Spread")
+CONTROLLED = ("own prompts", "regression")  # what a generator is compared with beside the default
 
 
 def _job(row: Row) -> tuple[str, str, str]:
@@ -69,20 +69,25 @@ def _parts(
     metrics = section.metrics or tuple(shown[0].per_seed)
     names = [metric_name(m) for m in metrics]
     generated = shown[0].generator != NO_GENERATOR
+    decides = "h" if "h" in metrics else metrics[0]
     rows: list[tuple[Cell, ...]] = []
     for row in shown:
         without = every.get((row.learner, row.generator, row.variant, ""))
         default = _intervals(row, without)
         values = tuple(number(row.mean(m), 2) for m in metrics)
         differences = tuple(difference(default.get(m)) for m in metrics)
-        controls = _beside_controls(row, every) if generated else ()
+        controls = _beside_controls(row, every, decides) if generated else ()
         told = (number(row.costs.train_s, 1), Number(value=len(row.seeds), digits=0))
         rows.append((_name(row, without), *values, *differences, *controls, *told))
     columns = (
         "Job",
         *names,
         *(f"{name} − default" for name in names),
-        *(CONTROLLED if generated else ()),
+        *(
+            (*(f"{metric_name(decides)} − {of}" for of in CONTROLLED), "Spread")
+            if generated
+            else ()
+        ),
         "Training s",
         "Seeds",
     )
@@ -97,9 +102,9 @@ def _name(row: Row, default: Row | None) -> str:
     return f"{row.name} ({row.precision})" if differs else row.name
 
 
-def _beside_controls(row: Row, every: Mapping[Key, Row]) -> tuple[Cell, ...]:
-    """Return the cells of `CONTROLLED`."""
+def _beside_controls(row: Row, every: Mapping[Key, Row], measure: str) -> tuple[Cell, ...]:
+    """Return the differences of a measure to `CONTROLLED`, and the spread of the draws."""
     regression = Variant.of_control(DECIDING[0], row.generator)
     controls = (every.get((row.learner, row.generator, v, row.setting)) for v in (OWN, regression))
-    over = [difference(_intervals(row, control).get("h")) for control in controls]
+    over = [difference(_intervals(row, control).get(measure)) for control in controls]
     return (*over, number(row.draw_spread, 2))
