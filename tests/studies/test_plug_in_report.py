@@ -39,6 +39,13 @@ def made_by(generator: str, record: Record) -> Record:
     return record.model_copy(update={"job": record.job.model_copy(update={"generator": generator})})
 
 
+def whole(record: Record, setting: str = "") -> Record:
+    """The same with its base images for those of all classes."""
+    job = record.job.model_copy(update={"protocol": "few-shot", "setting": setting})
+    scores = [s.model_copy(update={"subset": "all"}) for s in record.scores if s.subset == "base"]
+    return record.model_copy(update={"job": job, "scores": tuple(scores)})
+
+
 def configured(config: dict[str, object], record: Record) -> Record:
     return record.model_copy(update={"config": config})
 
@@ -211,6 +218,18 @@ def test_rivals_stand_beside_diffusion() -> None:
     assert rows[1][5] is None  # nor diffusion over itself
 
 
+def test_rivals_stand_beside_diffusion_where_all_classes_are_trained() -> None:
+    scores = {"own": (0.5, 0.0), "mlp": (0.625, 0.0)}
+    made = report([whole(exact("cocoop", EXACT)), whole(made_by("mlp", exact("cocoop", scores)))])
+    heading = "Diffusion and its rivals (CoCoOp)"
+    (part,) = (p for p in made.sections[0].parts if p.heading == heading)
+    assert part.table.columns[1:4] == ("All", "All gain over own", "diffusion minus it (All)")
+    own, diffusion, mlp = ([getattr(c, "value", c) for c in row[:4]] for row in part.table.rows)
+    assert own == ["own prompts", 50.0, None, 25.0]
+    assert diffusion == ["diffusion", 75.0, 25.0, None]
+    assert mlp == ["mlp", 62.5, 12.5, 12.5]
+
+
 def test_sweeps_take_configured_points_from_the_main_run_and_zero_from_own_prompts() -> None:
     made = report(swept())
     evaluations, iterations = (p for p in made.sections[0].parts if p.figure is not None)
@@ -302,11 +321,6 @@ def test_ablations_stand_beside_their_default_and_their_own_controls() -> None:
 
 
 def test_where_all_classes_are_trained_the_controls_are_compared_in_the_one_measure() -> None:
-    def whole(record: Record, setting: str = "") -> Record:
-        job = record.job.model_copy(update={"protocol": "few-shot", "setting": setting})
-        scores = [s.model_copy(update={"subset": "all"}) for s in record.scores[::2]]
-        return record.model_copy(update={"job": job, "scores": tuple(scores)})
-
     other = {"own": (0.25, 0.0), "diffusion": (0.5, 0.0), "regression": (0.5, 0.0)}
     made = report([whole(exact("cocoop", EXACT)), whole(exact("cocoop", other), "fit.epochs=9")])
     (part,) = (p for p in made.sections[0].parts if p.heading == "Ablations")
@@ -412,13 +426,11 @@ def test_where_there_is_no_h_learners_are_counted() -> None:
     far, near = (0.25, 0.25), (0.75, 0.75)
 
     def one(learner: str, own: tuple[float, float]) -> Record:
-        whole = exact(learner, {"own": own, "diffusion": (1.0, 1.0), "regression": near})
-        job = whole.job.model_copy(update={"protocol": "few-shot"})
-        half = [s for s in whole.scores if s.subset == "base"]
-        every = tuple(s.model_copy(update={"subset": "all"}) for s in half)
-        return whole.model_copy(update={"scores": every, "job": job})
+        return whole(exact(learner, {"own": own, "diffusion": (1.0, 1.0), "regression": near}))
 
-    (said,) = report([one("coop", far), one("cocoop", near)]).sections[0].verdicts
+    rival = whole(made_by("mlp", exact("coop", {"own": far, "mlp": near})))
+    made = report([one("coop", far), one("cocoop", near), rival])
+    (said,) = made.sections[0].verdicts  # the rival is no learner with diffusion
     assert said == (
         "In all accuracy diffusion is above own prompts for 1 of 2, regression E[V*|pi] for 0 of 2 "
         "learners, intervals above zero."

@@ -119,13 +119,14 @@ def rivals(row: Row, rows: Sequence[Row]) -> list[Row]:
 
     Own prompts are those of the same job where they differ from the plain job's. After joint
     training, which moves the learner, they are the plain job's wherever there is one. Own prompts
-    themselves have one rival: the trivial control of the same learner.
+    themselves have one rival: the trivial control of the same learner, where both were scored.
     """
     kind = (row.learner, row.precision, row.setting)
     same = [r for r in rows if (r.learner, r.precision, r.setting) == kind]
     controls = [r for r in same if is_control(r.variant)]
     if row.variant == OWN:
-        return [r for r in controls if not r.variant.generator][:1]
+        trivial = [r for r in controls if not r.variant.generator]
+        return [r for r in trivial if not row.hits.keys().isdisjoint(r.hits)][:1]
     own = [r for r in same if r.variant == OWN]
     own.sort(key=lambda r: r.generator != row.generator)
     if row.is_joint:

@@ -128,7 +128,7 @@ def counted_verdicts(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
     One learner's comparisons are said one by one.
     """
-    found = [c for c in comparisons if decides(c)]
+    found = [c for c in comparisons if decides(c) and c.a.variant == GENERATED]
     learners = list(dict.fromkeys(c.a.learner for c in found))
     if len(learners) < 2:
         return tuple(verdict(comparison) for comparison in found)

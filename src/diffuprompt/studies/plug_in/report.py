@@ -10,9 +10,10 @@ from diffuprompt.report import Appendix, Comparison, Extras, Figure, Section, Se
 from diffuprompt.studies.plug_in.ablations import ablation_parts, setting_parts
 from diffuprompt.studies.plug_in.gains import counted_verdicts, find_gains, gains_verdicts
 from diffuprompt.studies.plug_in.overfit_figure import overfit_appendix
+from diffuprompt.studies.plug_in.rivals import rival_parts
 from diffuprompt.studies.plug_in.summary import SCHEMA, summary_text
 from diffuprompt.studies.plug_in.sweeps import find_sweeps, sweep_part
-from diffuprompt.studies.plug_in.tables import gains_parts
+from diffuprompt.studies.plug_in.tables import gains_part
 
 NOTES = (
     "Controls show what the gain is made of: regression is one evaluation from pure noise (no "
@@ -41,7 +42,8 @@ class PlugInReport:
             verdicts = counted_verdicts(comparisons)
         return Extras(
             parts=(
-                *(gains_parts(section, gains) if gains is not None else ()),
+                *(() if gains is None else (gains_part(gains),)),
+                *rival_parts(section, gains),
                 *(sweep_part(section, sweep) for sweep in sweeps),
                 *ablation_parts(section, swept),
             ),
