@@ -34,6 +34,7 @@ def record(
     learner: str = "coop",
     seed: int = 1,
     targets: tuple[str, ...] = ("scenes-sketch", "scenes-noisy"),
+    generator: str = "diffusion",
 ) -> Record:
     """A record whose first pictures are answered rightly; half as many on the second target."""
     scores = [factory.score(made, "all", [True] * PICTURES) for made in right]
@@ -41,7 +42,7 @@ def record(
         for made, count in right.items():
             hits = [i < count // (k + 1) for i in range(PICTURES)]
             scores.append(factory.score(made, "all", hits, target))
-    whole = factory.record(learner=learner, seed=seed, protocol="few-shot")
+    whole = factory.record(learner=learner, generator=generator, seed=seed, protocol="few-shot")
     return whole.model_copy(update={"scores": tuple(scores)})
 
 
@@ -246,6 +247,26 @@ def test_an_attempt_stands_below_the_mean_and_has_a_sentence_of_its_own() -> Non
     assert plain(table.rows[-1][0]) == "CoOp · overfit.views=styled"
     assert plain(table.rows[-1][7]).startswith("+15.00 [")
     assert len(targets.rows) == 2
+
+
+def test_another_generator_stands_beside_diffusion_and_in_no_mean() -> None:
+    rival = record({"own": 100, "mlp": 140}, generator="mlp")
+    before = ShiftReport().extras(section_of(record(RIGHT)), ())
+    after = ShiftReport().extras(section_of(record(RIGHT), rival), ())
+    assert before.verdicts is not None
+    assert after.verdicts is not None
+    assert after.verdicts[:-1] == before.verdicts
+    said = "On the targets mlp in the place of diffusion is above it (CoOp; seeds 1): +7.50 ["
+    assert after.verdicts[-1].startswith(said)
+    (*_, part) = after.parts
+    assert part.heading == "Other generators under shift"
+    cells = [plain(cell) for cell in part.table.rows[0]]
+    assert cells[:2] == ["mlp", "CoOp"]
+    assert cells[4:6] == ["45.00", "52.50"]
+    assert cells[6].startswith("+7.50 [")
+    assert [p.table for p in after.parts[:-1]] == [p.table for p in before.parts]
+    unscored = record({"own": 100, "mlp": 140}, generator="mlp", targets=())
+    assert gains_of(record(RIGHT), unscored).generators == {}
 
 
 def test_an_attempt_may_be_scored_of_the_same_run_and_of_some_seeds() -> None:

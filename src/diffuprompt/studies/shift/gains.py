@@ -15,6 +15,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from diffuprompt.jobs import NO_GENERATOR
 from diffuprompt.record import Record, Variant
 from diffuprompt.report import OWN, Interval, Section, is_attempt, joint_bootstrap
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION, LEARNERS
@@ -23,17 +24,20 @@ from diffuprompt.studies.shift.design import MULTI_MODAL, TEXTUAL, World, world_
 RESAMPLES = 2000  # of all targets at once, each with thousands of pictures
 PART = "all"  # of the classes
 GENERATED = Variant.generated(DIFFUSION)
+NO_RIVALS = (NO_GENERATOR, DIFFUSION)
 CONTROLS = tuple(Variant.of_control(control, DIFFUSION) for control in DECIDING)
 
 Hits = Mapping[str, NDArray[np.bool_]]  # test set -> (S, N)
 Pairs = list[tuple[Hits, Hits]]
+Tries = Sequence[tuple["Robustness", "Robustness"]]  # learners, each with itself as it is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
     """One learner with all its ways of making prompts, over the seeds of its records.
 
-    ``setting`` is what is special about an ablation, such as an attempt to make it robust. ``hits``
+    ``setting`` is what is special about an ablation, such as an attempt to make it robust, or the
+    other generator that stands in diffusion's place. ``hits``
     are by variant and test set; a control that was not scored everywhere is not there.
     """
 
@@ -61,13 +65,15 @@ class ShiftGains:
 
     ``ablations`` are the same learners under other settings, and in no mean. So are attempts that
     were scored of the same run, as a control that no study asks for: under its name they stand
-    with what was scored in the place of the generated prompts.
+    with what was scored in the place of the generated prompts. ``rivals`` are the same learners
+    with another generator.
     """
 
     world: World
     targets: tuple[str, ...]
     each: tuple[Robustness, ...]
     ablations: tuple[Robustness, ...] = ()
+    rivals: tuple[Robustness, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -90,18 +96,24 @@ class ShiftGains:
         )
 
     @property
-    def attempts(self) -> Mapping[str, tuple[tuple[Robustness, Robustness], ...]]:
+    def attempts(self) -> Mapping[str, Tries]:
         """By setting, learners under it, each with the same learner as it is."""
+        return self._beside_plain(self.ablations)
+
+    @property
+    def generators(self) -> Mapping[str, Tries]:
+        """By other generator, learners with it, each with the same learner with diffusion."""
+        return self._beside_plain(self.rivals)
+
+    def _beside_plain(self, others: Sequence[Robustness]) -> Mapping[str, Tries]:
         plain = {one.learner: one for one in self.each}
         out: dict[str, list[tuple[Robustness, Robustness]]] = {}
-        for one in self.ablations:
+        for one in others:
             if one.learner in plain:
                 out.setdefault(one.setting, []).append((one, plain[one.learner]))
         return {setting: tuple(pairs) for setting, pairs in out.items()}
 
-    def over_plain(
-        self, attempts: Sequence[tuple[Robustness, Robustness]], other: Variant
-    ) -> Interval | None:
+    def over_plain(self, attempts: Tries, other: Variant) -> Interval | None:
         """Return what diffusion gains by an attempt over ``other`` without it, mean over targets.
 
         Averaged over learners, in points, on the seeds that all have.
@@ -153,7 +165,7 @@ class ShiftGains:
         return tuple(found)
 
 
-def common_seeds(attempts: Sequence[tuple[Robustness, Robustness]]) -> tuple[int, ...]:
+def common_seeds(attempts: Tries) -> tuple[int, ...]:
     """Return the seeds that all of some attempts have, and the learners as they are."""
     return tuple(sorted(set.intersection(*(set(one.seeds) for both in attempts for one in both))))
 
@@ -180,7 +192,22 @@ def find_shift_gains(section: Section) -> ShiftGains | None:
     each = tuple(one for one in found if not one.setting)
     other = [one for main in each for one in _other_controls(jobs["", main.learner], targets)]
     ablations = (*(one for one in found if one.setting), *other)
-    return ShiftGains(world=world, targets=targets, each=each, ablations=ablations)
+    rivals = tuple(one for main in each for one in _rivals(section, main.learner, targets))
+    return ShiftGains(world=world, targets=targets, each=each, ablations=ablations, rivals=rivals)
+
+
+def _rivals(section: Section, learner: str, targets: Sequence[str]) -> list[Robustness]:
+    """Return a learner with other generators than diffusion, as far as they scored the targets."""
+    records = [s.record for s in section.sources if s.record.job.learner == learner]
+    plain = [r for r in records if not r.job.setting and r.job.generator not in NO_RIVALS]
+    out = []
+    for generator in dict.fromkeys(record.job.generator for record in plain):
+        variant = Variant.generated(generator)
+        of = [r for r in plain if set(targets) <= _scored(r, variant) & _scored(r, OWN)]
+        of = sorted((r for r in of if r.job.generator == generator), key=lambda r: r.job.seed)
+        if of:
+            out.append(_robustness(of, targets, generated=variant))
+    return out
 
 
 def _other_controls(records: Sequence[Record], targets: Sequence[str]) -> list[Robustness]:
@@ -232,6 +259,8 @@ def _robustness(
             hits[variant] = {test: _hits(records, of, test) for test in sorted(tests)}
     seeds = tuple(record.job.seed for record in records)
     setting = job.setting or generated.control
+    if not setting and generated != GENERATED:
+        setting = generated.generator
     return Robustness(learner=job.learner, seeds=seeds, setting=setting, hits=hits)
 
 

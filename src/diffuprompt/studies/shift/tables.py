@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from diffuprompt.record import Variant
 from diffuprompt.report import (
     OWN,
@@ -11,6 +13,7 @@ from diffuprompt.report import (
     SectionPart,
     Table,
     difference,
+    generator_name,
     learner_name,
     number,
     plain,
@@ -22,9 +25,14 @@ from diffuprompt.studies.shift.gains import (
     RESAMPLES,
     Robustness,
     ShiftGains,
+    Tries,
     common_seeds,
 )
 
+COMPARED = (
+    ", on the seeds that both have; paired differences on the targets as above. The regression is "
+    "that of diffusion as it is."
+)
 NAMES = {
     OWN: "that with the learners' own prompts",
     **{variant: f"that with the {variant.control} control" for variant in CONTROLS},
@@ -32,14 +40,20 @@ NAMES = {
 
 
 def shift_parts(gains: ShiftGains) -> tuple[SectionPart, ...]:
-    """Return the table of learners, one of what each target says, and one of attempts."""
+    """Return tables: of learners, of what each target says, of attempts and other generators."""
     parts = [
         SectionPart(heading="Diffusion under shift", table=shift_table(gains)),
         SectionPart(heading="Gain of diffusion on each target", table=target_table(gains)),
     ]
     if gains.attempts:
         heading = "Attempts to make diffusion robust"
-        parts.append(SectionPart(heading=heading, table=attempt_table(gains)))
+        caption = "Diffusion as it is, and as an attempt changes it" + COMPARED
+        table = _beside_diffusion(gains, gains.attempts, "attempt", caption)
+        parts.append(SectionPart(heading=heading, table=table))
+    if gains.generators:
+        caption = "Diffusion, and another generator of the same learner" + COMPARED
+        table = _beside_diffusion(gains, gains.generators, "generator", caption)
+        parts.append(SectionPart(heading="Other generators under shift", table=table))
     return tuple(parts)
 
 
@@ -103,12 +117,14 @@ def target_table(gains: ShiftGains) -> Table:
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
-def attempt_table(gains: ShiftGains) -> Table:
-    """One row per attempt and learner: diffusion by it beside diffusion as it is; means last."""
+def _beside_diffusion(
+    gains: ShiftGains, others: Mapping[str, Tries], kind: str, caption: str
+) -> Table:
+    """One row per attempt or generator and learner, beside diffusion as it is; means last."""
     source, targets = (gains.world.source,), gains.targets
     regression = CONTROLS[0]
     rows: list[tuple[Cell, ...]] = []
-    for setting, attempts in gains.attempts.items():
+    for setting, attempts in others.items():
         for tried, plain_one in attempts:
             both = ((tried, plain_one),)
             seeds = common_seeds(both)
@@ -126,19 +142,15 @@ def attempt_table(gains: ShiftGains) -> Table:
             seeds = common_seeds(attempts)
             rows.append((setting, "Mean", *[None] * 4, *over, ", ".join(map(str, seeds)) or None))
     columns = (
-        "Attempt",
+        kind.capitalize(),
         "Learner",
         "source, diffusion",
-        "source, attempt",
+        f"source, {kind}",
         "targets, diffusion",
-        "targets, attempt",
+        f"targets, {kind}",
         "over diffusion",
         "over its regression",
         "Seeds",
-    )
-    caption = (
-        "Diffusion as it is, and as an attempt changes it, on the seeds that both have; paired "
-        "differences on the targets as above. The regression is that of diffusion as it is."
     )
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
@@ -155,6 +167,22 @@ def _attempted(gains: ShiftGains) -> tuple[str, ...]:
                 f"Of the attempts to make diffusion robust, {setting} is {_word(interval)} "
                 f"diffusion as it is on the targets ({names}; seeds {seeds}): "
                 f"{plain(difference(interval))} points."
+            )
+    return tuple(said)
+
+
+def _other_generators(gains: ShiftGains) -> tuple[str, ...]:
+    """Say how other generators of the same learners compare with diffusion on the targets."""
+    said = []
+    for generator, tries in gains.generators.items():
+        interval = gains.over_plain(tries, GENERATED)
+        if interval is not None:
+            names = ", ".join(learner_name(tried.learner) for tried, _ in tries)
+            seeds = ", ".join(map(str, common_seeds(tries)))
+            said.append(
+                f"On the targets {generator_name(generator)} in the place of diffusion is "
+                f"{_word(interval)} it ({names}; seeds {seeds}): {plain(difference(interval))} "
+                "points."
             )
     return tuple(said)
 
@@ -185,7 +213,8 @@ def shift_verdicts(gains: ShiftGains) -> tuple[str, ...]:
         "On the targets it is above the regression and above the shuffled condition, both "
         f"intervals above zero, for {len(gains.above)} of {count}{f': {names}' if names else ''}."
     )
-    return (first, second, *_sorts(gains), *_attempted(gains)) if said else ()
+    beside = (*_attempted(gains), *_other_generators(gains))
+    return (first, second, *_sorts(gains), *beside) if said else ()
 
 
 def _sorts(gains: ShiftGains) -> tuple[str, ...]:
