@@ -109,6 +109,20 @@ def test_shots_make_a_curve_and_data_sets_an_average() -> None:
     assert page.count("<svg") == 7  # three curves, and the bars of four sections
 
 
+def test_a_method_with_one_number_of_shots_has_a_row_and_no_line() -> None:
+    def one(shots: int, learner: str) -> Record:
+        return scored({("own", "birds", "all"): 4}, dataset="birds", shots=shots,
+                      protocol="few-shot", generator="none", learner=learner)  # fmt: skip
+
+    made = report([one(1, "coop"), one(16, "coop"), one(16, "cocoop")])
+    curve = part(made, "birds by shots · scenes-clip")
+    assert texts(curve.table) == [["CoOp", "50.00", "50.00"], ["CoCoOp", "—", "50.00"]]
+    assert curve.figure is not None
+    assert [name for name, _ in curve.figure.numbers["lines"]] == ["CoOp"]
+    apart = report([one(1, "coop"), one(16, "cocoop")])
+    assert part(apart, "birds by shots · scenes-clip").figure is None
+
+
 def test_data_sets_of_other_shots_have_averages_and_figures_of_their_own() -> None:
     shots = {"a": (1, 16), "b": (1, 16), "c": (2, 4), "d": (2, 4)}
     records = [

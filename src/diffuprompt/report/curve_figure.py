@@ -10,7 +10,8 @@ from diffuprompt.report.figures import WIDTH, label, style, to_svg
 from diffuprompt.report.files import figure_name
 from diffuprompt.report.stats import Floats
 
-HEIGHT = 3.6  # inches
+HEIGHT = 3.6  # inches, where the names of the lines do not take more
+NAME_HEIGHT = 0.19  # inches of one name in the legend
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9aa0a8")
 DASHES = ("-", "--", ":", "-.")
 
@@ -41,7 +42,8 @@ class CurveFigure:
         with style(self.name):
             from matplotlib.figure import Figure
 
-            canvas = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+            height = max(HEIGHT, NAME_HEIGHT * (len(self.lines) + 2))
+            canvas = Figure(figsize=(WIDTH, height), layout="constrained")
             axis = canvas.subplots()
             for i, (name, points) in enumerate(self.lines):
                 x, mean, std = zip(*points, strict=True)

@@ -21,6 +21,7 @@ CAPTION = (
     "Accuracy in per cent by shots (images a class), mean ± population standard deviation (ddof 0) "
     "over seeds"
 )
+DRAWN = " The figure holds the methods with several numbers of shots."
 
 Named = Mapping[str, Row]  # the methods of a section by their names
 Curves = Mapping[str, Mapping[int, Floats | None]]  # method -> shots -> (S,) accuracies
@@ -100,14 +101,15 @@ def _part(curves: Curves, title: str, protocol: str, sets: str) -> SectionPart:
         rows=tuple(
             (name, *(spread(v) for v in values.values())) for name, values in curves.items()
         ),
-        caption=f"{CAPTION}{sets}.",
+        caption=f"{CAPTION}{sets}.{DRAWN}",
     )
     lines = [(name, make_points(values)) for name, values in curves.items()]
+    drawn = tuple((name, points) for name, points in lines if len(points) > 1)
     figure = CurveFigure(
         name=f"{protocol} {title}",
         alt=title,
         x="shots",
         log_x=True,
-        lines=tuple((name, points) for name, points in lines if points),
+        lines=drawn,
     )
-    return SectionPart(heading=title, table=table, figure=figure)
+    return SectionPart(heading=title, table=table, figure=figure if drawn else None)
