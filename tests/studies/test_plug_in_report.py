@@ -230,6 +230,17 @@ def test_rivals_stand_beside_diffusion_where_all_classes_are_trained() -> None:
     assert mlp == ["mlp", 62.5, 12.5, 12.5]
 
 
+def test_rivals_of_another_setting_have_a_table_of_their_own() -> None:
+    scores = {"own": (0.5, 0.0), "mlp": (0.625, 0.0)}
+    long = [exact("cocoop", EXACT), made_by("mlp", exact("cocoop", scores))]
+    made = report([whole(long[0]), *(whole(one, "fit.epochs=9") for one in long)])
+    heading = "Diffusion and its rivals (CoCoOp, fit.epochs=9)"
+    (part,) = (p for p in made.sections[0].parts if "rivals" in p.heading)
+    assert part.heading == heading
+    assert [row[0] for row in part.table.rows] == ["own prompts", "diffusion", "mlp"]
+    assert part.table.rows[2][3].value == 12.5  # type: ignore[union-attr]
+
+
 def test_sweeps_take_configured_points_from_the_main_run_and_zero_from_own_prompts() -> None:
     made = report(swept())
     evaluations, iterations = (p for p in made.sections[0].parts if p.figure is not None)

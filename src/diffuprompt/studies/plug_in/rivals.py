@@ -33,32 +33,39 @@ CAPTION = (
 def rival_parts(section: Section, gains: Gains | None) -> tuple[SectionPart, ...]:
     """Return a table for each learner that has other generators than diffusion.
 
-    With gains the rows are those of the gain, on the seeds that all its comparisons share.
+    With gains the rows are those of the gain, on the seeds that all its comparisons share. Where
+    several generators were trained under one other setting, these have a table too.
     """
     parts = []
     for own, generated in _pairs(section, gains):
-        rivals = [row for row in section.main if _is_rival(row, own.learner)]
+        every = (*section.main, *section.ablations)
+        rivals = [row for row in every if _is_rival(row, generated)]
         if rivals:
-            heading = f"Diffusion and its rivals ({learner_name(own.learner)})"
+            setting = f", {own.setting}" if own.setting else ""
+            heading = f"Diffusion and its rivals ({learner_name(own.learner)}{setting})"
             table = _table(own, generated, rivals, section.metrics)
             parts.append(SectionPart(heading=heading, table=table))
     return tuple(parts)
 
 
 def _pairs(section: Section, gains: Gains | None) -> Iterator[tuple[Row, Row]]:
-    """Yield each learner's own prompts and those of diffusion."""
+    """Yield each learner's own prompts and those of diffusion, other settings last."""
     if gains is not None:
         yield from ((gain.own, gain.generated) for gain in gains.each)
-        return
-    for generated in section.main:
-        if generated.variant == GENERATED:
-            own = [r for r in section.main if (r.learner, r.variant) == (generated.learner, OWN)]
-            yield from ((row, generated) for row in own[:1])
+    for rows in (section.main if gains is None else (), section.ablations):
+        for generated in rows:
+            if generated.variant == GENERATED:
+                own = [r for r in rows if r.variant == OWN and _job(r) == _job(generated)]
+                yield from ((row, generated) for row in own[:1])
 
 
-def _is_rival(row: Row, learner: str) -> bool:
-    generated = row.variant.prompts == "generated"
-    return row.learner == learner and generated and row.variant != GENERATED
+def _job(row: Row) -> tuple[str, str]:
+    return row.learner, row.setting
+
+
+def _is_rival(row: Row, diffusion: Row) -> bool:
+    made = row.variant.prompts == "generated" and row.generator != diffusion.generator
+    return made and _job(row) == _job(diffusion)
 
 
 def _table(own: Row, generated: Row, rivals: Sequence[Row], metrics: Sequence[str]) -> Table:
