@@ -55,7 +55,7 @@ def mean_costs(records: Sequence[Record], variant: Variant) -> Costs:
 
     Milliseconds are of the job's own test set.
     """
-    timed_on, records = one_device(records)
+    device, records = one_device(records)
     scores = [
         [s for s in r.scores if (s.variant, s.dataset) == (variant, r.job.dataset)] for r in records
     ]
@@ -73,7 +73,7 @@ def mean_costs(records: Sequence[Record], variant: Variant) -> Costs:
         judge_ms=mean_known(_milliseconds(s, "judge_ms") for s in scores),
         peak_mib=mean_known(r.statistics.get("peak_memory_mib") for r in records),
         own_rate=rate if own else None,
-        timed_on=timed_on,
+        timed_on=device,
     )
 
 

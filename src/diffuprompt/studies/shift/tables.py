@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from diffuprompt.record import Variant
 from diffuprompt.report import (
@@ -155,36 +155,29 @@ def _beside_diffusion(
     return Table(columns=columns, rows=tuple(rows), caption=caption)
 
 
-def _attempted(gains: ShiftGains) -> tuple[str, ...]:
-    """Say what attempts are worth on the targets, each against diffusion as it is."""
-    said = []
-    for setting, attempts in gains.attempts.items():
-        interval = gains.over_plain(attempts, GENERATED)
-        if interval is not None:
-            names = ", ".join(learner_name(tried.learner) for tried, _ in attempts)
-            seeds = ", ".join(map(str, common_seeds(attempts)))
-            said.append(
-                f"Of the attempts to make diffusion robust, {setting} is {_word(interval)} "
-                f"diffusion as it is on the targets ({names}; seeds {seeds}): "
-                f"{plain(difference(interval))} points."
-            )
-    return tuple(said)
+def _beside(gains: ShiftGains) -> Iterator[str]:
+    """Say how attempts and other generators compare with diffusion as it is on the targets."""
+    for attempt, interval, who in _over_diffusion(gains, gains.attempts):
+        yield (
+            f"Of the attempts to make diffusion robust, {attempt} is {_word(interval)} diffusion "
+            f"as it is on the targets ({who}): {plain(difference(interval))} points."
+        )
+    for generator, interval, who in _over_diffusion(gains, gains.generators):
+        yield (
+            f"On the targets {generator_name(generator)} in the place of diffusion is "
+            f"{_word(interval)} it ({who}): {plain(difference(interval))} points."
+        )
 
 
-def _other_generators(gains: ShiftGains) -> tuple[str, ...]:
-    """Say how other generators of the same learners compare with diffusion on the targets."""
-    said = []
-    for generator, tries in gains.generators.items():
+def _over_diffusion(
+    gains: ShiftGains, others: Mapping[str, Tries]
+) -> Iterator[tuple[str, Interval, str]]:
+    """Yield each name with its interval over diffusion, and its learners and seeds in words."""
+    for name, tries in others.items():
         interval = gains.over_plain(tries, GENERATED)
         if interval is not None:
-            names = ", ".join(learner_name(tried.learner) for tried, _ in tries)
-            seeds = ", ".join(map(str, common_seeds(tries)))
-            said.append(
-                f"On the targets {generator_name(generator)} in the place of diffusion is "
-                f"{_word(interval)} it ({names}; seeds {seeds}): {plain(difference(interval))} "
-                "points."
-            )
-    return tuple(said)
+            learners = ", ".join(learner_name(tried.learner) for tried, _ in tries)
+            yield name, interval, f"{learners}; seeds {', '.join(map(str, common_seeds(tries)))}"
 
 
 def _controls(gains: ShiftGains) -> tuple[str, ...]:
@@ -213,8 +206,7 @@ def shift_verdicts(gains: ShiftGains) -> tuple[str, ...]:
         "On the targets it is above the regression and above the shuffled condition, both "
         f"intervals above zero, for {len(gains.above)} of {count}{f': {names}' if names else ''}."
     )
-    beside = (*_attempted(gains), *_other_generators(gains))
-    return (first, second, *_sorts(gains), *beside) if said else ()
+    return (first, second, *_sorts(gains), *_beside(gains)) if said else ()
 
 
 def _sorts(gains: ShiftGains) -> tuple[str, ...]:
