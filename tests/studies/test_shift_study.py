@@ -265,6 +265,8 @@ def test_another_generator_stands_beside_diffusion_and_in_no_mean() -> None:
     assert cells[4:6] == ["45.00", "52.50"]
     assert cells[6].startswith("+7.50 [")
     assert [p.table for p in after.parts[:-1]] == [p.table for p in before.parts]
+    other = rival.model_copy(update={"config": {**rival.config, "precision": "bf16"}})
+    assert gains_of(record(RIGHT), other).generators == {}, "of another precision"
     unscored = record({"own": 100, "mlp": 140}, generator="mlp", targets=())
     assert gains_of(record(RIGHT), unscored).generators == {}
 

@@ -42,7 +42,7 @@ from diffuprompt.report.names import (
 from diffuprompt.report.other_sets import OTHER_SETS, other_sets_table
 from diffuprompt.report.publish import parse_formats, publish
 from diffuprompt.report.render import FIGURES, shell_block
-from diffuprompt.report.rows import Row
+from diffuprompt.report.rows import Row, precision_of
 from diffuprompt.report.stats import (
     Interval,
     joint_bootstrap,
@@ -107,6 +107,7 @@ __all__ = [
     "paired_error",
     "parse_formats",
     "plain",
+    "precision_of",
     "publish",
     "read_notes",
     "shell_block",

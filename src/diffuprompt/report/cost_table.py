@@ -69,8 +69,8 @@ def cost_table(records: Sequence[Record]) -> Table:
 
 def _row(learner: str, generator: str, records: Sequence[Record]) -> tuple[Cell, ...]:
     variant = main_variant(generator)
-    costs = mean_costs(records, variant)
     _, records = one_device(records)
+    costs = mean_costs(records, variant)
     stages = [_stages(record) for record in records]
 
     def stage(name: str) -> Cell:

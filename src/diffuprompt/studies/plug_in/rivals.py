@@ -52,11 +52,10 @@ def _pairs(section: Section, gains: Gains | None) -> Iterator[tuple[Row, Row]]:
     """Yield each learner's own prompts and those of diffusion, other settings last."""
     if gains is not None:
         yield from ((gain.own, gain.generated) for gain in gains.each)
-    for rows in (section.main if gains is None else (), section.ablations):
-        for generated in rows:
-            if generated.variant == GENERATED:
-                own = [r for r in rows if r.variant == OWN and _job(r) == _job(generated)]
-                yield from ((row, generated) for row in own[:1])
+    rows = (*(section.main if gains is None else ()), *section.ablations)
+    for generated in (row for row in rows if row.variant == GENERATED):
+        own = [r for r in rows if r.variant == OWN and _job(r) == _job(generated)]
+        yield from ((row, generated) for row in own[:1])
 
 
 def _job(row: Row) -> tuple[str, str]:

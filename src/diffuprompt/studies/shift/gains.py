@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffuprompt.jobs import NO_GENERATOR
 from diffuprompt.record import Record, Variant
-from diffuprompt.report import OWN, Interval, Section, is_attempt, joint_bootstrap
+from diffuprompt.report import OWN, Interval, Section, is_attempt, joint_bootstrap, precision_of
 from diffuprompt.studies.plug_in.design import DECIDING, DIFFUSION, LEARNERS
 from diffuprompt.studies.shift.design import MULTI_MODAL, TEXTUAL, World, world_of
 
@@ -37,8 +37,8 @@ class Robustness:
     """One learner with all its ways of making prompts, over the seeds of its records.
 
     ``setting`` is what is special about an ablation, such as an attempt to make it robust, or the
-    other generator that stands in diffusion's place. ``hits``
-    are by variant and test set; a control that was not scored everywhere is not there.
+    other generator that stands in diffusion's place. ``hits`` are by variant and test set; a
+    control that was not scored everywhere is not there.
     """
 
     learner: str
@@ -190,24 +190,35 @@ def find_shift_gains(section: Section) -> ShiftGains | None:
         for job in sorted(jobs, key=lambda job: (job[0], _rank(job[1])))
     ]
     each = tuple(one for one in found if not one.setting)
-    other = [one for main in each for one in _other_controls(jobs["", main.learner], targets)]
+    plain = [jobs["", one.learner] for one in each]
+    other = [one for of in plain for one in _other_controls(of, targets)]
     ablations = (*(one for one in found if one.setting), *other)
-    rivals = tuple(one for main in each for one in _rivals(section, main.learner, targets))
+    rivals = tuple(
+        one for main in each for one in _rivals(section, jobs["", main.learner][0], targets)
+    )
     return ShiftGains(world=world, targets=targets, each=each, ablations=ablations, rivals=rivals)
 
 
-def _rivals(section: Section, learner: str, targets: Sequence[str]) -> list[Robustness]:
-    """Return a learner with other generators than diffusion, as far as they scored the targets."""
-    records = [s.record for s in section.sources if s.record.job.learner == learner]
-    plain = [r for r in records if not r.job.setting and r.job.generator not in NO_RIVALS]
-    out = []
-    for generator in dict.fromkeys(record.job.generator for record in plain):
-        variant = Variant.generated(generator)
-        of = [r for r in plain if set(targets) <= _scored(r, variant) & _scored(r, OWN)]
-        of = sorted((r for r in of if r.job.generator == generator), key=lambda r: r.job.seed)
-        if of:
-            out.append(_robustness(of, targets, generated=variant))
-    return out
+def _rivals(section: Section, diffusion: Record, targets: Sequence[str]) -> list[Robustness]:
+    """Return the learner of a record with other generators, where these scored the targets.
+
+    Only jobs of the same precision are compared.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in (source.record for source in section.sources):
+        job, variant = record.job, Variant.generated(record.job.generator)
+        is_other = job.learner == diffusion.job.learner and job.generator not in NO_RIVALS
+        is_like = not job.setting and precision_of(record) == precision_of(diffusion)
+        if is_other and is_like and set(targets) <= _scored(record, variant) & _scored(record, OWN):
+            found.setdefault(job.generator, []).append(record)
+    return [
+        _robustness(
+            sorted(of, key=lambda record: record.job.seed),
+            targets,
+            generated=Variant.generated(generator),
+        )
+        for generator, of in found.items()
+    ]
 
 
 def _other_controls(records: Sequence[Record], targets: Sequence[str]) -> list[Robustness]:
